@@ -1,0 +1,75 @@
+//! Assets: the media files that we keep.
+
+use crate::ids::{AssetId, JobId, OrgId};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What a file is, and what a model makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaKind {
+    Image,
+    Video,
+    Audio,
+}
+
+impl MediaKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Video => "video",
+            Self::Audio => "audio",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Image, Self::Video, Self::Audio]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+    }
+
+    /// The kind of a true media type such as `image/png`.
+    pub fn of_media_type(media_type: &str) -> Option<Self> {
+        media_type.split('/').next().and_then(Self::parse)
+    }
+}
+
+/// Why a file is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AssetRole {
+    /// A job made it.
+    Output,
+    /// A caller named it in a request, and we fetched it once.
+    Input,
+}
+
+impl AssetRole {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Output => "output",
+            Self::Input => "input",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Output, Self::Input]
+            .into_iter()
+            .find(|role| role.as_str() == text)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asset {
+    pub id: AssetId,
+    pub org_id: OrgId,
+    pub job_id: Option<JobId>,
+    pub role: AssetRole,
+    pub kind: MediaKind,
+    pub media_type: String,
+    /// Where the bytes are in media storage, and the part of the public URL that cannot be guessed.
+    pub storage_key: String,
+    pub bytes: u64,
+    pub dimensions: Option<(u32, u32)>,
+    pub duration_ms: Option<u64>,
+    pub created_at: Timestamp,
+}

@@ -1,0 +1,137 @@
+//! A model: what it takes, what it costs, how it answers, and who runs it.
+
+use super::schema::{InputSchema, Violations, either_spelling};
+use crate::asset::MediaKind;
+use crate::credits::Credits;
+use crate::job::{Action, Call, Script};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Whether a call waits for its result by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    Sync,
+    Async,
+}
+
+/// One way to run a model: a provider, its name for the model, and its names for our fields.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    pub provider: String,
+    pub model: String,
+    /// Our field's name to theirs; a field that is not named keeps ours.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
+}
+
+/// What depends on the value of a field: `grok-imagine` makes images or videos.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// Applies when these fields have these values.
+    pub when: BTreeMap<String, String>,
+    pub kind: MediaKind,
+    pub answer: Answer,
+    pub credits_per_unit: Credits,
+    pub pricing_unit: String,
+    /// Fields that this variant needs besides the schema's.
+    #[serde(default)]
+    pub required: Vec<String>,
+}
+
+#[derive(Debug)]
+pub struct Model {
+    pub slug: String,
+    /// Where it is called, below `/models/`; None for a model that only workflows use.
+    pub path: Option<String>,
+    pub name: String,
+    pub provider: String,
+    pub model_id: String,
+    pub description: String,
+    pub deployed_on: String,
+    pub kind: MediaKind,
+    pub answer: Answer,
+    pub credits_per_unit: Credits,
+    pub pricing_unit: String,
+    /// The input field that says how many outputs are asked.
+    pub units_from: Option<String>,
+    pub schema: InputSchema,
+    pub example_input: Map<String, Value>,
+    pub variants: Vec<Variant>,
+    pub routes: Vec<Route>,
+    /// The operator's switch. Whether it can be called also needs a route that works.
+    pub active: bool,
+}
+
+/// A call with its price: what the job will do, decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Priced {
+    pub call: Call,
+    pub price: Credits,
+    pub answer: Answer,
+}
+
+impl Model {
+    /// Checks an input and prices it. The price is known here, before anything runs.
+    pub fn price(&self, given: Map<String, Value>) -> Result<Priced, Violations> {
+        let input = self.schema.accept(given)?;
+        let variant = self.variants.iter().find(|variant| {
+            variant.when.iter().all(|(field, wanted)| {
+                either_spelling(&input, field).and_then(Value::as_str) == Some(wanted)
+            })
+        });
+        if let Some(missing) = variant.and_then(|variant| {
+            variant
+                .required
+                .iter()
+                .find(|field| !input.contains_key(*field))
+        }) {
+            return Err(Violations::missing(missing, "string"));
+        }
+        let (kind, answer, per_unit) = variant
+            .map_or((self.kind, self.answer, self.credits_per_unit), |variant| {
+                (variant.kind, variant.answer, variant.credits_per_unit)
+            });
+        let outputs = self
+            .units_from
+            .as_ref()
+            .and_then(|field| input.get(field))
+            .and_then(Value::as_u64)
+            .and_then(|units| u32::try_from(units).ok())
+            .unwrap_or(1)
+            .max(1);
+        let Some(price) = per_unit.checked_mul(outputs) else {
+            return Err(Violations::one(
+                self.units_from.as_deref().unwrap_or("input"),
+                "too large",
+                "a price that can be paid",
+            ));
+        };
+        let starts_from_image = kind == MediaKind::Image
+            && self
+                .schema
+                .media_fields()
+                .any(|field| input.contains_key(field.name));
+        let action = if starts_from_image {
+            Action::Edit
+        } else {
+            Action::Generate
+        };
+        let call = Call {
+            model: self.slug.clone(),
+            kind,
+            action,
+            outputs,
+            input,
+            script: Script::default(),
+        };
+        Ok(Priced {
+            call,
+            price,
+            answer,
+        })
+    }
+}

@@ -1,0 +1,335 @@
+use super::*;
+use crate::asset::MediaKind;
+use crate::job::Action;
+use serde_json::{Map, Value, json};
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+fn price(path: &str, input: Value) -> Priced {
+    Catalog::builtin()
+        .unwrap()
+        .model_at(path)
+        .unwrap_or_else(|| panic!("{path}"))
+        .price(object(input))
+        .unwrap()
+}
+
+/// Contract, section 6: the whole table of paths, prices and ways to answer.
+#[test]
+fn the_paths_cost_and_answer_as_the_contract_says() {
+    let picture = "https://example.com/a.png";
+    for (path, input, credits, answer, kind, action) in [
+        (
+            "gemini/generate",
+            json!({"prompt": "p"}),
+            5,
+            Answer::Sync,
+            MediaKind::Image,
+            Action::Generate,
+        ),
+        (
+            "gemini/edit",
+            json!({"prompt": "p", "imageUrl": picture}),
+            5,
+            Answer::Sync,
+            MediaKind::Image,
+            Action::Edit,
+        ),
+        (
+            "nano-banana/edit",
+            json!({"prompt": "p"}),
+            8,
+            Answer::Sync,
+            MediaKind::Image,
+            Action::Generate,
+        ),
+        (
+            "nano-banana/edit",
+            json!({"prompt": "p", "image_url": picture}),
+            8,
+            Answer::Sync,
+            MediaKind::Image,
+            Action::Edit,
+        ),
+        (
+            "flux-edit/edit",
+            json!({"prompt": "p", "imageUrl": picture}),
+            15,
+            Answer::Sync,
+            MediaKind::Image,
+            Action::Edit,
+        ),
+        (
+            "flux-edit/edit",
+            json!({"prompt": "p", "imageUrl": picture, "num_images": 4}),
+            60,
+            Answer::Sync,
+            MediaKind::Image,
+            Action::Edit,
+        ),
+        (
+            "grok-imagine",
+            json!({"prompt": "p"}),
+            150,
+            Answer::Async,
+            MediaKind::Video,
+            Action::Generate,
+        ),
+        (
+            "grok-imagine",
+            json!({"prompt": "p", "model": "text-to-video"}),
+            150,
+            Answer::Async,
+            MediaKind::Video,
+            Action::Generate,
+        ),
+        (
+            "grok-imagine",
+            json!({"prompt": "p", "model": "text-to-image"}),
+            8,
+            Answer::Sync,
+            MediaKind::Image,
+            Action::Generate,
+        ),
+        (
+            "grok-imagine",
+            json!({"prompt": "p", "model": "image-to-video", "image_url": picture}),
+            150,
+            Answer::Async,
+            MediaKind::Video,
+            Action::Generate,
+        ),
+        (
+            "veo3",
+            json!({"prompt": "p"}),
+            175,
+            Answer::Async,
+            MediaKind::Video,
+            Action::Generate,
+        ),
+        (
+            "kling",
+            json!({"prompt": "p", "image_url": picture}),
+            40,
+            Answer::Async,
+            MediaKind::Video,
+            Action::Generate,
+        ),
+        (
+            "elevenlabs/tts",
+            json!({"text": "t"}),
+            5,
+            Answer::Sync,
+            MediaKind::Audio,
+            Action::Generate,
+        ),
+    ] {
+        let priced = price(path, input.clone());
+        assert_eq!(
+            (
+                priced.price.get(),
+                priced.answer,
+                priced.call.kind,
+                priced.call.action
+            ),
+            (credits, answer, kind, action),
+            "{path} {input}"
+        );
+    }
+}
+
+/// Contract, section 7: the workflows and what each costs.
+#[test]
+fn the_workflows_cost_what_the_contract_says() {
+    let catalog = Catalog::builtin().unwrap();
+    let picture = "https://example.com/a.png";
+    for (workflow, input, credits) in [
+        ("generate_image", json!({"prompt": "p"}), 5),
+        (
+            "generate_image",
+            json!({"prompt": "p", "model": "grok-imagine"}),
+            8,
+        ),
+        ("generate_video", json!({"prompt": "p"}), 175),
+        (
+            "generate_video",
+            json!({"prompt": "p", "model": "kling-3.1"}),
+            300,
+        ),
+        (
+            "generate_video",
+            json!({"prompt": "p", "model": "seedance"}),
+            150,
+        ),
+        (
+            "generate_video",
+            json!({"prompt": "p", "model": "seedance-2"}),
+            250,
+        ),
+        (
+            "generate_video",
+            json!({"prompt": "p", "model": "grok-imagine"}),
+            150,
+        ),
+        (
+            "generate_video",
+            json!({"prompt": "p", "model": "grok-imagine", "imageUrl": picture}),
+            150,
+        ),
+        ("edit_image", json!({"prompt": "p", "imageUrl": picture}), 5),
+        (
+            "swap_character",
+            json!({"sourceImageUrl": picture, "targetImageUrl": picture}),
+            50,
+        ),
+        (
+            "transfer_motion",
+            json!({"imageUrl": picture, "motionVideoUrl": picture}),
+            200,
+        ),
+        (
+            "lipsync_video",
+            json!({"imageUrl": picture, "audioUrl": picture}),
+            100,
+        ),
+        (
+            "lipsync_video",
+            json!({"videoUrl": picture, "audioUrl": picture}),
+            100,
+        ),
+    ] {
+        match catalog
+            .workflow(workflow)
+            .unwrap_or_else(|| panic!("{workflow}"))
+            .resolve(&catalog, object(input.clone()))
+        {
+            Resolved::Call { priced, .. } => {
+                assert_eq!(priced.price.get(), credits, "{workflow} {input}")
+            }
+            other => panic!("{workflow} {input}: {other:?}"),
+        }
+    }
+    let refused = catalog
+        .workflow("lipsync_video")
+        .unwrap()
+        .resolve(&catalog, object(json!({"audioUrl": picture})));
+    assert!(matches!(refused, Resolved::Invalid(_)), "{refused:?}");
+}
+
+#[test]
+fn an_image_to_video_needs_its_image() {
+    let catalog = Catalog::builtin().unwrap();
+    let refused = catalog
+        .model("grok-imagine")
+        .unwrap()
+        .price(object(json!({"prompt": "p", "model": "image-to-video"})))
+        .unwrap_err();
+    assert_eq!(
+        refused.sentence,
+        "Missing required field: image_url (string)"
+    );
+}
+
+#[test]
+fn a_workflow_names_an_unknown_model() {
+    let catalog = Catalog::builtin().unwrap();
+    let workflow = catalog.workflow("generate_image").unwrap();
+    for model in ["dall-e", "veo3"] {
+        match workflow.resolve(&catalog, object(json!({"prompt": "p", "model": model}))) {
+            Resolved::UnknownModel(name) => assert_eq!(name, model),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_example_is_accepted_by_its_own_schema() {
+    let catalog = Catalog::builtin().unwrap();
+    for model in catalog.models() {
+        model
+            .price(model.example_input.clone())
+            .unwrap_or_else(|wrong| panic!("{}: {wrong:?}", model.slug));
+    }
+    for workflow in catalog.workflows() {
+        let resolved = workflow.resolve(&catalog, workflow.example_input.clone());
+        assert!(
+            matches!(resolved, Resolved::Call { .. }),
+            "{}: {resolved:?}",
+            workflow.slug
+        );
+    }
+}
+
+const SMALL: &str = r#"
+[[models]]
+slug = "m"
+path = "m"
+name = "M"
+provider = "p"
+model_id = "m"
+description = "d"
+kind = "image"
+answer = "sync"
+credits_per_unit = 1
+pricing_unit = "image"
+input_schema = { type = "object", properties = { prompt = { type = "string" } } }
+"#;
+
+#[test]
+fn an_operator_adds_and_replaces_rows() {
+    let dearer = SMALL
+        .replace("slug = \"m\"", "slug = \"veo3\"")
+        .replace("path = \"m\"", "path = \"veo3\"")
+        .replace("_unit = 1", "_unit = 999");
+    let catalog =
+        Catalog::load([("default", DEFAULT), ("mine", SMALL), ("more", &dearer)]).unwrap();
+    assert_eq!(catalog.model("m").unwrap().credits_per_unit.get(), 1);
+    assert_eq!(
+        catalog.model_at("veo3").unwrap().credits_per_unit.get(),
+        999
+    );
+    assert_eq!(
+        catalog.models().len(),
+        Catalog::builtin().unwrap().models().len() + 1
+    );
+}
+
+#[test]
+fn what_could_not_be_kept_is_refused_with_its_reason() {
+    for (wrong, reason) in [
+        (SMALL.replace("_unit = 1", "_unit = 0"), "without a price"),
+        (SMALL.replace("_unit = 1", "_unit = -5"), "negative"),
+        (
+            SMALL.replace("credits_per_unit = 1", ""),
+            "credits_per_unit",
+        ),
+        (SMALL.replace("\"string\"", "\"strnig\""), "model m"),
+        (SMALL.replace("slug = \"m\"", "slug = \"M!\""), "lower-case"),
+        (
+            SMALL.replace("kind = \"image\"", "kind = \"smell\""),
+            "smell",
+        ),
+        (format!("{SMALL}\ncolour = 1"), "colour"),
+        (
+            format!("{SMALL}\n{}", SMALL.replace("slug = \"m\"", "slug = \"n\"")),
+            "same path",
+        ),
+        (format!("{SMALL}\nunits_from = \"n\""), "units_from"),
+        (
+            format!(
+                "{SMALL}\n[[workflows]]\nslug = \"w\"\nname = \"w\"\ndescription = \"\"\ninput_schema = {{ properties = {{}} }}\nchoices = [{{ model = \"gone\" }}]"
+            ),
+            "no model gone",
+        ),
+    ] {
+        let error = Catalog::load([("mine.toml", wrong.as_str())])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(reason) && error.contains("mine.toml"),
+            "{reason}: {error}"
+        );
+    }
+}

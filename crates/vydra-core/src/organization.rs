@@ -1,0 +1,28 @@
+//! An organization: who is billed and limited.
+
+use crate::credits::Credits;
+use crate::ids::OrgId;
+use crate::job::Mode;
+use crate::plan::LimitOverrides;
+use crate::time::Timestamp;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Organization {
+    pub id: OrgId,
+    pub name: String,
+    pub plan: String,
+    pub overrides: LimitOverrides,
+    pub live_credits: Credits,
+    pub test_credits: Credits,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Organization {
+    pub fn credits(&self, mode: Mode) -> Credits {
+        match mode {
+            Mode::Live => self.live_credits,
+            Mode::Test => self.test_credits,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Starting cargo from within cargo.
+
+use std::path::Path;
+use std::process::Command;
+
+/// What `cargo run` sets for this program. Some build scripts (ring's) ask to be run again when these change, so a cargo that
+/// inherits them rebuilds a good part of the tree that a cargo started by hand has just built.
+const SET_BY_CARGO_RUN: [&str; 17] = [
+    "CARGO_MANIFEST_DIR",
+    "CARGO_MANIFEST_PATH",
+    "CARGO_PKG_AUTHORS",
+    "CARGO_PKG_DESCRIPTION",
+    "CARGO_PKG_HOMEPAGE",
+    "CARGO_PKG_LICENSE",
+    "CARGO_PKG_LICENSE_FILE",
+    "CARGO_PKG_NAME",
+    "CARGO_PKG_README",
+    "CARGO_PKG_REPOSITORY",
+    "CARGO_PKG_RUST_VERSION",
+    "CARGO_PKG_VERSION",
+    "CARGO_PKG_VERSION_MAJOR",
+    "CARGO_PKG_VERSION_MINOR",
+    "CARGO_PKG_VERSION_PATCH",
+    "CARGO_PKG_VERSION_PRE",
+    "CARGO_BIN_NAME",
+];
+
+/// A cargo command at the root, with the environment that a person's shell would give it.
+pub(crate) fn cargo(root: &Path) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(root);
+    for name in SET_BY_CARGO_RUN {
+        command.env_remove(name);
+    }
+    command
+}

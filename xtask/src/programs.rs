@@ -1,0 +1,187 @@
+//! `cargo xtask programs`: what the tests need that cargo cannot fetch.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
+
+#[derive(Debug, PartialEq, Eq)]
+struct Need {
+    program: &'static str,
+    /// The package of Debian and Ubuntu that brings it.
+    package: &'static str,
+    purpose: &'static str,
+}
+
+const NEEDS: [Need; 5] = [
+    Need {
+        program: "cc",
+        package: "g++",
+        purpose: "links every program and builds SQLite",
+    },
+    Need {
+        program: "c++",
+        package: "g++",
+        purpose: "builds the video encoder",
+    },
+    Need {
+        program: "chromium",
+        package: "chromium",
+        purpose: "opens the dashboard in the tests of the dashboard",
+    },
+    Need {
+        program: "espeak-ng",
+        package: "espeak-ng",
+        purpose: "speaks in the tests of speech",
+    },
+    Need {
+        program: "ffprobe",
+        package: "ffmpeg",
+        purpose: "looks into the media that the tests make",
+    },
+];
+
+/// Installs what is missing where that is possible, and otherwise says what to install. Never fails for a missing program: the tests
+/// that need one say so and skip.
+pub(crate) fn ensure() -> anyhow::Result<()> {
+    let missing = missing(on_path);
+    if missing.is_empty() {
+        println!("programs: all that the tests need are here");
+        return Ok(());
+    }
+    if !on_path("apt-get") || !is_root()? {
+        eprintln!("{}", advice(&missing));
+        return Ok(());
+    }
+    let packages = packages(&missing);
+    println!(
+        "programs: {} missing; installing {} with apt-get",
+        names(&missing),
+        packages.join(", ")
+    );
+    if !apt_get(&["update"])? {
+        eprintln!("warning: `apt-get update` failed; trying with the lists that are here");
+    }
+    // One by one, so that a package that this release does not have costs only the tests that need it.
+    for package in packages {
+        if !apt_get(&["install", "-y", "--no-install-recommends", package])? {
+            eprintln!("warning: `apt-get install {package}` failed");
+        }
+    }
+    let still = self::missing(on_path);
+    if !still.is_empty() {
+        eprintln!("{}", advice(&still));
+    }
+    Ok(())
+}
+
+fn missing(present: impl Fn(&str) -> bool) -> Vec<&'static Need> {
+    NEEDS.iter().filter(|need| !present(need.program)).collect()
+}
+
+fn packages(missing: &[&Need]) -> Vec<&'static str> {
+    let mut packages: Vec<&'static str> = missing.iter().map(|need| need.package).collect();
+    packages.dedup();
+    packages
+}
+
+fn names(missing: &[&Need]) -> String {
+    missing
+        .iter()
+        .map(|need| need.program)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn advice(missing: &[&Need]) -> String {
+    let mut text = String::from(
+        "warning: programs that the tests need are missing; the tests that need them skip\n",
+    );
+    for need in missing {
+        text += &format!("  {}: {}\n", need.program, need.purpose);
+    }
+    let packages = packages(missing).join(" ");
+    text += &format!(
+        "hint: on Debian or Ubuntu: sudo apt-get install --no-install-recommends {packages}\n"
+    );
+    text += "hint: elsewhere: install the programs of these names and put them on PATH";
+    text
+}
+
+fn apt_get(arguments: &[&str]) -> anyhow::Result<bool> {
+    let status = Command::new("apt-get")
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .status()
+        .context("apt-get cannot be started")?;
+    Ok(status.success())
+}
+
+fn is_root() -> anyhow::Result<bool> {
+    let output = Command::new("id")
+        .arg("-u")
+        .output()
+        .context("`id -u` cannot be started")?;
+    Ok(output.stdout.trim_ascii() == b"0")
+}
+
+fn on_path(program: &str) -> bool {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "PATH says which programs this machine has; no product code runs here"
+    )]
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
+}
+
+fn is_program(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        path.metadata()
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        path.is_file()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_present_is_not_installed() {
+        assert!(missing(|_| true).is_empty());
+        let missing = missing(|program| program != "ffprobe");
+        assert_eq!(packages(&missing), ["ffmpeg"]);
+    }
+
+    #[test]
+    fn two_programs_of_one_package_install_it_once() {
+        assert_eq!(
+            packages(&missing(|_| false)),
+            ["g++", "chromium", "espeak-ng", "ffmpeg"]
+        );
+    }
+
+    #[test]
+    fn the_advice_names_the_programs_their_use_and_the_command() {
+        let text = advice(&missing(|program| program != "ffprobe" && program != "c++"));
+        assert!(text.contains("  ffprobe: looks into"), "{text}");
+        assert!(text.contains("  c++: builds"), "{text}");
+        assert!(
+            text.contains("apt-get install --no-install-recommends g++ ffmpeg"),
+            "{text}"
+        );
+        assert!(!text.contains("chromium"), "{text}");
+    }
+
+    #[test]
+    fn a_program_is_found_on_the_path_and_an_invented_one_is_not() {
+        assert!(on_path("cargo"));
+        assert!(!on_path("no-such-program-of-vydra"));
+    }
+}
