@@ -94,18 +94,21 @@ fn names(missing: &[&Need]) -> String {
 }
 
 fn advice(missing: &[&Need]) -> String {
-    let mut text = String::from(
-        "warning: programs that the tests need are missing; the tests that need them skip\n",
+    let mut lines = vec![
+        "warning: programs that the tests need are missing; the tests that need them skip"
+            .to_owned(),
+    ];
+    lines.extend(
+        missing
+            .iter()
+            .map(|need| format!("  {}: {}", need.program, need.purpose)),
     );
-    for need in missing {
-        text += &format!("  {}: {}\n", need.program, need.purpose);
-    }
-    let packages = packages(missing).join(" ");
-    text += &format!(
-        "hint: on Debian or Ubuntu: sudo apt-get install --no-install-recommends {packages}\n"
-    );
-    text += "hint: elsewhere: install the programs of these names and put them on PATH";
-    text
+    lines.push(format!(
+        "hint: on Debian or Ubuntu: sudo apt-get install --no-install-recommends {}",
+        packages(missing).join(" ")
+    ));
+    lines.push("hint: elsewhere: install programs of these names and put them on PATH".to_owned());
+    lines.join("\n")
 }
 
 fn apt_get(arguments: &[&str]) -> anyhow::Result<bool> {

@@ -42,7 +42,7 @@ impl KeySecret {
         Self { text, mode }
     }
 
-    /// None when the shape or the checksum is wrong: INVALID_FORMAT.
+    /// None when the shape or the checksum is wrong: `INVALID_FORMAT`.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > MAX_LENGTH || !text.is_ascii() {
             return None;

@@ -1,1 +1,149 @@
+//! What we decide. HTTP, the command line and the workers are three doors to the same [`Engine`].
+//!
+//! No SQL, no statuses, no sockets: the store remembers, the outbound crate calls, the HTTP crate answers.
+//!
+//! The commonest change: a new thing that a caller can do. Write it in the file of its noun, one store command long, and
+//! give each refusal an arm in [`Error`].
 
+mod assets;
+mod credits;
+mod endings;
+mod error;
+mod generate;
+mod inputs;
+mod jobs;
+mod keys;
+mod limits;
+mod models;
+mod organizations;
+mod simulate;
+pub mod worker;
+
+pub use assets::OpenMedia;
+pub use error::{Error, Result};
+pub use generate::{Asked, Preference, Started};
+pub use jobs::JobQuery;
+pub use keys::{Caller, CreatedKey, NewKey};
+pub use limits::{Exceeded, LimitKind, Standing, WindowStanding};
+pub use models::ListedModel;
+pub use organizations::NewOrganizationRequest;
+
+use endings::{Endings, Running};
+use limits::RateLimiter;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
+use vydra_core::catalog::Catalog;
+use vydra_core::ids::EntryId;
+use vydra_core::plan::Plans;
+use vydra_core::random::Random;
+use vydra_core::time::{Clock, Timestamp};
+use vydra_outbound::fetch::InputFetcher;
+use vydra_outbound::media::MediaStore;
+use vydra_outbound::registry::Registry;
+use vydra_store::Store;
+
+/// How many input files are fetched at once: each is held in memory while it is checked.
+const FETCHES: usize = 8;
+
+/// Everything that the engine works with, put together by the binary.
+#[derive(Debug)]
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub catalog: Catalog,
+    pub providers: Registry,
+    pub media: MediaStore,
+    pub fetcher: InputFetcher,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub settings: Settings,
+}
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub plans: Plans,
+    /// The address under which callers reach this server, without a slash at the end.
+    pub public_url: String,
+    /// How long a sync call waits before it answers that the job goes on.
+    pub sync_wait: Duration,
+    pub worker: WorkerSettings,
+}
+
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// How many jobs run at once in this process.
+    pub concurrency: usize,
+    /// How long a job stays ours without a sign of life.
+    pub lease: Duration,
+    pub max_attempts: u32,
+    /// How long a stop waits for jobs that run.
+    pub drain: Duration,
+}
+
+/// The one place of decisions. Cheap to share.
+#[derive(Debug)]
+pub struct Engine {
+    parts: Parts,
+    limiter: RateLimiter,
+    endings: Endings,
+    running: Running,
+    /// Rung when there is a job to claim.
+    work: Notify,
+    fetches: Semaphore,
+}
+
+impl Engine {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            parts,
+            limiter: RateLimiter::default(),
+            endings: Endings::default(),
+            running: Running::default(),
+            work: Notify::new(),
+            fetches: Semaphore::new(FETCHES),
+        })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.parts.settings
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.parts.catalog
+    }
+
+    /// Ok when a job could be taken now: the store and the media storage can be written.
+    pub async fn check_health(&self) -> std::result::Result<(), &'static str> {
+        if let Err(error) = self.store().check_writable().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the store cannot be written"
+            );
+            return Err("store");
+        }
+        if let Err(error) = self.parts.media.check_writable().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the media storage cannot be written"
+            );
+            return Err("media");
+        }
+        Ok(())
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.parts.store.as_ref()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    fn random(&self) -> &dyn Random {
+        self.parts.random.as_ref()
+    }
+
+    fn new_entry(&self) -> EntryId {
+        EntryId::new(self.now(), self.random())
+    }
+}

@@ -221,14 +221,16 @@ mod tests {
     use super::*;
 
     fn package(name: &str, dependencies: &[(&str, Option<&str>)]) -> Package {
-        let text: String = dependencies
-            .iter()
-            .map(|(used, _)| format!("{used}.workspace = true\n"))
-            .collect();
+        let mut lines = vec!["[dependencies]".to_owned()];
+        lines.extend(
+            dependencies
+                .iter()
+                .map(|(used, _)| format!("{used}.workspace = true")),
+        );
         Package {
             name: name.to_owned(),
             manifest: format!("crates/{name}/Cargo.toml"),
-            manifest_text: format!("[dependencies]\n{text}"),
+            manifest_text: lines.join("\n"),
             dependencies: dependencies
                 .iter()
                 .map(|(used, kind)| Dependency {

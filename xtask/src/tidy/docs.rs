@@ -31,7 +31,7 @@ pub(crate) fn check(files: &[File], exists: impl Fn(&str) -> bool) -> Vec<Findin
         }
         let at_the_root =
             ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].contains(&file.path.as_str());
-        if at_the_root || (file.path.starts_with("docs/") && file.path.ends_with(".md")) {
+        if at_the_root || (file.path.starts_with("docs/") && file.has_extension("md")) {
             findings.extend(links(file, &exists));
         }
     }

@@ -22,6 +22,12 @@ impl File {
             text: text.into(),
         }
     }
+
+    pub(crate) fn has_extension(&self, extension: &str) -> bool {
+        Path::new(&self.path)
+            .extension()
+            .is_some_and(|found| found == extension)
+    }
 }
 
 /// Every file under `root` that is not ignored, in the order of its path.

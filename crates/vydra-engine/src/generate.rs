@@ -1,0 +1,214 @@
+//! From a request to a job that is paid: model, schema, price, media, one store command.
+
+use crate::jobs::Ended;
+use crate::{Caller, Engine, Error, Result, simulate};
+use serde_json::{Map, Value};
+use std::time::Duration;
+use vydra_core::catalog::{Answer, Model, Priced, Resolved};
+use vydra_core::credits::Credits;
+use vydra_core::ids::JobId;
+use vydra_core::job::{Job, JobStatus};
+use vydra_store::store::{NewJob, Submission};
+
+/// What a caller asks for, besides the model and the input.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    pub preference: Preference,
+    /// The header `X-Vydra-Simulate`.
+    pub simulate: Option<&'a str>,
+}
+
+/// The header `Prefer`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Preference {
+    #[default]
+    AsTheModelSays,
+    RespondAsync,
+    Wait(Duration),
+}
+
+/// A job that was taken, and what is left of the balance.
+#[derive(Debug)]
+pub struct Started {
+    pub job: Job,
+    pub remaining: Credits,
+}
+
+impl Engine {
+    /// Calls the model at this path. A sync model is waited for; its failure is an error, already refunded.
+    pub async fn generate(
+        &self,
+        caller: &Caller,
+        path: &str,
+        input: Map<String, Value>,
+        asked: Asked<'_>,
+    ) -> Result<Started> {
+        let model = self.callable_at(path, caller.mode())?;
+        let priced = model.price(input)?;
+        let shown = priced.call.input.clone();
+        let wait = match (asked.preference, priced.answer) {
+            (Preference::RespondAsync, _) | (Preference::AsTheModelSays, Answer::Async) => None,
+            (Preference::AsTheModelSays, Answer::Sync) => Some(self.settings().sync_wait),
+            (Preference::Wait(span), _) => Some(span.min(self.settings().sync_wait)),
+        };
+        let started = self
+            .start(
+                caller,
+                Wanted {
+                    model,
+                    priced,
+                    shown,
+                    workflow: None,
+                },
+                asked.simulate,
+            )
+            .await?;
+        let Some(wait) = wait else { return Ok(started) };
+        let started = match self
+            .wait(&caller.organization.id, started.job, wait)
+            .await?
+        {
+            // A partial delivery has been refunded meanwhile: what is left is asked again.
+            Ended { job, waited: true } if job.refunded > Credits::ZERO => {
+                let totals = self
+                    .credit_totals(&caller.organization.id, caller.mode())
+                    .await?;
+                Started {
+                    job,
+                    remaining: Credits::new(totals.remaining).unwrap_or_default(),
+                }
+            }
+            Ended { job, .. } => Started {
+                job,
+                remaining: started.remaining,
+            },
+        };
+        if started.job.status == JobStatus::Failed {
+            return Err(Error::JobFailed(Box::new(started.job)));
+        }
+        Ok(started)
+    }
+
+    /// Starts a workflow; never waits.
+    pub async fn create_job(
+        &self,
+        caller: &Caller,
+        workflow: &str,
+        input: Map<String, Value>,
+        asked: Asked<'_>,
+    ) -> Result<Started> {
+        let known = || {
+            self.catalog()
+                .workflows()
+                .iter()
+                .map(|workflow| workflow.slug.clone())
+                .collect()
+        };
+        let workflow = self
+            .catalog()
+            .workflow(workflow)
+            .ok_or_else(|| Error::InvalidInput {
+                sentence: format!("Unknown workflow: {workflow}"),
+                fields: Vec::new(),
+                allowed: known(),
+            })?;
+        let (model, priced) = match workflow.resolve(self.catalog(), input) {
+            Resolved::Call { model, priced } => (model, priced),
+            Resolved::Invalid(violations) => return Err(violations.into()),
+            Resolved::UnknownModel(model) => {
+                let models: Vec<&str> = workflow
+                    .choices
+                    .iter()
+                    .filter_map(|choice| choice.named.as_deref())
+                    .collect();
+                let hint = format!("{} takes the models: {}", workflow.slug, models.join(", "));
+                return Err(Error::ModelNotFound { model, hint });
+            }
+        };
+        self.check_active(model, caller.mode())?;
+        let shown = priced.call.input.clone();
+        self.start(
+            caller,
+            Wanted {
+                model,
+                priced,
+                shown,
+                workflow: Some(&workflow.slug),
+            },
+            asked.simulate,
+        )
+        .await
+    }
+
+    async fn start(
+        &self,
+        caller: &Caller,
+        wanted: Wanted<'_>,
+        simulate: Option<&str>,
+    ) -> Result<Started> {
+        let Wanted {
+            model,
+            priced,
+            mut shown,
+            workflow,
+        } = wanted;
+        let Priced {
+            mut call, price, ..
+        } = priced;
+        call.script = simulate::script(caller, simulate, price)?;
+        // Seen again inside the transaction; here it spares fetching files for a request that cannot be paid.
+        let remaining = caller.organization.credits(caller.mode());
+        if remaining < price {
+            return Err(Error::InsufficientCredits {
+                required: price,
+                remaining,
+            });
+        }
+        self.take_in(&caller.organization.id, &model.schema, &mut call.input)
+            .await?;
+        for field in model.schema.media_fields() {
+            if let Some(reference) = call.input.get(field.name) {
+                shown.insert(field.name.to_owned(), reference.clone());
+            }
+        }
+        let now = self.now();
+        let submission = self
+            .store()
+            .submit_job(NewJob {
+                id: JobId::new(now, self.random()),
+                org_id: caller.organization.id.clone(),
+                key_id: Some(caller.key.id.clone()),
+                mode: caller.mode(),
+                workflow: workflow.map(str::to_owned),
+                input: shown,
+                call,
+                price,
+                entry: self.new_entry(),
+                concurrent: caller.limits.concurrent,
+                now,
+            })
+            .await?;
+        match submission {
+            Submission::Accepted { job, remaining } => {
+                self.work.notify_one();
+                tracing::info!(job.id = %job.id, org.id = %job.org_id, model = %job.call.model, credits = %price, "job accepted");
+                Ok(Started {
+                    job: *job,
+                    remaining,
+                })
+            }
+            Submission::InsufficientCredits { available } => Err(Error::InsufficientCredits {
+                required: price,
+                remaining: available,
+            }),
+            Submission::TooManyJobs { open } => Err(Self::too_many_jobs(caller, open)),
+        }
+    }
+}
+
+struct Wanted<'a> {
+    model: &'a Model,
+    priced: Priced,
+    shown: Map<String, Value>,
+    workflow: Option<&'a str>,
+}

@@ -1,0 +1,132 @@
+//! Jobs from the caller's side: look, list, wait, cancel.
+
+use crate::{Caller, Engine, Error, Result};
+use std::time::Duration;
+use vydra_core::ids::{JobId, OrgId};
+use vydra_core::job::{Job, JobStatus};
+use vydra_core::scope::Scope;
+use vydra_store::store::{Cancellation, JobFilter, JobPage};
+
+/// Which jobs a list shall show.
+#[derive(Debug, Clone, Default)]
+pub struct JobQuery {
+    pub status: Option<JobStatus>,
+    pub workflow: Option<String>,
+    pub limit: u32,
+    pub offset: u32,
+    pub after: Option<JobId>,
+}
+
+pub(crate) struct Ended {
+    pub(crate) job: Job,
+    /// Whether its end was seen while waiting.
+    pub(crate) waited: bool,
+}
+
+impl Engine {
+    /// The job, held back until it has ended or `wait` is over.
+    pub async fn job(&self, caller: &Caller, id: &str, wait: Duration) -> Result<Job> {
+        let job = self.visible_job(caller, id, Scope::JobsRead).await?;
+        Ok(self.wait(&caller.organization.id, job, wait).await?.job)
+    }
+
+    pub async fn jobs(&self, caller: &Caller, query: JobQuery) -> Result<JobPage> {
+        caller.require(Scope::JobsRead)?;
+        let JobQuery {
+            status,
+            workflow,
+            limit,
+            offset,
+            after,
+        } = query;
+        Ok(self
+            .store()
+            .jobs(
+                &caller.organization.id,
+                JobFilter {
+                    status,
+                    workflow,
+                    limit,
+                    offset,
+                    after,
+                },
+            )
+            .await?)
+    }
+
+    /// Final and refunded at once; the worker learns of it afterwards.
+    pub async fn cancel_job(&self, caller: &Caller, id: &str) -> Result<Job> {
+        let job = self.visible_job(caller, id, Scope::JobsWrite).await?;
+        let cancellation = self
+            .store()
+            .cancel_job(
+                &caller.organization.id,
+                &job.id,
+                self.new_entry(),
+                self.now(),
+            )
+            .await?;
+        match cancellation {
+            Cancellation::Now(job) => {
+                self.running.stop(&job.id);
+                self.ended(&job);
+                Ok(*job)
+            }
+            Cancellation::Already(job) => Ok(*job),
+            Cancellation::Ended(job) => Err(Error::JobNotCancellable(job.status)),
+            Cancellation::NotFound => Err(Error::JobNotFound),
+        }
+    }
+
+    /// A key that may only call models sees the jobs that it made itself, and no other (contract, section 3).
+    async fn visible_job(&self, caller: &Caller, id: &str, scope: Scope) -> Result<Job> {
+        let own_only = !caller.key.scopes.allow(scope);
+        if own_only && !caller.key.scopes.allow(Scope::ModelsWrite) {
+            caller.require(scope)?;
+        }
+        let id = JobId::parse(id).ok_or(Error::JobNotFound)?;
+        let job = self
+            .store()
+            .job(&caller.organization.id, &id)
+            .await?
+            .ok_or(Error::JobNotFound)?;
+        if own_only && job.key_id.as_ref() != Some(&caller.key.id) {
+            return Err(Error::JobNotFound);
+        }
+        Ok(job)
+    }
+
+    pub(crate) async fn wait(&self, org: &OrgId, job: Job, span: Duration) -> Result<Ended> {
+        if job.status.is_final() || span.is_zero() {
+            return Ok(Ended { job, waited: false });
+        }
+        let ending = self.endings.of(&job.id);
+        // It may have ended before we began to listen.
+        let job = self
+            .store()
+            .job(org, &job.id)
+            .await?
+            .ok_or(Error::JobNotFound)?;
+        if job.status.is_final() {
+            drop(ending);
+            self.endings.forget(&job.id);
+            return Ok(Ended { job, waited: true });
+        }
+        if let Ok(Ok(job)) = tokio::time::timeout(span, ending).await {
+            return Ok(Ended { job, waited: true });
+        }
+        self.endings.forget(&job.id);
+        let job = self
+            .store()
+            .job(org, &job.id)
+            .await?
+            .ok_or(Error::JobNotFound)?;
+        Ok(Ended { job, waited: false })
+    }
+
+    /// Tells all who wait, and looks for more work: a place has become free.
+    pub(crate) fn ended(&self, job: &Job) {
+        tracing::info!(job.id = %job.id, org.id = %job.org_id, status = job.status.as_str(), refunded = %job.refunded, "job ended");
+        self.endings.announce(job);
+    }
+}

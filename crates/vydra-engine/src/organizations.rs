@@ -1,0 +1,116 @@
+//! Organizations: who is billed and limited.
+
+use crate::{Engine, Error, Result};
+use vydra_core::credits::Credits;
+use vydra_core::ids::OrgId;
+use vydra_core::organization::Organization;
+use vydra_core::plan::{LimitOverrides, Limits};
+use vydra_store::store::{Creation, NewOrganization};
+
+/// What every organization's sandbox starts with (contract, section 12).
+const SANDBOX_CREDITS: i64 = 10_000;
+const MAX_NAME: usize = 100;
+/// What holds when a plan was taken out of the configuration under an organization that has it.
+const STRICTEST: Limits = Limits {
+    rpm: 10,
+    rph: 100,
+    rpd: 500,
+    concurrent: 2,
+};
+
+#[derive(Debug, Clone)]
+pub struct NewOrganizationRequest {
+    pub name: String,
+    pub plan: String,
+    pub credits: Credits,
+}
+
+impl Engine {
+    pub async fn create_organization(&self, new: NewOrganizationRequest) -> Result<Organization> {
+        let name = new.name.trim();
+        if name.is_empty()
+            || name.len() > MAX_NAME
+            || name.chars().any(char::is_control)
+            || OrgId::parse(name).is_some()
+        {
+            return Err(Error::invalid(format!(
+                "Invalid field: name is not usable, expected 1 to {MAX_NAME} printable characters"
+            )));
+        }
+        self.check_plan(&new.plan)?;
+        let now = self.now();
+        let creation = self
+            .store()
+            .create_organization(NewOrganization {
+                id: OrgId::new(now, self.random()),
+                name: name.to_owned(),
+                plan: new.plan,
+                overrides: LimitOverrides::default(),
+                live: (self.new_entry(), new.credits),
+                test: (
+                    self.new_entry(),
+                    Credits::new(SANDBOX_CREDITS).unwrap_or_default(),
+                ),
+                reason: "opening balance".to_owned(),
+                now,
+            })
+            .await?;
+        match creation {
+            Creation::Created(organization) => Ok(organization),
+            Creation::NameTaken => Err(Error::NameTaken(name.to_owned())),
+        }
+    }
+
+    /// By id or by name.
+    pub async fn find_organization(&self, word: &str) -> Result<Organization> {
+        let found = match OrgId::parse(word) {
+            Some(id) => self.store().organization(&id).await?,
+            None => self.store().organization_by_name(word).await?,
+        };
+        found.ok_or_else(|| Error::NotFound {
+            what: format!("organization {word:?}"),
+        })
+    }
+
+    pub async fn organizations(&self) -> Result<Vec<Organization>> {
+        Ok(self.store().organizations().await?)
+    }
+
+    pub async fn set_plan(
+        &self,
+        id: &OrgId,
+        plan: &str,
+        overrides: LimitOverrides,
+    ) -> Result<Organization> {
+        self.check_plan(plan)?;
+        let changed = self
+            .store()
+            .set_plan(id, plan, overrides, self.now())
+            .await?;
+        changed.ok_or_else(|| Error::NotFound {
+            what: "organization".to_owned(),
+        })
+    }
+
+    pub fn limits_of(&self, organization: &Organization) -> Limits {
+        organization.overrides.apply(
+            self.settings()
+                .plans
+                .get(&organization.plan)
+                .unwrap_or(STRICTEST),
+        )
+    }
+
+    fn check_plan(&self, plan: &str) -> Result<()> {
+        if self.settings().plans.get(plan).is_some() {
+            return Ok(());
+        }
+        Err(Error::InvalidInput {
+            sentence: format!(
+                "Invalid field: plan {plan:?} is not one of the plans of this server"
+            ),
+            fields: Vec::new(),
+            allowed: self.settings().plans.names().map(str::to_owned).collect(),
+        })
+    }
+}

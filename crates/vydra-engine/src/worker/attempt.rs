@@ -1,0 +1,425 @@
+//! One attempt at one job: ask the provider, take its files in, settle. Every write bears the lease; when it is lost,
+//! everything is dropped.
+
+use super::sweep::timeout_failure;
+use crate::Engine;
+use crate::inputs::{REFERENCE, max_bytes};
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use vydra_core::asset::{Asset, AssetRole};
+use vydra_core::credits::Credits;
+use vydra_core::error_code::ErrorCode;
+use vydra_core::ids::AssetId;
+use vydra_core::job::{Failure, Job};
+use vydra_core::time::Timestamp;
+use vydra_outbound::provider::{
+    Accepted, Context, ErrorKind, MediaInput, Next, Output, Polled, ProviderError, Request,
+    Submitted,
+};
+use vydra_outbound::registry::Working;
+use vydra_outbound::sniff::sniff;
+use vydra_store::StoreError;
+use vydra_store::store::{ClaimedJob, Lease, Outcome, PriorSubmission, Settlement};
+
+/// How often progress is written down, when there is any.
+const PROGRESS_EVERY: Duration = Duration::from_millis(400);
+const SHORTEST_POLL: Duration = Duration::from_secs(1);
+const LONGEST_POLL: Duration = Duration::from_secs(5);
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
+/// How often an end is written again when the store is away; afterwards the lease expires and the job is taken anew.
+const SETTLE_TRIES: u32 = 10;
+
+/// Why an attempt did not come to a result of the provider.
+enum Broken {
+    /// Not ours any more: cancelled, expired, or taken by another worker.
+    LeaseLost,
+    /// The process stops.
+    Halted,
+    Provider(ProviderError),
+    /// Our own trouble: nothing was decided about the job.
+    Ours(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<StoreError> for Broken {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::LeaseLost => Self::LeaseLost,
+            other => Self::Ours(Box::new(other)),
+        }
+    }
+}
+
+impl From<ProviderError> for Broken {
+    fn from(error: ProviderError) -> Self {
+        Self::Provider(error)
+    }
+}
+
+pub(super) async fn run(engine: &Engine, claimed: ClaimedJob, halt: &CancellationToken) {
+    let stop = engine.running.start(&claimed.job.id);
+    // Whatever way this ends, threads that draw for it stop.
+    let _stopped = stop.clone().drop_guard();
+    Attempt {
+        engine,
+        job: &claimed.job,
+        lease: &claimed.lease,
+        claimed: &claimed,
+    }
+    .run(&stop, halt)
+    .await;
+    engine.running.finish(&claimed.job.id);
+}
+
+struct Attempt<'a> {
+    engine: &'a Engine,
+    job: &'a Job,
+    lease: &'a Lease,
+    claimed: &'a ClaimedJob,
+}
+
+impl Attempt<'_> {
+    async fn run(&self, stop: &CancellationToken, halt: &CancellationToken) {
+        let Some(model) = self.engine.catalog().model(&self.job.call.model) else {
+            return self.fail(&model_gone(&self.job.call.model)).await;
+        };
+        let route = self
+            .engine
+            .parts
+            .providers
+            .working(model, self.job.mode)
+            .into_iter()
+            .next();
+        let Some(route) = route else {
+            return self.fail(&model_gone(&self.job.call.model)).await;
+        };
+        let highest = Arc::new(AtomicU8::new(0));
+        let context = Context {
+            attempt: self.claimed.attempt,
+            progress: Arc::new({
+                let highest = Arc::clone(&highest);
+                move |percent| {
+                    highest.fetch_max(percent, Ordering::Relaxed);
+                }
+            }),
+            stop: stop.clone(),
+        };
+        let result = tokio::select! {
+            result = self.work(&context, &route) => result,
+            lost = self.stay_alive(&highest) => Err(lost),
+            () = stop.cancelled() => Err(Broken::LeaseLost),
+            () = halt.cancelled() => Err(Broken::Halted),
+        };
+        match result {
+            Ok(outputs) => self.deliver(outputs).await,
+            Err(Broken::LeaseLost) => self.give_up(&route).await,
+            Err(Broken::Halted) => {
+                self.hand_back(Duration::ZERO, route.provider.is_repeatable())
+                    .await
+            }
+            Err(Broken::Provider(error)) => self.provider_failed(&error).await,
+            Err(Broken::Ours(error)) => {
+                tracing::error!(job.id = %self.job.id, error = %error, "an attempt broke off");
+                self.hand_back(self.backoff(), route.provider.is_repeatable())
+                    .await;
+            }
+        }
+    }
+
+    async fn work(&self, context: &Context, route: &Working) -> Result<Vec<Output>, Broken> {
+        let provider = &route.provider;
+        let task = match &self.claimed.submission {
+            PriorSubmission::Task { external_id, .. } => external_id.clone(),
+            // The purchase may have happened, and nothing tells: it is not made again.
+            PriorSubmission::Unknown { .. } if !provider.is_repeatable() => {
+                return Err(ProviderError::new(
+                    ErrorKind::Unknown,
+                    Accepted::Unknown,
+                    "interrupted while asking",
+                )
+                .into());
+            }
+            PriorSubmission::Unknown { .. } | PriorSubmission::None => {
+                let media = self.media().await?;
+                self.engine
+                    .store()
+                    .mark_submitting(self.lease, 0, provider.name(), self.lease_end())
+                    .await?;
+                let request =
+                    Request::new(self.job.id.as_str(), &self.job.call, &route.route, media);
+                match provider.submit(context, request).await? {
+                    Submitted::Done(outputs) => return Ok(outputs),
+                    Submitted::Accepted(task) => {
+                        self.engine
+                            .store()
+                            .record_task(self.lease, &task, self.lease_end())
+                            .await?;
+                        task
+                    }
+                }
+            }
+        };
+        let mut rest = SHORTEST_POLL;
+        loop {
+            tokio::time::sleep(rest).await;
+            rest = (rest * 3 / 2).min(LONGEST_POLL);
+            match provider.poll(context, &task).await {
+                Ok(Polled::Done(outputs)) => return Ok(outputs),
+                Ok(Polled::Pending { progress }) => (context.progress)(progress.unwrap_or(0)),
+                Err(error)
+                    if matches!(
+                        error.kind,
+                        ErrorKind::Unavailable
+                            | ErrorKind::RateLimited
+                            | ErrorKind::Unknown
+                            | ErrorKind::Protocol
+                    ) =>
+                {
+                    // A poll that fails says nothing about the job; its deadline does.
+                    tracing::warn!(job.id = %self.job.id, error = %error, "a poll failed");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The files that the job names, from our own storage.
+    async fn media(&self) -> Result<Vec<MediaInput>, Broken> {
+        let Some(model) = self.engine.catalog().model(&self.job.call.model) else {
+            return Ok(Vec::new());
+        };
+        let mut media = Vec::new();
+        for field in model.schema.media_fields() {
+            let named = match self.job.call.input.get(field.name) {
+                Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+                Some(Value::String(one)) => vec![one.as_str()],
+                _ => Vec::new(),
+            };
+            for reference in named {
+                let gone = || {
+                    ProviderError::new(
+                        ErrorKind::InputUnreadable,
+                        Accepted::No,
+                        format!("{reference} is gone"),
+                    )
+                };
+                let id = reference
+                    .strip_prefix(REFERENCE)
+                    .and_then(AssetId::parse)
+                    .ok_or_else(gone)?;
+                let asset = self
+                    .engine
+                    .store()
+                    .asset(&self.job.org_id, &id)
+                    .await?
+                    .ok_or_else(gone)?;
+                let bytes = self.engine.parts.media.read(&asset.storage_key, max_bytes(field.kind)).await.map_err(|error| {
+                    tracing::error!(job.id = %self.job.id, asset.id = %asset.id, error = &error as &dyn std::error::Error, "an input cannot be read");
+                    gone()
+                })?;
+                media.push(MediaInput {
+                    field: field.name.to_owned(),
+                    kind: asset.kind,
+                    media_type: asset.media_type,
+                    bytes,
+                });
+            }
+        }
+        Ok(media)
+    }
+
+    /// Keeps the lease and writes progress down. Ends only when the lease is lost.
+    async fn stay_alive(&self, highest: &AtomicU8) -> Broken {
+        let renew_after = self.engine.settings().worker.lease / 3;
+        let mut written = 0;
+        let mut quiet = Duration::ZERO;
+        loop {
+            tokio::time::sleep(PROGRESS_EVERY).await;
+            quiet += PROGRESS_EVERY;
+            // 100 is for a job that has ended.
+            let progress = highest.load(Ordering::Relaxed).min(99);
+            if progress == written && quiet < renew_after {
+                continue;
+            }
+            match self
+                .engine
+                .store()
+                .report_progress(self.lease, progress, None, self.lease_end())
+                .await
+            {
+                Ok(()) => (written, quiet) = (progress, Duration::ZERO),
+                Err(StoreError::LeaseLost) => return Broken::LeaseLost,
+                Err(error) => {
+                    tracing::warn!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "progress could not be written")
+                }
+            }
+        }
+    }
+
+    async fn deliver(&self, outputs: Vec<Output>) {
+        let expected = self.job.call.outputs;
+        let mut assets = Vec::new();
+        for output in outputs
+            .into_iter()
+            .take(usize::try_from(expected).unwrap_or(usize::MAX))
+        {
+            match self.ingest(output).await {
+                Ok(Some(asset)) => assets.push(asset),
+                Ok(None) => {
+                    tracing::warn!(job.id = %self.job.id, "an output is not what was asked for")
+                }
+                Err(error) => {
+                    tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "an output could not be stored");
+                    return self.fail(&self.failure("storage_unavailable", true)).await;
+                }
+            }
+        }
+        let delivered = u32::try_from(assets.len()).unwrap_or(u32::MAX);
+        if delivered == 0 {
+            return self.fail(&self.failure("no_output", true)).await;
+        }
+        let refund = self.job.price.missing_share(expected, delivered);
+        self.settle(&Outcome::Completed(assets), refund).await;
+    }
+
+    /// Into our storage, if the bytes are what the job makes.
+    async fn ingest(
+        &self,
+        output: Output,
+    ) -> Result<Option<Asset>, vydra_outbound::media::MediaError> {
+        let Some(found) = sniff(&output.bytes).filter(|found| found.kind == self.job.call.kind)
+        else {
+            return Ok(None);
+        };
+        let asset = Asset {
+            id: AssetId::new(self.engine.now(), self.engine.random()),
+            org_id: self.job.org_id.clone(),
+            job_id: Some(self.job.id.clone()),
+            role: AssetRole::Output,
+            kind: found.kind,
+            media_type: found.media_type.to_owned(),
+            storage_key: self.engine.new_storage_key(found.extension),
+            bytes: u64::try_from(output.bytes.len()).unwrap_or(u64::MAX),
+            dimensions: found.dimensions,
+            duration_ms: output.duration_ms,
+            created_at: self.engine.now(),
+        };
+        self.engine
+            .parts
+            .media
+            .put(&asset.storage_key, output.bytes)
+            .await?;
+        Ok(Some(asset))
+    }
+
+    async fn provider_failed(&self, error: &ProviderError) {
+        tracing::warn!(job.id = %self.job.id, attempt = self.claimed.attempt, error = %error, "the provider failed");
+        let tries_left = self.claimed.attempt < self.engine.settings().worker.max_attempts;
+        let wait = error.retry_after.unwrap_or_default().max(self.backoff());
+        match error.next() {
+            Next::Retry if tries_left && self.engine.now().plus(wait) < self.claimed.deadline => {
+                self.hand_back(wait, true).await
+            }
+            Next::Retry | Next::Fail => {
+                let failure = if error.kind == ErrorKind::TimedOut {
+                    timeout_failure()
+                } else {
+                    self.failure(error.reason(), error.may_succeed_later())
+                };
+                self.fail(&failure).await;
+            }
+        }
+    }
+
+    fn failure(&self, reason: &str, retryable: bool) -> Failure {
+        Failure {
+            code: ErrorCode::GenerationFailed,
+            message: self.job.call.failure_sentence(),
+            reason: reason.to_owned(),
+            retryable,
+        }
+    }
+
+    async fn fail(&self, failure: &Failure) {
+        self.settle(&Outcome::Failed(failure.clone()), self.job.price)
+            .await;
+    }
+
+    /// Writes the end down, again and again while the store is away: the files are here, and paid for.
+    async fn settle(&self, outcome: &Outcome, refund: Credits) {
+        let mut rest = FIRST_BACKOFF;
+        for _ in 0..SETTLE_TRIES {
+            let settlement = Settlement {
+                outcome: outcome.clone(),
+                refund,
+                entry: self.engine.new_entry(),
+                now: self.engine.now(),
+            };
+            match self.engine.store().settle_job(self.lease, settlement).await {
+                Ok(job) => return self.engine.ended(&job),
+                Err(StoreError::LeaseLost) => {
+                    // Ended by somebody else, with its refund: a late result neither charges nor shows.
+                    return tracing::info!(job.id = %self.job.id, "a late result was dropped");
+                }
+                Err(error) => {
+                    tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "an end could not be written");
+                    tokio::time::sleep(rest).await;
+                    rest = (rest * 2).min(LONGEST_BACKOFF);
+                }
+            }
+        }
+    }
+
+    async fn hand_back(&self, wait: Duration, forget_submission: bool) {
+        let again_at = self.engine.now().plus(wait);
+        match self
+            .engine
+            .store()
+            .hand_back(self.lease, again_at, forget_submission)
+            .await
+        {
+            Ok(()) | Err(StoreError::LeaseLost) => {}
+            // The lease expires by itself.
+            Err(error) => {
+                tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "a job could not be handed back")
+            }
+        }
+    }
+
+    /// Tells the provider that nobody waits any more.
+    async fn give_up(&self, route: &Working) {
+        let job = self
+            .engine
+            .store()
+            .job(&self.job.org_id, &self.job.id)
+            .await;
+        if let Ok(Some(Job {
+            external_id: Some(task),
+            ..
+        })) = job
+        {
+            route.provider.cancel(&task).await;
+        }
+    }
+
+    fn lease_end(&self) -> Timestamp {
+        self.engine.now().plus(self.engine.settings().worker.lease)
+    }
+
+    fn backoff(&self) -> Duration {
+        let doublings = self.claimed.attempt.saturating_sub(1).min(8);
+        (FIRST_BACKOFF * 2_u32.pow(doublings)).min(LONGEST_BACKOFF)
+    }
+}
+
+fn model_gone(model: &str) -> Failure {
+    Failure {
+        code: ErrorCode::ModelNotFound,
+        message: format!("Model {model} can no longer be called"),
+        reason: "model_gone".to_owned(),
+        retryable: false,
+    }
+}

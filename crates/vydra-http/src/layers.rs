@@ -1,0 +1,173 @@
+//! What surrounds every handler: the request's id, the limit headers, one shape for every error, CORS, and the log line.
+
+use crate::ApiState;
+use crate::error::{ErrorBody, of_plain_status};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowHeaders, Any as AnyOrigin, CorsLayer};
+use vydra_core::error_code::ErrorCode;
+use vydra_core::random::letters_and_digits;
+use vydra_engine::Standing;
+
+pub(crate) const MAX_BODY: usize = 1_024 * 1_024;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_REQUEST_ID: usize = 128;
+/// Contract, section 5, and what else a browser's script needs to see.
+const EXPOSED: [&str; 13] = [
+    "x-request-id",
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+    "ratelimit",
+    "ratelimit-policy",
+    "retry-after",
+    "x-credits-charged",
+    "x-credits-remaining",
+    "location",
+    "content-range",
+    "etag",
+    "idempotent-replayed",
+];
+
+/// Where the extractor leaves the caller's standing for the layer that writes the headers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StandingSlot(Arc<OnceLock<Standing>>);
+
+impl StandingSlot {
+    pub(crate) fn fill(&self, standing: Standing) {
+        // Each request authenticates once; a second time would say the same.
+        let _ = self.0.set(standing);
+    }
+}
+
+pub(crate) fn around(routes: Router<ApiState>, state: &ApiState) -> Router<ApiState> {
+    let cors = CorsLayer::new()
+        .allow_origin(AnyOrigin)
+        .allow_methods([Method::GET, Method::POST, Method::DELETE, Method::HEAD])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(EXPOSED.map(HeaderName::from_static));
+    routes
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(state.clone(), finish))
+        .layer(cors)
+}
+
+pub(crate) async fn unknown_path() -> ErrorBody {
+    ErrorBody::of(ErrorCode::NotFound)
+}
+
+fn panicked(_payload: Box<dyn Any + Send>) -> Response {
+    // The panic hook has logged where it happened.
+    ErrorBody::of(ErrorCode::InternalError).into_response()
+}
+
+async fn finish(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = request_id(request.headers(), &state);
+    let standing = StandingSlot::default();
+    request.extensions_mut().insert(standing.clone());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = in_our_shape(next.run(request).await, &id);
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    if let Some(standing) = standing.0.get() {
+        limit_headers(response.headers_mut(), standing);
+    }
+    // A media path is a secret: whoever reads the log must not be able to fetch the file.
+    let path = if path.starts_with("/media/") {
+        "/media/…"
+    } else {
+        path.as_str()
+    };
+    tracing::info!(
+        request.id = %id,
+        http.method = %method,
+        http.path = %path,
+        http.status = response.status().as_u16(),
+        duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "request answered"
+    );
+    response
+}
+
+/// The caller's own id when it is a sane one.
+fn request_id(headers: &HeaderMap, state: &ApiState) -> String {
+    headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|text| {
+            (1..=MAX_REQUEST_ID).contains(&text.len())
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        })
+        .map_or_else(
+            || format!("req_{}", letters_and_digits(state.random.as_ref(), 24)),
+            str::to_owned,
+        )
+}
+
+/// Errors of ours get their body here, and those of the HTTP machinery our shape.
+fn in_our_shape(mut response: Response, request_id: &str) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let body = match response.extensions_mut().remove::<ErrorBody>() {
+        Some(body) => body,
+        // Of a media file: its headers say all that there is to say.
+        None if !is_error || status == StatusCode::RANGE_NOT_SATISFIABLE => return response,
+        None => ErrorBody::of(of_plain_status(status)),
+    };
+    let body = ErrorBody {
+        request_id: request_id.to_owned(),
+        ..body
+    };
+    *response.status_mut() =
+        StatusCode::from_u16(body.code.entry().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let text = serde_json::to_vec(&body).unwrap_or_default();
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    *response.body_mut() = Body::from(text);
+    response
+}
+
+fn limit_headers(headers: &mut HeaderMap, standing: &Standing) {
+    let minute = standing.minute;
+    let remaining = |used: u32, limit: u32| limit.saturating_sub(used);
+    headers.insert("x-ratelimit-limit", HeaderValue::from(minute.limit));
+    headers.insert(
+        "x-ratelimit-remaining",
+        HeaderValue::from(remaining(minute.used, minute.limit)),
+    );
+    headers.insert("x-ratelimit-reset", HeaderValue::from(minute.reset_at));
+    let windows = [
+        ("minute", 60, minute),
+        ("hour", 3_600, standing.hour),
+        ("day", 86_400, standing.day),
+    ];
+    let policy = windows
+        .map(|(name, span_s, window)| format!("\"{name}\";q={};w={span_s}", window.limit))
+        .join(", ");
+    let now = windows
+        .map(|(name, _, window)| format!("\"{name}\";r={}", remaining(window.used, window.limit)))
+        .join(", ");
+    for (name, value) in [("ratelimit-policy", policy), ("ratelimit", now)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+}

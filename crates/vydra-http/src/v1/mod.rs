@@ -1,0 +1,8 @@
+//! Version 1 of the API: one resource, one file.
+
+pub(crate) mod billing;
+pub(crate) mod generate;
+pub(crate) mod health;
+pub(crate) mod jobs;
+pub(crate) mod models;
+pub(crate) mod organization;

@@ -1,0 +1,336 @@
+//! The one client for URLs that callers name.
+//!
+//! Layers 3 to 5 of the guard: every address of an answer is checked and exactly the checked ones are connected to;
+//! redirects are followed by hand and checked like the first URL; time and size are bounded. Nothing may be sent here
+//! that the caller did not name: no key, no cookie, no referrer.
+
+use crate::http::{ClientFactory, SetupError};
+use crate::url_guard::{Reach, Refusal, UrlGuard};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::{Response, StatusCode};
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use url::Url;
+
+pub use crate::http::SetupError as FetchSetupError;
+
+/// Names looked up at the same time. The system's resolver blocks a thread each, for as long as the slowest name
+/// server of any caller pleases: without a bound they would take the threads that read files.
+const LOOKUPS_AT_ONCE: usize = 64;
+
+/// Memory reserved on the word of a `Content-Length`; beyond it, only bytes that came are stored.
+const TRUSTED_LENGTH: u64 = 1024 * 1024;
+
+/// The bounds of one fetch, redirects included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchLimits {
+    /// Body bytes, whatever a single call asks for.
+    pub max_bytes: u64,
+    /// To resolve the name and connect.
+    pub connect: Duration,
+    /// Until the headers of one answer are there, connecting included.
+    pub headers: Duration,
+    /// For everything.
+    pub total: Duration,
+    /// Redirects followed.
+    pub redirects: usize,
+}
+
+impl Default for FetchLimits {
+    fn default() -> Self {
+        Self {
+            max_bytes: 100 * 1024 * 1024,
+            connect: Duration::from_secs(5),
+            headers: Duration::from_secs(10),
+            total: Duration::from_mins(1),
+            redirects: 3,
+        }
+    }
+}
+
+/// Why nothing was fetched. The texts are for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the host could not be reached or ended the answer early")]
+    Unreachable,
+    #[error("the host answered with status {0}")]
+    Status(u16),
+    #[error("the file is too large")]
+    TooLarge,
+    #[error("the host took too long")]
+    TimedOut,
+    #[error("the host redirects too often or to somewhere that is not followed")]
+    Redirects,
+}
+
+/// Turns names into addresses. Tests hand in their own.
+#[async_trait]
+pub trait Lookup: Send + Sync + fmt::Debug {
+    async fn lookup(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+/// The resolver of the operating system.
+#[derive(Debug)]
+pub struct SystemLookup {
+    slots: Arc<Semaphore>,
+}
+
+impl Default for SystemLookup {
+    fn default() -> Self {
+        Self {
+            slots: Arc::new(Semaphore::new(LOOKUPS_AT_ONCE)),
+        }
+    }
+}
+
+#[async_trait]
+impl Lookup for SystemLookup {
+    async fn lookup(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let slot = Arc::clone(&self.slots)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
+        let host = host.to_owned();
+        tokio::task::spawn_blocking(move || {
+            // Held until the look-up has ended, which may be long after the caller has gone.
+            let _slot = slot;
+            let addresses = (host.as_str(), 0).to_socket_addrs()?;
+            Ok(addresses.map(|address| address.ip()).collect())
+        })
+        .await
+        .map_err(io::Error::other)?
+    }
+}
+
+/// Layer 3: hands out the addresses of a name only if every one of them may be called.
+#[derive(Debug, Clone)]
+struct GuardedResolver {
+    guard: Arc<UrlGuard>,
+    lookup: Arc<dyn Lookup>,
+    reach: Reach,
+}
+
+impl GuardedResolver {
+    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, FetchError> {
+        let addresses = self
+            .lookup
+            .lookup(host)
+            .await
+            .map_err(|_| FetchError::Unreachable)?;
+        if addresses.is_empty() {
+            return Err(FetchError::Unreachable);
+        }
+        // One forbidden address condemns the answer: a server that mixes them is up to something.
+        for address in &addresses {
+            self.guard.check_address_within(*address, self.reach)?;
+        }
+        Ok(addresses)
+    }
+}
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let this = self.clone();
+        Box::pin(async move {
+            let checked = this.addresses(name.as_str()).await?;
+            let sockets: Addrs = Box::new(checked.into_iter().map(|ip| SocketAddr::new(ip, 0)));
+            Ok(sockets)
+        })
+    }
+}
+
+/// A client, and the resolver that it asks.
+#[derive(Debug)]
+struct Route {
+    client: reqwest::Client,
+    resolver: GuardedResolver,
+}
+
+impl Route {
+    fn new(
+        factory: &ClientFactory,
+        resolver: GuardedResolver,
+        connect: Duration,
+    ) -> Result<Self, SetupError> {
+        let client = factory
+            .builder(connect)
+            .dns_resolver(resolver.clone())
+            // A connection is used once: each request goes to an address that was checked for it.
+            .pool_max_idle_per_host(0)
+            .http1_only()
+            .build()?;
+        Ok(Self { client, resolver })
+    }
+}
+
+/// Fetches files that callers name.
+///
+/// Guarantee: no connection is opened to an address that the [`UrlGuard`] forbids, whatever the URL, its redirects or
+/// the DNS say; and no fetch takes more time or memory than its limits.
+#[derive(Debug)]
+pub struct InputFetcher {
+    guard: Arc<UrlGuard>,
+    limits: FetchLimits,
+    /// reqwest tells its resolver no port, so the stricter rule for unusual ports has a client of its own.
+    public: Route,
+    allowed: Route,
+}
+
+impl InputFetcher {
+    pub fn new(guard: UrlGuard, limits: FetchLimits) -> Result<Self, FetchSetupError> {
+        Self::with_lookup(guard, limits, SystemLookup::default())
+    }
+
+    /// The same, with another source of addresses.
+    pub fn with_lookup(
+        guard: UrlGuard,
+        limits: FetchLimits,
+        lookup: impl Lookup + 'static,
+    ) -> Result<Self, FetchSetupError> {
+        let guard = Arc::new(guard);
+        let lookup: Arc<dyn Lookup> = Arc::new(lookup);
+        let factory = ClientFactory::new()?;
+        let route = |reach| {
+            let resolver = GuardedResolver {
+                guard: Arc::clone(&guard),
+                lookup: Arc::clone(&lookup),
+                reach,
+            };
+            Route::new(&factory, resolver, limits.connect)
+        };
+        Ok(Self {
+            public: route(Reach::Public)?,
+            allowed: route(Reach::Allowed)?,
+            guard,
+            limits,
+        })
+    }
+
+    /// Says whether `url` may be called, now, without calling it. A later call is checked again.
+    pub async fn check(&self, url: &str) -> Result<Url, FetchError> {
+        let url = self.guard.check_url(url)?;
+        if let Some(name) = url.domain() {
+            let addresses = self.route(&url).resolver.addresses(name);
+            tokio::time::timeout(self.limits.connect, addresses)
+                .await
+                .map_err(|_| FetchError::TimedOut)??;
+        }
+        Ok(url)
+    }
+
+    /// The bytes behind `url`, at most `max_bytes` of them.
+    pub async fn fetch(&self, url: &str, max_bytes: u64) -> Result<Bytes, FetchError> {
+        let max_bytes = max_bytes.min(self.limits.max_bytes);
+        tokio::time::timeout(self.limits.total, self.follow(url, max_bytes))
+            .await
+            .map_err(|_| FetchError::TimedOut)?
+    }
+
+    async fn follow(&self, url: &str, max_bytes: u64) -> Result<Bytes, FetchError> {
+        let mut url = self.guard.check_url(url)?;
+        for _ in 0..=self.limits.redirects {
+            let response = self.request(&url).await?;
+            let status = response.status();
+            if status.is_success() {
+                return body(response, max_bytes).await;
+            }
+            if !is_redirect(status) {
+                return Err(FetchError::Status(status.as_u16()));
+            }
+            url = self.next_hop(&url, response.headers())?;
+        }
+        Err(FetchError::Redirects)
+    }
+
+    fn next_hop(&self, from: &Url, headers: &HeaderMap) -> Result<Url, FetchError> {
+        let location = headers
+            .get(LOCATION)
+            .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+            .ok_or(FetchError::Redirects)?;
+        // Resolving a relative reference reads a backslash as a slash, which would hide it from the check below.
+        if location.contains('\\') {
+            return Err(FetchError::Refused(Refusal::NotAUrl));
+        }
+        let joined = from
+            .join(location)
+            .map_err(|_| FetchError::Refused(Refusal::NotAUrl))?;
+        let next = self.guard.check_url(joined.as_str())?;
+        if from.scheme() == "https" && next.scheme() != "https" {
+            return Err(FetchError::Redirects);
+        }
+        Ok(next)
+    }
+
+    fn route(&self, url: &Url) -> &Route {
+        match self.guard.reach(url) {
+            Reach::Public => &self.public,
+            Reach::Allowed => &self.allowed,
+        }
+    }
+
+    /// One GET of a checked URL.
+    async fn request(&self, url: &Url) -> Result<Response, FetchError> {
+        let route = self.route(url);
+        let answer = route.client.get(url.clone()).send();
+        let response = tokio::time::timeout(self.limits.headers, answer)
+            .await
+            .map_err(|_| FetchError::TimedOut)?
+            .map_err(|error| explain(&error))?;
+        // Cannot differ from what was checked; if it ever does, nothing of the answer leaves here.
+        let peer = response.remote_addr().ok_or(Refusal::ForbiddenAddress)?;
+        self.guard
+            .check_address_within(peer.ip(), route.resolver.reach)?;
+        Ok(response)
+    }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+async fn body(mut response: Response, max_bytes: u64) -> Result<Bytes, FetchError> {
+    let announced = response.content_length().unwrap_or(0);
+    if announced > max_bytes {
+        return Err(FetchError::TooLarge);
+    }
+    let reserve = usize::try_from(announced.min(TRUSTED_LENGTH)).unwrap_or(0);
+    let mut bytes = BytesMut::with_capacity(reserve);
+    let mut total: u64 = 0;
+    while let Some(chunk) = response.chunk().await.map_err(|error| explain(&error))? {
+        total = total.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        if total > max_bytes {
+            return Err(FetchError::TooLarge);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+/// Our resolver's own verdict is at the bottom of the chain; anything else is told without detail.
+fn explain(error: &reqwest::Error) -> FetchError {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(cause) = source {
+        if let Some(verdict) = cause.downcast_ref::<FetchError>() {
+            return *verdict;
+        }
+        source = cause.source();
+    }
+    if error.is_timeout() {
+        FetchError::TimedOut
+    } else {
+        FetchError::Unreachable
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+use super::*;
+use std::fs;
+use tempfile::TempDir;
+
+fn store() -> (TempDir, MediaStore) {
+    let folder = TempDir::new().unwrap();
+    let store = MediaStore::folder(&folder.path().join("deep").join("media")).unwrap();
+    (folder, store)
+}
+
+async fn collect(mut stream: BoxStream<'static, Result<Bytes, MediaError>>) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        all.extend_from_slice(&chunk.unwrap());
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_is_put_is_read() {
+    let (folder, store) = store();
+    let bytes = Bytes::from(vec![7; 100_000]);
+    store.put("o/ab/abcdef.png", bytes.clone()).await.unwrap();
+    assert_eq!(store.read("o/ab/abcdef.png", 100_000).await.unwrap(), bytes);
+    let on_disk = folder.path().join("deep/media/o/ab/abcdef.png");
+    assert_eq!(fs::read(on_disk).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn an_empty_file_is_a_file() {
+    let (_folder, store) = store();
+    store.put("empty", Bytes::new()).await.unwrap();
+    let file = store.open("empty", None).await.unwrap();
+    assert_eq!((file.size, file.range.clone()), (0, 0..0));
+    assert_eq!(collect(file.stream).await, b"");
+    assert!(store.read("empty", 0).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn reading_whole_has_a_limit() {
+    let (_folder, store) = store();
+    store.put("a", Bytes::from_static(b"12345")).await.unwrap();
+    assert_eq!(store.read("a", 5).await.unwrap().as_ref(), b"12345");
+    let refused = store.read("a", 4).await;
+    assert!(matches!(refused, Err(MediaError::TooLarge)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn ranges_are_cut_at_the_end() {
+    let (_folder, store) = store();
+    // Larger than one chunk of the storage's own streams.
+    let all: Vec<u8> = (0..50_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    store.put("a.bin", Bytes::from(all.clone())).await.unwrap();
+    for (asked, given) in [
+        (0..1, 0..1),
+        (0..50_000, 0..50_000),
+        (9..40_000, 9..40_000),
+        (49_999..50_000, 49_999..50_000),
+        (49_990..u64::MAX, 49_990..50_000),
+    ] {
+        let file = store.open("a.bin", Some(asked)).await.unwrap();
+        assert_eq!((file.size, file.range.clone()), (50_000, given.clone()));
+        let part = usize::try_from(given.start).unwrap()..usize::try_from(given.end).unwrap();
+        assert_eq!(collect(file.stream).await, &all[part]);
+    }
+    #[expect(
+        clippy::reversed_empty_ranges,
+        reason = "a caller of the API can ask for it"
+    )]
+    for asked in [50_000..50_001, 60_000..70_000, 5..5, 6..5] {
+        let refused = store.open("a.bin", Some(asked)).await;
+        assert!(
+            matches!(refused, Err(MediaError::Range { size: 50_000 })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let (_folder, store) = store();
+    store.put("o/a", Bytes::from_static(b"a")).await.unwrap();
+    for key in ["o/b", "p", "o", "o/a/b"] {
+        let refused = store.open(key, None).await;
+        assert!(refused.is_err(), "{key}: {refused:?}");
+    }
+    for key in ["o/b", "p"] {
+        assert!(matches!(
+            store.read(key, 9).await,
+            Err(MediaError::NotFound)
+        ));
+        assert!(matches!(
+            store.open(key, Some(0..1)).await,
+            Err(MediaError::NotFound)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn deleting_twice_is_deleting() {
+    let (_folder, store) = store();
+    store.put("o/a", Bytes::from_static(b"a")).await.unwrap();
+    store.delete("o/a").await.unwrap();
+    assert!(matches!(
+        store.read("o/a", 9).await,
+        Err(MediaError::NotFound)
+    ));
+    store.delete("o/a").await.unwrap();
+    store.delete("never/was").await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_that_we_would_not_make_name_nothing() {
+    let (folder, store) = store();
+    let outside = folder.path().join("deep").join("secret");
+    fs::write(&outside, b"secret").unwrap();
+    let long = "a".repeat(MAX_KEY_LENGTH + 1);
+    for key in [
+        "",
+        "/",
+        "/o",
+        "o/",
+        "o//a",
+        ".",
+        "..",
+        "../secret",
+        "o/../../secret",
+        "o/..",
+        "o/.hidden",
+        "a..b",
+        "O",
+        "o/\u{e4}",
+        "o/a b",
+        "o/a\0",
+        "o/a\n",
+        "o\\a",
+        "..\\secret",
+        "%2e%2e/secret",
+        "o/a#1",
+        "o/a?b",
+        "c:a",
+        "~",
+        long.as_str(),
+    ] {
+        let put = store.put(key, Bytes::from_static(b"x")).await;
+        assert!(matches!(put, Err(MediaError::NotFound)), "{key:?}: {put:?}");
+        let read = store.read(key, 9).await;
+        assert!(matches!(read, Err(MediaError::NotFound)), "{key:?}");
+        let open = store.open(key, Some(0..1)).await;
+        assert!(matches!(open, Err(MediaError::NotFound)), "{key:?}");
+        let delete = store.delete(key).await;
+        assert!(matches!(delete, Err(MediaError::NotFound)), "{key:?}");
+    }
+    assert_eq!(fs::read(&outside).unwrap(), b"secret");
+    let left = fs::read_dir(folder.path().join("deep/media"))
+        .unwrap()
+        .count();
+    assert_eq!(left, 0);
+}
+
+/// Who reads while another writes sees the old file or the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_replaced_at_once() {
+    const SIZE: usize = 300_000;
+    let (folder, store) = store();
+    store.put("a", Bytes::from(vec![0_u8; SIZE])).await.unwrap();
+    let writes = async {
+        for round in 1..=20_u8 {
+            store
+                .put("a", Bytes::from(vec![round; SIZE - usize::from(round)]))
+                .await
+                .unwrap();
+        }
+    };
+    let reads = async {
+        for _ in 0..60 {
+            let seen = store.read("a", 1_000_000).await.unwrap();
+            let round = seen[0];
+            assert_eq!(seen.len(), SIZE - usize::from(round));
+            assert!(seen.iter().all(|byte| *byte == round));
+        }
+    };
+    tokio::join!(writes, reads);
+    let left = fs::read_dir(folder.path().join("deep/media"))
+        .unwrap()
+        .count();
+    assert_eq!(left, 1, "nothing but the file itself may stay");
+}
+
+/// A folder in the way rather than a mode without `w`: tests may run as a user to whom modes mean nothing.
+#[tokio::test]
+async fn a_failed_write_leaves_nothing() {
+    let (folder, store) = store();
+    let media = folder.path().join("deep/media");
+    fs::create_dir_all(media.join("o/a/below")).unwrap();
+    let refused = store.put("o/a", Bytes::from_static(b"x")).await;
+    assert!(
+        matches!(refused, Err(MediaError::Storage(_))),
+        "{refused:?}"
+    );
+    let left: Vec<_> = fs::read_dir(media.join("o"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["a"]);
+}
+
+#[tokio::test]
+async fn says_whether_it_can_be_written() {
+    let (folder, store) = store();
+    store.check_writable().await.unwrap();
+    assert!(matches!(
+        store.read(PROBE_KEY, 99).await,
+        Err(MediaError::NotFound)
+    ));
+
+    let media = folder.path().join("deep/media");
+    fs::remove_dir_all(&media).unwrap();
+    fs::write(&media, b"not a folder").unwrap();
+    let refused = store.check_writable().await;
+    assert!(
+        matches!(refused, Err(MediaError::Storage(_))),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_an_error() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, b"").unwrap();
+    for root in [file.join("below"), file] {
+        assert!(MediaStore::folder(&root).is_err(), "{}", root.display());
+    }
+}
+
+#[test]
+fn errors_name_no_path() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, b"").unwrap();
+    let error = MediaStore::folder(&file.join("below")).unwrap_err();
+    assert_eq!(error.to_string(), "the media storage failed");
+}

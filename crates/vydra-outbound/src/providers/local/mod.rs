@@ -1,0 +1,258 @@
+//! The built-in provider: no network, no weights. It draws, films and speaks by rule, so that everything around a model
+//! can be used and tested before a model is set up. It says honestly what it is.
+
+pub mod render;
+
+use crate::provider::{
+    Accepted, Context, ErrorKind, MediaInput, Output, Polled, Provider, ProviderError, Request,
+    Submitted,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use render::{Edit, Espeak, Film, Picture, PictureFormat, Progress, RenderError, Size, Speech};
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use tokio::sync::Semaphore;
+use vydra_core::asset::MediaKind;
+use vydra_core::job::Action;
+
+const PICTURE_SIDE: u32 = 1_024;
+const FILM_SIDE: u32 = 960;
+const FILM_SECONDS: u64 = 5;
+
+/// Draws at most `slots` things at once, as each takes a whole core.
+#[derive(Debug)]
+pub struct Local {
+    slots: Arc<Semaphore>,
+}
+
+impl Local {
+    pub fn new(slots: usize) -> Self {
+        Self {
+            slots: Arc::new(Semaphore::new(slots.max(1))),
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Local {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
+    async fn submit(
+        &self,
+        context: &Context,
+        request: Request,
+    ) -> Result<Submitted, ProviderError> {
+        let refused =
+            |detail: String| ProviderError::new(ErrorKind::Unavailable, Accepted::No, detail);
+        let slot = Arc::clone(&self.slots)
+            .acquire_owned()
+            .await
+            .map_err(|closed| refused(closed.to_string()))?;
+        let context = context.clone();
+        tokio::task::spawn_blocking(move || {
+            let outputs = make(&request, &context);
+            drop(slot);
+            outputs
+        })
+        .await
+        .map_err(|panicked| {
+            ProviderError::new(ErrorKind::NoOutput, Accepted::Yes, panicked.to_string())
+        })?
+        .map(Submitted::Done)
+    }
+
+    async fn poll(&self, _context: &Context, task: &str) -> Result<Polled, ProviderError> {
+        Err(ProviderError::new(
+            ErrorKind::Unknown,
+            Accepted::Unknown,
+            format!("there is no task {task}"),
+        ))
+    }
+
+    async fn cancel(&self, _task: &str) {}
+}
+
+fn make(request: &Request, context: &Context) -> Result<Vec<Output>, ProviderError> {
+    (0..request.outputs)
+        .map(|number| {
+            // Several outputs share the bar: each fills its part of it.
+            let highest = AtomicU8::new(0);
+            let progress = |percent: u8| {
+                let whole = (u32::from(percent.min(100)) + number * 100) / request.outputs.max(1);
+                let whole = u8::try_from(whole).unwrap_or(100);
+                if highest.fetch_max(whole, Ordering::Relaxed) < whole {
+                    (context.progress)(whole);
+                }
+                !context.stop.is_cancelled()
+            };
+            make_one(
+                request,
+                seed(request).wrapping_add(u64::from(number)),
+                &progress,
+            )
+            .map_err(told)
+        })
+        .collect()
+}
+
+fn make_one(request: &Request, seed: u64, progress: Progress<'_>) -> Result<Output, RenderError> {
+    let prompt = text(request, "prompt")
+        .or_else(|| text(request, "text"))
+        .unwrap_or_default();
+    let images: Vec<&[u8]> = images(request);
+    let ratio = text(request, "aspect_ratio").or_else(|| text(request, "aspectRatio"));
+    let media = |bytes| Output {
+        bytes: Bytes::from(bytes),
+        duration_ms: None,
+    };
+    match (request.kind, request.action) {
+        (MediaKind::Image, action) => {
+            let side = match text(request, "resolution") {
+                Some("2K") => 2 * PICTURE_SIDE,
+                Some("4K") => 4 * PICTURE_SIDE,
+                _ => PICTURE_SIDE,
+            };
+            let size = picture_size(ratio, side, &images, action);
+            let format = format(request);
+            match action {
+                Action::Edit => {
+                    let edit = Edit {
+                        prompt,
+                        seed,
+                        size: Some(size),
+                        format,
+                        sources: &images,
+                    };
+                    render::edit(&edit, progress).map(media)
+                }
+                Action::Generate => {
+                    let picture = Picture {
+                        prompt,
+                        seed,
+                        size,
+                        format,
+                    };
+                    render::draw(&picture, progress).map(media)
+                }
+            }
+        }
+        (MediaKind::Video, _) => {
+            let seconds = request
+                .input
+                .get("duration")
+                .and_then(Value::as_u64)
+                .unwrap_or(FILM_SECONDS)
+                .clamp(1, 15);
+            let start = images.first().copied();
+            let ratio = ratio.or(if start.is_none() { Some("16:9") } else { None });
+            let size = picture_size(ratio, FILM_SIDE, &images, Action::Edit);
+            #[expect(clippy::cast_precision_loss, reason = "at most 15")]
+            let film = Film {
+                prompt,
+                seed,
+                size,
+                seconds: seconds as f32,
+                start,
+            };
+            let bytes = render::film(&film, progress)?;
+            Ok(Output {
+                bytes: Bytes::from(bytes),
+                duration_ms: Some(seconds * 1_000),
+            })
+        }
+        (MediaKind::Audio, _) => {
+            let speech = Speech {
+                text: prompt,
+                voice: text(request, "voice_id").unwrap_or_default(),
+                seed,
+            };
+            let spoken = render::speak(&speech, Espeak::default(), progress)?;
+            Ok(Output {
+                bytes: Bytes::from(spoken.wav),
+                duration_ms: Some(spoken.duration_ms),
+            })
+        }
+    }
+}
+
+fn images(request: &Request) -> Vec<&[u8]> {
+    request
+        .media
+        .iter()
+        .filter(|media| media.kind == MediaKind::Image)
+        .map(|media: &MediaInput| media.bytes.as_ref())
+        .collect()
+}
+
+/// The asked ratio; without one, that of the first given image.
+fn picture_size(ratio: Option<&str>, side: u32, images: &[&[u8]], action: Action) -> Size {
+    let square = Size {
+        width: side,
+        height: side,
+    };
+    if let Some(size) = ratio.and_then(|ratio| render::size_for(ratio, side)) {
+        return size;
+    }
+    let given = images
+        .first()
+        .filter(|_| action == Action::Edit)
+        .and_then(|image| render::probe(image));
+    let Some((_, width, height)) = given else {
+        return square;
+    };
+    let longest = u64::from(width.max(height).max(1));
+    // Even numbers, because video frames need them.
+    let scaled = |part: u32| {
+        (u32::try_from(u64::from(part) * u64::from(side) / longest).unwrap_or(side) & !7).max(64)
+    };
+    Size {
+        width: scaled(width),
+        height: scaled(height),
+    }
+}
+
+fn format(request: &Request) -> PictureFormat {
+    match text(request, "outputFormat").or_else(|| text(request, "output_format")) {
+        Some("jpeg") => PictureFormat::Jpeg,
+        Some("webp") => PictureFormat::Webp,
+        _ => PictureFormat::Png,
+    }
+}
+
+fn text<'a>(request: &'a Request, field: &str) -> Option<&'a str> {
+    request.input.get(field).and_then(Value::as_str)
+}
+
+/// The caller's seed, else one of the job: another job gives another picture, another attempt the same.
+fn seed(request: &Request) -> u64 {
+    request
+        .input
+        .get("seed")
+        .and_then(Value::as_u64)
+        .unwrap_or_else(|| {
+            // FNV-1a: stable over versions, unlike the standard library's hasher.
+            request
+                .job
+                .bytes()
+                .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+                    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+                })
+        })
+}
+
+fn told(error: RenderError) -> ProviderError {
+    let kind = match error {
+        RenderError::Cancelled => ErrorKind::Cancelled,
+        RenderError::UnreadableImage(_) | RenderError::TooLarge => ErrorKind::InputUnreadable,
+        RenderError::Encode(_) => ErrorKind::NoOutput,
+    };
+    ProviderError::new(kind, Accepted::No, error.to_string())
+}

@@ -1,0 +1,4 @@
+//! The providers, one folder each.
+
+pub mod local;
+pub mod sandbox;

@@ -1,0 +1,61 @@
+//! Why a command could not be carried out. What a caller can expect, such as too few credits, is an outcome instead.
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The job is no longer this worker's: drop everything.
+    #[error("the lease on the job is lost")]
+    LeaseLost,
+    /// Too many commands wait, or another process holds the database; nothing was done.
+    #[error("the store is too busy")]
+    Busy,
+    /// The disk is full, read-only or failing; nothing was done.
+    #[error("the store cannot be written")]
+    Unwritable(#[source] Source),
+    /// The database was made by a newer version of this program.
+    #[error(
+        "the database has schema {found}, newer than {known}, the newest that this version knows"
+    )]
+    SchemaTooNew { found: u32, known: u32 },
+    /// A row holds what we never write.
+    #[error("the database holds a value that cannot be: {0}")]
+    Corrupt(String),
+    #[error("the database failed")]
+    Database(#[source] Source),
+}
+
+/// The driver's own error, for the log.
+pub(crate) type Source = Box<dyn std::error::Error + Send + Sync>;
+
+impl StoreError {
+    /// Whether the same command may succeed later without anybody mending anything but the disk or the load.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Busy | Self::Unwritable(_) => true,
+            Self::LeaseLost | Self::SchemaTooNew { .. } | Self::Corrupt(_) | Self::Database(_) => {
+                false
+            }
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Sqlite;
+        match error.sqlite_error_code() {
+            Some(Sqlite::DatabaseBusy | Sqlite::DatabaseLocked) => Self::Busy,
+            Some(
+                Sqlite::DiskFull
+                | Sqlite::ReadOnly
+                | Sqlite::SystemIoFailure
+                | Sqlite::CannotOpen
+                | Sqlite::PermissionDenied,
+            ) => Self::Unwritable(Box::new(error)),
+            Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase) => {
+                Self::Corrupt(error.to_string())
+            }
+            _ => Self::Database(Box::new(error)),
+        }
+    }
+}

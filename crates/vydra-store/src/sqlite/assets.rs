@@ -1,0 +1,67 @@
+use super::rows::{Columns, collect, first};
+use crate::Result;
+use rusqlite::{Connection, params};
+use vydra_core::asset::{Asset, AssetRole, MediaKind};
+use vydra_core::ids::{AssetId, JobId, OrgId};
+
+const COLUMNS: &str = "id, org_id, job_id, role, kind, media_type, storage_key, bytes, width, height, duration_ms, created_at";
+
+fn read(row: &mut Columns<'_, '_>) -> Result<Asset> {
+    Ok(Asset {
+        id: AssetId::trusted(row.take()?),
+        org_id: OrgId::trusted(row.take()?),
+        job_id: row.take::<Option<String>>()?.map(JobId::trusted),
+        role: row.word(AssetRole::parse)?,
+        kind: row.word(MediaKind::parse)?,
+        media_type: row.take()?,
+        storage_key: row.take()?,
+        bytes: row.take::<i64>()?.unsigned_abs(),
+        dimensions: row.take::<Option<u32>>()?.zip(row.take()?),
+        duration_ms: row.take::<Option<i64>>()?.map(i64::unsigned_abs),
+        created_at: row.time()?,
+    })
+}
+
+pub(super) fn insert(db: &Connection, asset: &Asset, place: usize) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO assets (id, org_id, job_id, place, role, kind, media_type, storage_key, bytes, width, height, duration_ms, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?
+    .execute(params![
+        asset.id.as_str(),
+        asset.org_id.as_str(),
+        asset.job_id.as_ref().map(JobId::as_str),
+        i64::try_from(place).unwrap_or(i64::MAX),
+        asset.role.as_str(),
+        asset.kind.as_str(),
+        asset.media_type,
+        asset.storage_key,
+        i64::try_from(asset.bytes).unwrap_or(i64::MAX),
+        asset.dimensions.map(|(width, _)| width),
+        asset.dimensions.map(|(_, height)| height),
+        asset.duration_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
+        asset.created_at.as_micros(),
+    ])?;
+    Ok(())
+}
+
+pub(super) fn get(db: &Connection, org: &OrgId, id: &AssetId) -> Result<Option<Asset>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM assets WHERE id = ?1 AND org_id = ?2"
+    ))?;
+    first(statement.query(params![id.as_str(), org.as_str()])?, read)
+}
+
+pub(super) fn by_storage_key(db: &Connection, storage_key: &str) -> Result<Option<Asset>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM assets WHERE storage_key = ?1"
+    ))?;
+    first(statement.query(params![storage_key])?, read)
+}
+
+pub(super) fn of_job(db: &Connection, job: &JobId) -> Result<Vec<Asset>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM assets WHERE job_id = ?1 AND role = 'output' ORDER BY place"
+    ))?;
+    collect(statement.query(params![job.as_str()])?, read)
+}

@@ -1,0 +1,246 @@
+//! Jobs from the caller's side: submit, look, cancel.
+
+use super::rows::{Columns, collect, first, to_json};
+use super::{assets, credits};
+use crate::store::{Cancellation, JobFilter, JobPage, NewJob, Submission};
+use crate::{Result, StoreError};
+use rusqlite::{Connection, params};
+use vydra_core::credits::Credits;
+use vydra_core::error_code::ErrorCode;
+use vydra_core::ids::{EntryId, JobId, KeyId, OrgId};
+use vydra_core::job::{Failure, Job, JobStatus, Mode};
+use vydra_core::ledger::EntryKind;
+use vydra_core::time::Timestamp;
+
+/// The columns of [`read`].
+pub(super) const COLUMNS: &str = "id, org_id, key_id, mode, workflow, status, progress, status_message, input, call, price,
+    refunded, failure_code, failure_message, failure_reason, retryable, provider, external_id, created_at, started_at, completed_at";
+
+/// The outputs of a finished job are rows of their own: see [`with_outputs`].
+pub(super) fn read(row: &mut Columns<'_, '_>) -> Result<Job> {
+    Ok(Job {
+        id: JobId::trusted(row.take()?),
+        org_id: OrgId::trusted(row.take()?),
+        key_id: row.take::<Option<String>>()?.map(KeyId::trusted),
+        mode: row.word(Mode::parse)?,
+        workflow: row.take()?,
+        status: row.word(JobStatus::parse)?,
+        progress: row.take()?,
+        status_message: row.take()?,
+        input: row.json()?,
+        call: row.json()?,
+        price: row.credits()?,
+        refunded: row.credits()?,
+        failure: {
+            let code = row.word_if_any(ErrorCode::parse)?;
+            let (message, reason, retryable) = (
+                row.take::<Option<String>>()?,
+                row.take::<Option<String>>()?,
+                row.take::<Option<bool>>()?,
+            );
+            code.map(|code| Failure {
+                code,
+                message: message.unwrap_or_default(),
+                reason: reason.unwrap_or_default(),
+                retryable: retryable.unwrap_or(false),
+            })
+        },
+        provider: row.take()?,
+        external_id: row.take()?,
+        created_at: row.time()?,
+        started_at: row.time_if_any()?,
+        completed_at: row.time_if_any()?,
+        outputs: Vec::new(),
+    })
+}
+
+pub(super) fn with_outputs(db: &Connection, mut job: Job) -> Result<Job> {
+    if job.status == JobStatus::Completed {
+        job.outputs = assets::of_job(db, &job.id)?;
+    }
+    Ok(job)
+}
+
+pub(super) fn submit(db: &Connection, new: &NewJob) -> Result<Submission> {
+    let open: u32 = db
+        .prepare_cached(
+            "SELECT count(*) FROM jobs WHERE org_id = ?1 AND status IN ('pending', 'running')",
+        )?
+        .query_row(params![new.org_id.as_str()], |row| row.get(0))?;
+    if open >= new.concurrent {
+        return Ok(Submission::TooManyJobs { open });
+    }
+    // The price is looked at first, so that the ledger row below can name the job that it pays for.
+    let available = credits::balance(db, &new.org_id, new.mode)?;
+    if available < new.price {
+        return Ok(Submission::InsufficientCredits { available });
+    }
+    db.prepare_cached(
+        "INSERT INTO jobs (id, org_id, key_id, mode, workflow, status, input, call, price, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        new.id.as_str(),
+        new.org_id.as_str(),
+        new.key_id.as_ref().map(KeyId::as_str),
+        new.mode.as_str(),
+        new.workflow,
+        to_json(&new.input)?,
+        to_json(&new.call)?,
+        new.price.get(),
+        new.now.as_micros(),
+    ])?;
+    let charge = credits::Movement {
+        id: &new.entry,
+        org: &new.org_id,
+        mode: new.mode,
+        kind: EntryKind::Charge,
+        amount: -new.price.get(),
+        job: Some(&new.id),
+        reason: new.workflow.as_deref().unwrap_or(&new.call.model),
+        now: new.now,
+    };
+    let Some(remaining) = credits::add(db, &charge)? else {
+        // Unreachable while one writer runs one command at a time; undone as a whole if that ever changes.
+        return Err(StoreError::Busy);
+    };
+    let job = get(db, &new.org_id, &new.id)?
+        .ok_or_else(|| StoreError::Corrupt("a new job is gone".to_owned()))?;
+    Ok(Submission::Accepted {
+        job: Box::new(job),
+        remaining,
+    })
+}
+
+pub(super) fn get(db: &Connection, org: &OrgId, id: &JobId) -> Result<Option<Job>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM jobs WHERE id = ?1 AND org_id = ?2"
+    ))?;
+    first(statement.query(params![id.as_str(), org.as_str()])?, read)?
+        .map(|job| with_outputs(db, job))
+        .transpose()
+}
+
+pub(super) fn list(db: &Connection, org: &OrgId, filter: &JobFilter) -> Result<JobPage> {
+    const WHERE: &str =
+        "org_id = ?1 AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR workflow = ?3)";
+    let status = filter.status.map(JobStatus::as_str);
+    let count: i64 = db
+        .prepare_cached(&format!("SELECT count(*) FROM jobs WHERE {WHERE}"))?
+        .query_row(params![org.as_str(), status, filter.workflow], |row| {
+            row.get(0)
+        })?;
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM jobs WHERE {WHERE}
+           AND (?4 IS NULL OR (created_at, id) < (SELECT created_at, id FROM jobs WHERE id = ?4 AND org_id = ?1))
+         ORDER BY created_at DESC, id DESC LIMIT ?5 OFFSET ?6"
+    ))?;
+    let after = filter.after.as_ref().map(JobId::as_str);
+    let jobs = collect(
+        statement.query(params![
+            org.as_str(),
+            status,
+            filter.workflow,
+            after,
+            filter.limit,
+            filter.offset
+        ])?,
+        read,
+    )?;
+    let jobs = jobs
+        .into_iter()
+        .map(|job| with_outputs(db, job))
+        .collect::<Result<_>>()?;
+    Ok(JobPage {
+        jobs,
+        count: count.unsigned_abs(),
+    })
+}
+
+pub(super) fn cancel(
+    db: &Connection,
+    org: &OrgId,
+    id: &JobId,
+    entry: &EntryId,
+    now: Timestamp,
+) -> Result<Cancellation> {
+    let Some(job) = get(db, org, id)? else {
+        return Ok(Cancellation::NotFound);
+    };
+    if job.status == JobStatus::Cancelled {
+        return Ok(Cancellation::Already(Box::new(job)));
+    }
+    let ended = end(
+        db,
+        &job,
+        End {
+            status: JobStatus::Cancelled,
+            failure: None,
+            refund: job.price,
+            reason: "cancelled by the user",
+            entry,
+            now,
+        },
+    )?;
+    if !ended {
+        return Ok(Cancellation::Ended(Box::new(job)));
+    }
+    let job = get(db, org, id)?
+        .ok_or_else(|| StoreError::Corrupt("a cancelled job is gone".to_owned()))?;
+    Ok(Cancellation::Now(Box::new(job)))
+}
+
+/// How a job ends.
+#[derive(Clone, Copy)]
+pub(super) struct End<'a> {
+    pub(super) status: JobStatus,
+    pub(super) failure: Option<&'a Failure>,
+    pub(super) refund: Credits,
+    pub(super) reason: &'a str,
+    pub(super) entry: &'a EntryId,
+    pub(super) now: Timestamp,
+}
+
+/// The one place where a job becomes final: its state and its refund, together. False, and nothing done, when it has
+/// already ended.
+pub(super) fn end(db: &Connection, job: &Job, how: End<'_>) -> Result<bool> {
+    let changed = db
+        .prepare_cached(
+            "UPDATE jobs SET status = ?2, refunded = ?3, completed_at = ?4, failure_code = ?5, failure_message = ?6,
+                failure_reason = ?7, retryable = ?8, lease_token = NULL, lease_until = NULL, status_message = NULL,
+                progress = CASE ?2 WHEN 'completed' THEN 100 ELSE progress END
+             WHERE id = ?1 AND status IN ('pending', 'running')",
+        )?
+        .execute(params![
+            job.id.as_str(),
+            how.status.as_str(),
+            how.refund.get(),
+            how.now.as_micros(),
+            how.failure.map(|failure| failure.code.as_str()),
+            how.failure.map(|failure| failure.message.as_str()),
+            how.failure.map(|failure| failure.reason.as_str()),
+            how.failure.map(|failure| failure.retryable),
+        ])?;
+    if changed == 0 {
+        return Ok(false);
+    }
+    if how.refund > Credits::ZERO {
+        let refund = credits::Movement {
+            id: how.entry,
+            org: &job.org_id,
+            mode: job.mode,
+            kind: EntryKind::Refund,
+            amount: how.refund.get(),
+            job: Some(&job.id),
+            reason: how.reason,
+            now: how.now,
+        };
+        if credits::add(db, &refund)?.is_none() {
+            return Err(StoreError::Corrupt(format!(
+                "job {} has no balance to refund to",
+                job.id
+            )));
+        }
+    }
+    Ok(true)
+}

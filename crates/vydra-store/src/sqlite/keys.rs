@@ -1,0 +1,71 @@
+use super::organizations;
+use super::rows::{Columns, collect, first, to_json};
+use crate::Result;
+use rusqlite::{Connection, params};
+use vydra_core::api_key::{ApiKey, KeyHash};
+use vydra_core::ids::{KeyId, OrgId};
+use vydra_core::job::Mode;
+use vydra_core::organization::Organization;
+use vydra_core::scope::GrantedScopes;
+use vydra_core::time::Timestamp;
+
+const COLUMNS: &str = "k.id, k.org_id, k.name, k.shown_prefix, k.mode, k.scopes, k.created_at, k.expires_at, k.revoked_at";
+
+fn read(row: &mut Columns<'_, '_>) -> Result<ApiKey> {
+    Ok(ApiKey {
+        id: KeyId::trusted(row.take()?),
+        org_id: OrgId::trusted(row.take()?),
+        name: row.take()?,
+        shown_prefix: row.take()?,
+        mode: row.word(Mode::parse)?,
+        scopes: GrantedScopes::trusted(row.json()?),
+        created_at: row.time()?,
+        expires_at: row.time_if_any()?,
+        revoked_at: row.time_if_any()?,
+    })
+}
+
+pub(super) fn create(db: &Connection, key: &ApiKey, hash: &KeyHash) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO api_keys (id, org_id, name, shown_prefix, hash, mode, scopes, created_at, expires_at, revoked_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        key.id.as_str(),
+        key.org_id.as_str(),
+        key.name,
+        key.shown_prefix,
+        hash.as_str(),
+        key.mode.as_str(),
+        to_json(&key.scopes)?,
+        key.created_at.as_micros(),
+        key.expires_at.map(Timestamp::as_micros),
+        key.revoked_at.map(Timestamp::as_micros),
+    ])?;
+    Ok(())
+}
+
+pub(super) fn by_hash(db: &Connection, hash: &KeyHash) -> Result<Option<(ApiKey, Organization)>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS}, {} FROM api_keys k JOIN organizations o ON o.id = k.org_id WHERE k.hash = ?1",
+        organizations::COLUMNS
+    ))?;
+    first(statement.query(params![hash.as_str()])?, |row| {
+        Ok((read(row)?, organizations::read(row)?))
+    })
+}
+
+pub(super) fn list(db: &Connection, org: &OrgId) -> Result<Vec<ApiKey>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM api_keys k WHERE k.org_id = ?1 ORDER BY k.id"
+    ))?;
+    collect(statement.query(params![org.as_str()])?, read)
+}
+
+pub(super) fn revoke(db: &Connection, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>> {
+    db.prepare_cached("UPDATE api_keys SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL")?
+        .execute(params![id.as_str(), now.as_micros()])?;
+    let mut statement =
+        db.prepare_cached(&format!("SELECT {COLUMNS} FROM api_keys k WHERE k.id = ?1"))?;
+    first(statement.query(params![id.as_str()])?, read)
+}

@@ -1,0 +1,57 @@
+//! The schema by numbers, and the few settings that live in the database itself.
+
+use crate::{Result, StoreError};
+use rusqlite::{Connection, TransactionBehavior, params};
+use vydra_core::api_key::Pepper;
+
+const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_start.sql")];
+
+/// Brings the schema up to date, all or nothing, also when two processes start at once.
+pub(super) fn migrate(db: &mut Connection) -> Result<()> {
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    if schema(db)? == known {
+        return Ok(());
+    }
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = schema(&transaction)?;
+    if found > known {
+        return Err(StoreError::SchemaTooNew { found, known });
+    }
+    for (number, sql) in (1_u32..).zip(MIGRATIONS) {
+        if number > found {
+            transaction.execute_batch(sql)?;
+        }
+    }
+    transaction.pragma_update(None, "user_version", known)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn schema(db: &Connection) -> Result<u32> {
+    Ok(db.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+pub(super) fn pepper(db: &Connection, fresh: &Pepper) -> Result<Pepper> {
+    db.execute(
+        "INSERT INTO settings (name, value) VALUES ('pepper', ?1) ON CONFLICT DO NOTHING",
+        params![fresh.as_bytes()],
+    )?;
+    let kept: Vec<u8> = db.query_row(
+        "SELECT value FROM settings WHERE name = 'pepper'",
+        (),
+        |row| row.get(0),
+    )?;
+    <[u8; 32]>::try_from(kept)
+        .map(Pepper::new)
+        .map_err(|_| StoreError::Corrupt("the pepper is not 32 bytes".to_owned()))
+}
+
+/// The smallest write that reaches the disk.
+pub(super) fn touch(db: &Connection) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO settings (name, value) VALUES ('touched', x'00')
+         ON CONFLICT (name) DO UPDATE SET value = CASE value WHEN x'00' THEN x'01' ELSE x'00' END",
+    )?
+    .execute(())?;
+    Ok(())
+}

@@ -1,0 +1,312 @@
+//! The store on SQLite: one writer thread that commits everything waiting at once, readers on their own connections.
+
+mod assets;
+mod credits;
+mod jobs;
+mod keys;
+mod migrations;
+mod organizations;
+mod readers;
+mod rows;
+mod worker;
+mod writer;
+
+use crate::store::{
+    Cancellation, ClaimedJob, Creation, Grant, JobFilter, JobPage, Lease, LeaseToken, NewJob,
+    NewOrganization, Settlement, Store, Submission,
+};
+use crate::{Result, StoreError};
+use async_trait::async_trait;
+use readers::Readers;
+use rusqlite::Connection;
+use std::path::Path;
+use std::time::Duration;
+use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
+use vydra_core::asset::Asset;
+use vydra_core::credits::Credits;
+use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId};
+use vydra_core::job::{Failure, Job, Mode};
+use vydra_core::ledger::{Audit, CreditTotals};
+use vydra_core::organization::Organization;
+use vydra_core::plan::LimitOverrides;
+use vydra_core::time::Timestamp;
+use writer::Writer;
+
+/// 3.51.2 and older can corrupt a write-ahead log when two connections write and checkpoint at the same instant.
+const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
+/// How long a write waits for another process, such as the command line beside a running server.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const READERS: usize = 4;
+
+/// The version of SQLite that is compiled in.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
+
+/// Durable at every commit: write-ahead log with `synchronous=FULL`.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    pepper: Pepper,
+}
+
+impl SqliteStore {
+    /// Opens or creates the database and brings its schema up to date. `fresh_pepper` is kept only in a new database.
+    pub fn open(path: &Path, fresh_pepper: &Pepper) -> Result<Self> {
+        if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
+            return Err(StoreError::Corrupt(format!(
+                "SQLite {} can damage a database; 3.51.3 is needed",
+                rusqlite::version()
+            )));
+        }
+        let mut connection = connect(path)?;
+        migrations::migrate(&mut connection)?;
+        let pepper = migrations::pepper(&connection, fresh_pepper)?;
+        let readers = Readers::open(READERS, || {
+            let reader = connect(path)?;
+            reader.pragma_update(None, "query_only", true)?;
+            Ok(reader)
+        })?;
+        Ok(Self {
+            writer: Writer::start(connection)?,
+            readers,
+            pepper,
+        })
+    }
+
+    async fn write<T, F>(&self, command: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        self.writer.run(command).await
+    }
+
+    async fn read<T, F>(&self, query: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        self.readers.run(query).await
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn pepper(&self) -> Pepper {
+        self.pepper.clone()
+    }
+
+    async fn check_writable(&self) -> Result<()> {
+        self.write(migrations::touch).await
+    }
+
+    async fn create_organization(&self, new: NewOrganization) -> Result<Creation<Organization>> {
+        self.write(move |db| organizations::create(db, &new)).await
+    }
+
+    async fn organization(&self, id: &OrgId) -> Result<Option<Organization>> {
+        let id = id.clone();
+        self.read(move |db| organizations::get(db, &id)).await
+    }
+
+    async fn organization_by_name(&self, name: &str) -> Result<Option<Organization>> {
+        let name = name.to_owned();
+        self.read(move |db| organizations::by_name(db, &name)).await
+    }
+
+    async fn organizations(&self) -> Result<Vec<Organization>> {
+        self.read(organizations::list).await
+    }
+
+    async fn set_plan(
+        &self,
+        id: &OrgId,
+        plan: &str,
+        overrides: LimitOverrides,
+        now: Timestamp,
+    ) -> Result<Option<Organization>> {
+        let (id, plan) = (id.clone(), plan.to_owned());
+        self.write(move |db| organizations::set_plan(db, &id, &plan, overrides, now))
+            .await
+    }
+
+    async fn create_key(&self, key: &ApiKey, hash: &KeyHash) -> Result<()> {
+        let (key, hash) = (key.clone(), hash.clone());
+        self.write(move |db| keys::create(db, &key, &hash)).await
+    }
+
+    async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<(ApiKey, Organization)>> {
+        let hash = hash.clone();
+        self.read(move |db| keys::by_hash(db, &hash)).await
+    }
+
+    async fn keys(&self, org: &OrgId) -> Result<Vec<ApiKey>> {
+        let org = org.clone();
+        self.read(move |db| keys::list(db, &org)).await
+    }
+
+    async fn revoke_key(&self, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>> {
+        let id = id.clone();
+        self.write(move |db| keys::revoke(db, &id, now)).await
+    }
+
+    async fn grant(&self, grant: Grant) -> Result<Option<Credits>> {
+        self.write(move |db| credits::grant(db, &grant)).await
+    }
+
+    async fn credit_totals(&self, org: &OrgId, mode: Mode) -> Result<CreditTotals> {
+        let org = org.clone();
+        self.read(move |db| credits::totals(db, &org, mode)).await
+    }
+
+    async fn audit(&self) -> Result<Audit> {
+        self.read(credits::audit).await
+    }
+
+    async fn submit_job(&self, new: NewJob) -> Result<Submission> {
+        self.write(move |db| jobs::submit(db, &new)).await
+    }
+
+    async fn job(&self, org: &OrgId, id: &JobId) -> Result<Option<Job>> {
+        let (org, id) = (org.clone(), id.clone());
+        self.read(move |db| jobs::get(db, &org, &id)).await
+    }
+
+    async fn jobs(&self, org: &OrgId, filter: JobFilter) -> Result<JobPage> {
+        let org = org.clone();
+        self.read(move |db| jobs::list(db, &org, &filter)).await
+    }
+
+    async fn cancel_job(
+        &self,
+        org: &OrgId,
+        id: &JobId,
+        entry: EntryId,
+        now: Timestamp,
+    ) -> Result<Cancellation> {
+        let (org, id) = (org.clone(), id.clone());
+        self.write(move |db| jobs::cancel(db, &org, &id, &entry, now))
+            .await
+    }
+
+    async fn claim_jobs(
+        &self,
+        tokens: Vec<LeaseToken>,
+        now: Timestamp,
+        lease: Duration,
+        limit: Duration,
+    ) -> Result<Vec<ClaimedJob>> {
+        self.write(move |db| worker::claim(db, &tokens, now, lease, limit))
+            .await
+    }
+
+    async fn mark_submitting(
+        &self,
+        lease: &Lease,
+        route: u32,
+        provider: &str,
+        until: Timestamp,
+    ) -> Result<()> {
+        let (lease, provider) = (lease.clone(), provider.to_owned());
+        self.write(move |db| worker::mark_submitting(db, &lease, route, &provider, until))
+            .await
+    }
+
+    async fn record_task(&self, lease: &Lease, external_id: &str, until: Timestamp) -> Result<()> {
+        let (lease, external_id) = (lease.clone(), external_id.to_owned());
+        self.write(move |db| worker::record_task(db, &lease, &external_id, until))
+            .await
+    }
+
+    async fn report_progress(
+        &self,
+        lease: &Lease,
+        progress: u8,
+        message: Option<&str>,
+        until: Timestamp,
+    ) -> Result<()> {
+        let (lease, message) = (lease.clone(), message.map(str::to_owned));
+        self.write(move |db| {
+            worker::report_progress(db, &lease, progress, message.as_deref(), until)
+        })
+        .await
+    }
+
+    async fn hand_back(
+        &self,
+        lease: &Lease,
+        again_at: Timestamp,
+        forget_submission: bool,
+    ) -> Result<()> {
+        let lease = lease.clone();
+        self.write(move |db| worker::hand_back(db, &lease, again_at, forget_submission))
+            .await
+    }
+
+    async fn settle_job(&self, lease: &Lease, settlement: Settlement) -> Result<Job> {
+        let lease = lease.clone();
+        self.write(move |db| worker::settle(db, &lease, &settlement))
+            .await
+    }
+
+    async fn expire_jobs(
+        &self,
+        failure: Failure,
+        entries: Vec<EntryId>,
+        now: Timestamp,
+    ) -> Result<Vec<Job>> {
+        self.write(move |db| worker::expire(db, &failure, &entries, now))
+            .await
+    }
+
+    async fn release_leases(&self, now: Timestamp) -> Result<u64> {
+        self.write(move |db| worker::release_leases(db, now)).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.read(worker::next_due).await
+    }
+
+    async fn record_asset(&self, asset: &Asset) -> Result<()> {
+        let asset = asset.clone();
+        self.write(move |db| assets::insert(db, &asset, 0)).await
+    }
+
+    async fn asset(&self, org: &OrgId, id: &AssetId) -> Result<Option<Asset>> {
+        let (org, id) = (org.clone(), id.clone());
+        self.read(move |db| assets::get(db, &org, &id)).await
+    }
+
+    async fn asset_by_storage_key(&self, storage_key: &str) -> Result<Option<Asset>> {
+        let storage_key = storage_key.to_owned();
+        self.read(move |db| assets::by_storage_key(db, &storage_key))
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both hold for one connection alone, so no other connection can tell whether they are set.
+    #[test]
+    fn a_connection_is_durable_and_follows_references() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = connect(&directory.path().join("vydra.db")).unwrap();
+        let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        assert_eq!(pragma("synchronous").unwrap(), 2, "FULL");
+        assert_eq!(pragma("foreign_keys").unwrap(), 1);
+    }
+}

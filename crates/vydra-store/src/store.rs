@@ -1,0 +1,262 @@
+//! The list of things that can happen to our data, and what each one promises.
+
+use crate::Result;
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use std::time::Duration;
+use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
+use vydra_core::asset::Asset;
+use vydra_core::credits::Credits;
+use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId};
+use vydra_core::job::{Call, Failure, Job, JobStatus, Mode};
+use vydra_core::ledger::{Audit, CreditTotals};
+use vydra_core::organization::Organization;
+use vydra_core::plan::LimitOverrides;
+use vydra_core::time::Timestamp;
+
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// The secret under which keys are marked; the same for every process on this database.
+    fn pepper(&self) -> Pepper;
+
+    /// Ok when a write reaches the disk.
+    async fn check_writable(&self) -> Result<()>;
+
+    // --- Organizations ---
+
+    /// Creates an organization with its two balances and, for each that is not zero, the grant that explains it.
+    async fn create_organization(&self, new: NewOrganization) -> Result<Creation<Organization>>;
+    async fn organization(&self, id: &OrgId) -> Result<Option<Organization>>;
+    async fn organization_by_name(&self, name: &str) -> Result<Option<Organization>>;
+    async fn organizations(&self) -> Result<Vec<Organization>>;
+    /// None when there is no such organization. Erases no usage.
+    async fn set_plan(
+        &self,
+        id: &OrgId,
+        plan: &str,
+        overrides: LimitOverrides,
+        now: Timestamp,
+    ) -> Result<Option<Organization>>;
+
+    // --- Keys ---
+
+    async fn create_key(&self, key: &ApiKey, hash: &KeyHash) -> Result<()>;
+    /// The key with this mark and its organization, as they are now: a revocation by any process is seen.
+    async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<(ApiKey, Organization)>>;
+    async fn keys(&self, org: &OrgId) -> Result<Vec<ApiKey>>;
+    /// None when there is no such key. A key that is already revoked keeps its first time.
+    async fn revoke_key(&self, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>>;
+
+    // --- Credits ---
+
+    /// Adds credits and the ledger row that explains them. None when there is no such organization.
+    async fn grant(&self, grant: Grant) -> Result<Option<Credits>>;
+    /// Every figure from the ledger's rows alone.
+    async fn credit_totals(&self, org: &OrgId, mode: Mode) -> Result<CreditTotals>;
+    /// Adds everything up again and lists each place where the books do not agree.
+    async fn audit(&self) -> Result<Audit>;
+
+    // --- Jobs, from the caller's side ---
+
+    /// Takes the price and creates the job, or changes nothing at all.
+    async fn submit_job(&self, new: NewJob) -> Result<Submission>;
+    /// None also for a job of another organization.
+    async fn job(&self, org: &OrgId, id: &JobId) -> Result<Option<Job>>;
+    async fn jobs(&self, org: &OrgId, filter: JobFilter) -> Result<JobPage>;
+    /// Ends the job at once, whatever state it is in, with its refund. The worker that runs it loses its lease.
+    async fn cancel_job(
+        &self,
+        org: &OrgId,
+        id: &JobId,
+        entry: EntryId,
+        now: Timestamp,
+    ) -> Result<Cancellation>;
+
+    // --- Jobs, from the worker's side. Each write bears the lease's token; without it, `LeaseLost` ---
+
+    /// Takes at most `tokens.len()` jobs that wait or whose lease has expired, oldest first, each under its own token.
+    /// The first claim of a job sets its deadline.
+    async fn claim_jobs(
+        &self,
+        tokens: Vec<LeaseToken>,
+        now: Timestamp,
+        lease: Duration,
+        limit: Duration,
+    ) -> Result<Vec<ClaimedJob>>;
+    /// Written down before a provider is asked: from here on the purchase may have happened.
+    async fn mark_submitting(
+        &self,
+        lease: &Lease,
+        route: u32,
+        provider: &str,
+        until: Timestamp,
+    ) -> Result<()>;
+    /// The provider has taken the job, under this name.
+    async fn record_task(&self, lease: &Lease, external_id: &str, until: Timestamp) -> Result<()>;
+    /// Extends the lease; the progress shown never goes back.
+    async fn report_progress(
+        &self,
+        lease: &Lease,
+        progress: u8,
+        message: Option<&str>,
+        until: Timestamp,
+    ) -> Result<()>;
+    /// Hands the job back: claimable from `again_at` on. With `forget_submission`, as nothing was bought.
+    async fn hand_back(
+        &self,
+        lease: &Lease,
+        again_at: Timestamp,
+        forget_submission: bool,
+    ) -> Result<()>;
+    /// Ends the job: its final state, the refund of what was not delivered and the assets, together.
+    async fn settle_job(&self, lease: &Lease, settlement: Settlement) -> Result<Job>;
+    /// Fails, with its refund, every job whose processing time is over. Returns those that it ended.
+    async fn expire_jobs(
+        &self,
+        failure: Failure,
+        entries: Vec<EntryId>,
+        now: Timestamp,
+    ) -> Result<Vec<Job>>;
+    /// Voids every lease: for the start of the only process that works on this database.
+    async fn release_leases(&self, now: Timestamp) -> Result<u64>;
+    /// When a worker has something to do next without being woken: the next lease to expire, or deadline.
+    async fn next_due(&self) -> Result<Option<Timestamp>>;
+
+    // --- Assets ---
+
+    async fn record_asset(&self, asset: &Asset) -> Result<()>;
+    async fn asset(&self, org: &OrgId, id: &AssetId) -> Result<Option<Asset>>;
+    /// For whoever holds the key that cannot be guessed, of whatever organization.
+    async fn asset_by_storage_key(&self, storage_key: &str) -> Result<Option<Asset>>;
+}
+
+#[derive(Debug, Clone)]
+pub struct NewOrganization {
+    pub id: OrgId,
+    pub name: String,
+    pub plan: String,
+    pub overrides: LimitOverrides,
+    pub live: (EntryId, Credits),
+    pub test: (EntryId, Credits),
+    pub reason: String,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Creation<T> {
+    Created(T),
+    NameTaken,
+}
+
+#[derive(Debug, Clone)]
+pub struct Grant {
+    pub id: EntryId,
+    pub org_id: OrgId,
+    pub mode: Mode,
+    pub amount: Credits,
+    pub reason: String,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    pub id: JobId,
+    pub org_id: OrgId,
+    pub key_id: Option<KeyId>,
+    pub mode: Mode,
+    pub workflow: Option<String>,
+    pub input: Map<String, Value>,
+    pub call: Call,
+    pub price: Credits,
+    pub entry: EntryId,
+    /// How many jobs of the organization may be open at once, this one counted.
+    pub concurrent: u32,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Submission {
+    Accepted { job: Box<Job>, remaining: Credits },
+    InsufficientCredits { available: Credits },
+    TooManyJobs { open: u32 },
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    pub status: Option<JobStatus>,
+    pub workflow: Option<String>,
+    pub limit: u32,
+    pub offset: u32,
+    /// Only jobs behind this one in the list; it makes a page cheap however deep it lies.
+    pub after: Option<JobId>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobPage {
+    pub jobs: Vec<Job>,
+    /// How many the filter finds in all.
+    pub count: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cancellation {
+    /// Ended by this command.
+    Now(Box<Job>),
+    /// Ended by an earlier cancel: nothing more was refunded.
+    Already(Box<Job>),
+    /// Ended in another way.
+    Ended(Box<Job>),
+    NotFound,
+}
+
+/// A random word that only one worker knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseToken(pub String);
+
+/// The right to write to a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub job: JobId,
+    pub token: LeaseToken,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClaimedJob {
+    pub job: Job,
+    pub lease: Lease,
+    /// 1 at the first.
+    pub attempt: u32,
+    /// What an earlier attempt left behind.
+    pub submission: PriorSubmission,
+    pub deadline: Timestamp,
+}
+
+/// How far an earlier attempt came with the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PriorSubmission {
+    None,
+    /// It was about to ask, or asked: whether anything was bought is unknown.
+    Unknown {
+        route: u32,
+    },
+    /// The provider has it under this name.
+    Task {
+        route: u32,
+        external_id: String,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    pub outcome: Outcome,
+    /// What is paid back; zero only for a whole delivery.
+    pub refund: Credits,
+    pub entry: EntryId,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    Completed(Vec<Asset>),
+    Failed(Failure),
+}

@@ -1,0 +1,268 @@
+//! Forgeries in the file, and what the audit says of each. Where the database forbids them, its guards are taken away
+//! first, as somebody with the file in hand could.
+
+use crate::fixture::{Fixture, sqlite};
+use rusqlite::Connection;
+use std::path::PathBuf;
+use vydra_core::ids::{JobId, OrgId};
+use vydra_core::job::{Job, Mode};
+use vydra_core::ledger::Imbalance;
+
+const BALANCE: &str = "the balance is not the sum of its ledger rows";
+const CHARGE: &str = "the charge is not the price of the job";
+const REFUND: &str = "the refund is not what the job says";
+const UNDELIVERED: &str = "a job that did not deliver was not refunded in full";
+const OPEN: &str = "a job that has not ended was refunded";
+const NO_JOB: &str = "rows of a job that the organization does not have";
+const NO_BALANCE: &str = "ledger rows without a balance";
+
+/// One organization with 1000 credits and a partly delivered job of 100 (30 back), a failed one of 50 and a waiting one of
+/// 20, which is the last row; and another with 500.
+struct Books {
+    f: Fixture,
+    path: PathBuf,
+    org: OrgId,
+    other: OrgId,
+    partial: Job,
+    failed: Job,
+    waiting: Job,
+}
+
+const SUM: i64 = 1_000 - 100 + 30 - 50 + 50 - 20;
+
+async fn books() -> Books {
+    let (f, path) = sqlite();
+    let (org, other) = (f.org(1_000).await.id, f.org(500).await.id);
+    let held = f.running(&org, 100).await;
+    let partial = f
+        .store
+        .settle_job(&held.lease, f.completed(vec![], 30))
+        .await
+        .unwrap();
+    let held = f.running(&org, 50).await;
+    let failed = f.store.settle_job(&held.lease, f.failed(50)).await.unwrap();
+    let waiting = f.job(&org, 20).await;
+    assert_eq!(f.store.audit().await.unwrap().imbalances, []);
+    Books {
+        f,
+        path,
+        org,
+        other,
+        partial,
+        failed,
+        waiting,
+    }
+}
+
+impl Books {
+    /// Changes the file behind the store's back, without its guards.
+    fn forge(&self, sql: &str) {
+        let raw = Connection::open(&self.path).unwrap();
+        raw.execute_batch(
+            "PRAGMA foreign_keys = OFF;
+             PRAGMA ignore_check_constraints = ON;
+             DROP TRIGGER ledger_is_never_edited;
+             DROP TRIGGER ledger_is_never_shortened;
+             DROP INDEX ledger_once_a_job;",
+        )
+        .unwrap();
+        let named = sql
+            .replace("ORG", &format!("'{}'", self.org))
+            .replace("OTHER", &format!("'{}'", self.other))
+            .replace("PARTIAL", &format!("'{}'", self.partial.id))
+            .replace("FAILED", &format!("'{}'", self.failed.id))
+            .replace("WAITING", &format!("'{}'", self.waiting.id));
+        raw.execute_batch(&named).unwrap();
+    }
+
+    /// Asserts that the audit lists exactly these: job, problem, what should be, what is.
+    async fn finds(&self, expected: &[(Option<&JobId>, &str, i64, i64)]) {
+        let found = self.f.store.audit().await.unwrap().imbalances;
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(job, problem, expected, found)| Imbalance {
+                org_id: self.org.clone(),
+                mode: Some(Mode::Live),
+                job_id: job.cloned(),
+                problem: (*problem).to_owned(),
+                expected: *expected,
+                found: *found,
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    fn after(&self, kind: &str, job: &Job) -> String {
+        let raw = Connection::open(&self.path).unwrap();
+        let id: String = raw
+            .query_row(
+                "SELECT id FROM ledger WHERE kind = ?1 AND job_id = ?2",
+                [kind, job.id.as_str()],
+                |row| row.get(0),
+            )
+            .unwrap();
+        format!("the balance after row {id} is not the sum of the rows up to it")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_balance() {
+    let books = books().await;
+    books.forge("UPDATE balances SET credits = credits + 5 WHERE org_id = ORG AND mode = 'live'");
+    books.finds(&[(None, BALANCE, SUM, SUM + 5)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_charge() {
+    let books = books().await;
+    let waiting = Some(&books.waiting.id);
+    let after = books.after("charge", &books.waiting);
+    books.forge("UPDATE ledger SET amount = -1 WHERE kind = 'charge' AND job_id = WAITING");
+    books
+        .finds(&[
+            (None, BALANCE, SUM + 19, SUM),
+            (waiting, &after, SUM + 19, SUM),
+            (waiting, CHARGE, -20, -1),
+        ])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_balance_after() {
+    let books = books().await;
+    let after = books.after("refund", &books.partial);
+    books.forge("UPDATE ledger SET balance_after = 7 WHERE kind = 'refund' AND job_id = PARTIAL");
+    books
+        .finds(&[(Some(&books.partial.id), &after, 930, 7)])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_charge() {
+    let books = books().await;
+    books.forge("DELETE FROM ledger WHERE kind = 'charge' AND job_id = WAITING");
+    books
+        .finds(&[
+            (None, BALANCE, SUM + 20, SUM),
+            (Some(&books.waiting.id), CHARGE, -20, 0),
+        ])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_grant() {
+    let books = books().await;
+    books.forge("DELETE FROM ledger WHERE kind = 'grant' AND org_id = ORG");
+    let found = books.f.store.audit().await.unwrap().imbalances;
+    assert_eq!(
+        found.len(),
+        1 + 5,
+        "the balance, and each row behind the grant: {found:?}"
+    );
+    assert_eq!((found[0].expected, found[0].found), (SUM - 1_000, SUM));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_the_job_does_not_know() {
+    let books = books().await;
+    books.forge("UPDATE jobs SET refunded = 29 WHERE id = PARTIAL");
+    books
+        .finds(&[(Some(&books.partial.id), REFUND, 29, 30)])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_without_its_refund() {
+    let books = books().await;
+    let failed = Some(&books.failed.id);
+    books.forge("UPDATE jobs SET refunded = 0 WHERE id = FAILED");
+    books
+        .finds(&[(failed, REFUND, 0, 50), (failed, UNDELIVERED, 50, 0)])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_of_an_open_job() {
+    let books = books().await;
+    let waiting = Some(&books.waiting.id);
+    books.forge("UPDATE jobs SET refunded = 20 WHERE id = WAITING");
+    books
+        .finds(&[(waiting, REFUND, 20, 0), (waiting, OPEN, 0, 20)])
+        .await;
+}
+
+/// The rows and the balance agree with each other; only the job tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_refund_that_was_booked_well() {
+    let books = books().await;
+    books.forge(
+        "INSERT INTO ledger (id, org_id, mode, kind, amount, balance_after, job_id, reason, created_at)
+         SELECT 'txn_again', org_id, mode, 'refund', 50, (SELECT credits + 50 FROM balances WHERE org_id = ORG AND mode = 'live'),
+                job_id, '', 1 FROM ledger WHERE kind = 'refund' AND job_id = FAILED;
+         UPDATE balances SET credits = credits + 50 WHERE org_id = ORG AND mode = 'live'",
+    );
+    books
+        .finds(&[(Some(&books.failed.id), REFUND, 50, 100)])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_charge_that_was_booked_well() {
+    let books = books().await;
+    books.forge(
+        "INSERT INTO ledger (id, org_id, mode, kind, amount, balance_after, job_id, reason, created_at)
+         SELECT 'txn_again', org_id, mode, 'charge', -20, balance_after - 20, job_id, '', 1
+         FROM ledger WHERE kind = 'charge' AND job_id = WAITING;
+         UPDATE balances SET credits = credits - 20 WHERE org_id = ORG AND mode = 'live'",
+    );
+    books
+        .finds(&[(Some(&books.waiting.id), CHARGE, -20, -40)])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_that_another_organization_paid() {
+    let books = books().await;
+    books.forge(
+        "UPDATE ledger SET org_id = OTHER, balance_after = 480 WHERE kind = 'charge' AND job_id = WAITING;
+         UPDATE balances SET credits = credits + 20 WHERE org_id = ORG AND mode = 'live';
+         UPDATE balances SET credits = credits - 20 WHERE org_id = OTHER AND mode = 'live'",
+    );
+    let found = books.f.store.audit().await.unwrap().imbalances;
+    let told: Vec<_> = found
+        .iter()
+        .map(|found| {
+            (
+                &found.org_id,
+                found.problem.as_str(),
+                found.expected,
+                found.found,
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [(&books.org, CHARGE, -20, 0), (&books.other, NO_JOB, 0, -20)]
+    );
+    assert!(
+        found
+            .iter()
+            .all(|found| found.job_id.as_ref() == Some(&books.waiting.id))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_of_a_job_that_is_gone() {
+    let books = books().await;
+    books.forge("DELETE FROM jobs WHERE id = PARTIAL");
+    books
+        .finds(&[(Some(&books.partial.id), NO_JOB, 0, -70)])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_balance_that_is_gone() {
+    let books = books().await;
+    books.forge("DELETE FROM balances WHERE org_id = ORG AND mode = 'live'");
+    books.finds(&[(None, NO_BALANCE, SUM, 0)]).await;
+}

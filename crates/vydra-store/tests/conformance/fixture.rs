@@ -1,0 +1,329 @@
+//! A fresh store, and the values that the tests hand to it: times, ids and random bytes are all made here.
+
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use vydra_core::api_key::{ApiKey, KeyHash, KeySecret, Pepper};
+use vydra_core::asset::{Asset, AssetRole, MediaKind};
+use vydra_core::credits::Credits;
+use vydra_core::error_code::ErrorCode;
+use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId};
+use vydra_core::job::{Action, Call, Failure, Job, Mode, PROCESSING_LIMIT, Script};
+use vydra_core::organization::Organization;
+use vydra_core::plan::LimitOverrides;
+use vydra_core::random::{Random, letters_and_digits};
+use vydra_core::scope::GrantedScopes;
+use vydra_core::time::{Clock, Timestamp};
+use vydra_store::store::{
+    ClaimedJob, Creation, Grant, LeaseToken, NewJob, NewOrganization, Outcome, Settlement,
+    Submission,
+};
+use vydra_store::{SqliteStore, Store};
+
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const MANY_JOBS: u32 = 1_000_000;
+
+/// An empty store. The one place to change when another database runs the suite.
+pub(crate) async fn fresh() -> Fixture {
+    sqlite().0
+}
+
+/// An empty store and the file in which it lives.
+pub(crate) fn sqlite() -> (Fixture, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vydra.db");
+    let store = SqliteStore::open(&path, &Pepper::new([7; 32])).unwrap();
+    (Fixture::over(Arc::new(store), directory), path)
+}
+
+/// Asserts that the books agree in every way that we know.
+pub(crate) async fn check(f: Fixture) {
+    assert_eq!(f.store.audit().await.unwrap().imbalances, []);
+    for org in f.store.organizations().await.unwrap() {
+        for mode in Mode::ALL {
+            let totals = f.store.credit_totals(&org.id, mode).await.unwrap();
+            assert_eq!(totals.remaining, org.credits(mode).get(), "{org:?}");
+        }
+    }
+}
+
+/// Runs them all in parallel. The answers come in the order in which they finished.
+pub(crate) async fn at_once<T: Send + 'static>(
+    tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    tasks.into_iter().collect::<JoinSet<T>>().join_all().await
+}
+
+/// Every look is a millisecond later than the one before, so that an order in time is never a tie.
+#[derive(Debug)]
+struct Ticking(AtomicI64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.fetch_add(1_000, Ordering::SeqCst))
+    }
+}
+
+#[derive(Debug)]
+struct Seeded(AtomicU64);
+
+impl Random for Seeded {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            // SplitMix64.
+            let mut word = self.0.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::SeqCst);
+            word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            chunk.copy_from_slice(&(word ^ (word >> 31)).to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Fixture {
+    pub(crate) store: Arc<dyn Store>,
+    clock: Ticking,
+    random: Seeded,
+    pub(crate) directory: TempDir,
+}
+
+impl Fixture {
+    pub(crate) fn over(store: Arc<dyn Store>, directory: TempDir) -> Self {
+        Self {
+            store,
+            clock: Ticking(AtomicI64::new(1_800_000_000_000_000)),
+            random: Seeded(AtomicU64::new(42)),
+            directory,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn advance(&self, span: Duration) {
+        let micros = i64::try_from(span.as_micros()).unwrap();
+        self.clock.0.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    pub(crate) fn org_id(&self) -> OrgId {
+        OrgId::new(self.now(), &self.random)
+    }
+
+    pub(crate) fn job_id(&self) -> JobId {
+        JobId::new(self.now(), &self.random)
+    }
+
+    pub(crate) fn key_id(&self) -> KeyId {
+        KeyId::new(self.now(), &self.random)
+    }
+
+    pub(crate) fn asset_id(&self) -> AssetId {
+        AssetId::new(self.now(), &self.random)
+    }
+
+    pub(crate) fn entry(&self) -> EntryId {
+        EntryId::new(self.now(), &self.random)
+    }
+
+    pub(crate) fn entries(&self, count: usize) -> Vec<EntryId> {
+        (0..count).map(|_| self.entry()).collect()
+    }
+
+    pub(crate) fn tokens(&self, count: usize) -> Vec<LeaseToken> {
+        (0..count)
+            .map(|_| LeaseToken(letters_and_digits(&self.random, 22)))
+            .collect()
+    }
+
+    // --- Organizations, keys, credits ---
+
+    pub(crate) fn new_org(&self, name: &str, live: i64, test: i64) -> NewOrganization {
+        NewOrganization {
+            id: self.org_id(),
+            name: name.to_owned(),
+            plan: "free".to_owned(),
+            overrides: LimitOverrides::default(),
+            live: (self.entry(), credits(live)),
+            test: (self.entry(), credits(test)),
+            reason: "welcome".to_owned(),
+            now: self.now(),
+        }
+    }
+
+    /// An organization with this many live credits, and none for tests.
+    pub(crate) async fn org(&self, live: i64) -> Organization {
+        let name = letters_and_digits(&self.random, 12);
+        self.org_of(self.new_org(&name, live, 0)).await
+    }
+
+    pub(crate) async fn org_of(&self, new: NewOrganization) -> Organization {
+        match self.store.create_organization(new).await.unwrap() {
+            Creation::Created(org) => org,
+            Creation::NameTaken => panic!("the name is taken"),
+        }
+    }
+
+    pub(crate) fn new_key(&self, org: &OrgId) -> (ApiKey, KeyHash) {
+        let secret = KeySecret::generate(Mode::Live, "acme", &self.random);
+        let key = ApiKey {
+            id: self.key_id(),
+            org_id: org.clone(),
+            name: "a key".to_owned(),
+            shown_prefix: secret.shown_prefix(),
+            mode: Mode::Live,
+            scopes: GrantedScopes::everything(),
+            created_at: self.now(),
+            expires_at: None,
+            revoked_at: None,
+        };
+        (key, secret.hash(&self.store.pepper()))
+    }
+
+    pub(crate) fn new_grant(&self, org: &OrgId, mode: Mode, amount: i64) -> Grant {
+        Grant {
+            id: self.entry(),
+            org_id: org.clone(),
+            mode,
+            amount: credits(amount),
+            reason: "a present".to_owned(),
+            now: self.now(),
+        }
+    }
+
+    pub(crate) async fn balance(&self, org: &OrgId, mode: Mode) -> i64 {
+        let org = self.store.organization(org).await.unwrap().unwrap();
+        org.credits(mode).get()
+    }
+
+    pub(crate) async fn live_balance(&self, org: &OrgId) -> i64 {
+        self.balance(org, Mode::Live).await
+    }
+
+    // --- Jobs ---
+
+    pub(crate) fn new_job(&self, org: &OrgId, price: i64) -> NewJob {
+        NewJob {
+            id: self.job_id(),
+            org_id: org.clone(),
+            key_id: None,
+            mode: Mode::Live,
+            workflow: None,
+            input: document(&json!({"prompt": "a fox"})),
+            call: Call {
+                model: "pixel-1".to_owned(),
+                kind: MediaKind::Image,
+                action: Action::Generate,
+                outputs: 4,
+                input: document(&json!({"prompt": "a fox", "count": 4})),
+                script: Script::default(),
+            },
+            price: credits(price),
+            entry: self.entry(),
+            concurrent: MANY_JOBS,
+            now: self.now(),
+        }
+    }
+
+    pub(crate) async fn accepted(&self, new: NewJob) -> Job {
+        match self.store.submit_job(new).await.unwrap() {
+            Submission::Accepted { job, .. } => *job,
+            refused => panic!("refused: {refused:?}"),
+        }
+    }
+
+    /// A job that waits.
+    pub(crate) async fn job(&self, org: &OrgId, price: i64) -> Job {
+        self.accepted(self.new_job(org, price)).await
+    }
+
+    /// The job as its organization sees it.
+    pub(crate) async fn look(&self, job: &Job) -> Job {
+        let found = self.store.job(&job.org_id, &job.id).await.unwrap();
+        found.unwrap()
+    }
+
+    pub(crate) async fn claim(&self, count: usize) -> Vec<ClaimedJob> {
+        self.store
+            .claim_jobs(self.tokens(count), self.now(), LEASE, PROCESSING_LIMIT)
+            .await
+            .unwrap()
+    }
+
+    /// A job that one worker runs: the only one that can be claimed.
+    pub(crate) async fn running(&self, org: &OrgId, price: i64) -> ClaimedJob {
+        let job = self.job(org, price).await;
+        let claimed = self.claim(2).await;
+        let [claimed] = <[_; 1]>::try_from(claimed).unwrap();
+        assert_eq!(claimed.job.id, job.id);
+        claimed
+    }
+
+    pub(crate) fn until(&self) -> Timestamp {
+        self.now().plus(LEASE)
+    }
+
+    pub(crate) fn completed(&self, outputs: Vec<Asset>, refund: i64) -> Settlement {
+        Settlement {
+            outcome: Outcome::Completed(outputs),
+            refund: credits(refund),
+            entry: self.entry(),
+            now: self.now(),
+        }
+    }
+
+    pub(crate) fn failed(&self, price: i64) -> Settlement {
+        Settlement {
+            outcome: Outcome::Failed(failure()),
+            refund: credits(price),
+            entry: self.entry(),
+            now: self.now(),
+        }
+    }
+
+    pub(crate) fn output(&self, job: &Job) -> Asset {
+        Asset {
+            id: self.asset_id(),
+            org_id: job.org_id.clone(),
+            job_id: Some(job.id.clone()),
+            role: AssetRole::Output,
+            kind: MediaKind::Image,
+            media_type: "image/png".to_owned(),
+            storage_key: letters_and_digits(&self.random, 30),
+            bytes: 1_234,
+            dimensions: Some((64, 32)),
+            duration_ms: None,
+            created_at: self.now(),
+        }
+    }
+}
+
+pub(crate) fn credits(amount: i64) -> Credits {
+    Credits::new(amount).unwrap()
+}
+
+pub(crate) fn document(value: &Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+pub(crate) fn failure() -> Failure {
+    Failure {
+        code: ErrorCode::GenerationFailed,
+        message: "The model refused".to_owned(),
+        reason: "content_policy".to_owned(),
+        retryable: true,
+    }
+}
+
+pub(crate) fn timeout() -> Failure {
+    Failure {
+        code: ErrorCode::ProcessingTimeout,
+        message: "It took too long".to_owned(),
+        reason: "processing_timeout".to_owned(),
+        retryable: true,
+    }
+}

@@ -1,0 +1,28 @@
+//! One suite for every database: what each command of [`vydra_store::Store`] promises. `fixture::fresh` makes the store,
+//! and each test ends with `fixture::check`, which adds the books up again. What only a SQLite file can show is in
+//! `sqlite_files`.
+
+#[cfg(test)]
+mod assets;
+#[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod credits;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod jobs;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod ledger_model;
+#[cfg(test)]
+mod organizations;
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+mod sqlite_files;
+#[cfg(test)]
+mod worker;
+#[cfg(test)]
+mod writer;

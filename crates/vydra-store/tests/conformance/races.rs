@@ -1,0 +1,88 @@
+//! Fifty tasks end one job in every way at once: one wins, and it pays back at most once.
+
+use crate::fixture::{at_once, check, fresh, timeout};
+use std::sync::Arc;
+use std::time::Duration;
+use vydra_core::job::{Job, JobStatus};
+use vydra_store::StoreError;
+use vydra_store::store::Cancellation;
+
+const JOBS: usize = 40;
+const TASKS: usize = 50;
+const PRICE: i64 = 12;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_ends_once() {
+    let f = fresh().await;
+    let org = f.org(1_000_000).await;
+    let (mut balance, mut seen) = (1_000_000, Vec::new());
+    for round in 0..JOBS {
+        f.job(&org.id, PRICE).await;
+        let limit = Duration::from_micros(1);
+        let claimed = f
+            .store
+            .claim_jobs(f.tokens(1), f.now(), Duration::from_secs(60), limit)
+            .await
+            .unwrap();
+        let [held] = <[_; 1]>::try_from(claimed).unwrap();
+        let before = f.store.audit().await.unwrap();
+        let enders = (0..TASKS).map(|task| {
+            let (store, lease) = (Arc::clone(&f.store), held.lease.clone());
+            let (org, id) = (org.id.clone(), held.job.id.clone());
+            let (entry, entries, now) = (f.entry(), f.entries(1), f.now());
+            let settlement = match task % 5 {
+                0 => f.completed(vec![f.output(&held.job)], 0),
+                1 => f.completed(vec![f.output(&held.job)], 5),
+                _ => f.failed(PRICE),
+            };
+            // A different one goes first in each round.
+            let way = (task + round) % 5;
+            async move {
+                if way < 3 {
+                    return match store.settle_job(&lease, settlement).await {
+                        Ok(job) => Some(job),
+                        Err(StoreError::LeaseLost) => None,
+                        Err(error) => panic!("{error:?}"),
+                    };
+                }
+                if way == 3 {
+                    return match store.cancel_job(&org, &id, entry, now).await.unwrap() {
+                        Cancellation::Now(job) => Some(*job),
+                        Cancellation::Already(_) | Cancellation::Ended(_) => None,
+                        Cancellation::NotFound => panic!("lost"),
+                    };
+                }
+                let mut ended = store.expire_jobs(timeout(), entries, now).await.unwrap();
+                assert!(ended.len() <= 1);
+                ended.pop()
+            }
+        });
+        let winners: Vec<Job> = at_once(enders).await.into_iter().flatten().collect();
+        let [end] = <[_; 1]>::try_from(winners).unwrap();
+        assert!(end.status.is_final());
+        assert_eq!(f.look(&held.job).await, end);
+        balance -= PRICE - end.refunded.get();
+        assert_eq!(f.live_balance(&org.id).await, balance);
+        let after = f.store.audit().await.unwrap();
+        let refund_rows = after.entries - before.entries;
+        assert_eq!(refund_rows, u64::from(end.refunded.get() > 0));
+        assert_eq!(
+            end.outputs.len(),
+            usize::from(end.status == JobStatus::Completed)
+        );
+        seen.push(end.status);
+    }
+    let different = [
+        JobStatus::Completed,
+        JobStatus::Failed,
+        JobStatus::Cancelled,
+    ]
+    .into_iter()
+    .filter(|status| seen.contains(status))
+    .count();
+    assert!(
+        different >= 2,
+        "the rounds must not all end alike: {seen:?}"
+    );
+    check(f).await;
+}

@@ -1,0 +1,380 @@
+//! What only the file can show: its guards, its schema, two processes on it, and what is left of it after a crash.
+
+use crate::fixture::{Fixture, at_once, check, sqlite};
+use rusqlite::{Connection, ErrorCode};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use vydra_core::api_key::Pepper;
+use vydra_core::ids::OrgId;
+use vydra_store::store::Submission;
+use vydra_store::{SqliteStore, Store, StoreError};
+
+fn open(path: &Path) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(path, &Pepper::new([9; 32])).unwrap())
+}
+
+// --- The guards in the schema ---
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_itself_refuses_wrong_books() {
+    let (f, path) = sqlite();
+    let org = f.org(1_000).await;
+    let held = f.running(&org.id, 100).await;
+    f.store
+        .settle_job(&held.lease, f.completed(vec![], 30))
+        .await
+        .unwrap();
+    f.job(&org.id, 20).await;
+    let raw = Connection::open(&path).unwrap();
+    let entry = "INSERT INTO ledger (id, org_id, mode, kind, amount, balance_after, job_id, reason, created_at)
+                 SELECT 'txn_x', org_id, mode, ";
+    let refused = [
+        "UPDATE ledger SET amount = amount + 1",
+        "UPDATE ledger SET reason = 'other'",
+        "UPDATE OR REPLACE ledger SET seq = 1",
+        "DELETE FROM ledger",
+        "DELETE FROM ledger WHERE kind = 'refund'",
+        "UPDATE balances SET credits = -1",
+        "UPDATE balances SET credits = credits + 0.5",
+        "UPDATE jobs SET refunded = 101 WHERE status = 'completed'",
+        "UPDATE jobs SET refunded = -1",
+        "UPDATE jobs SET price = 0, refunded = 0",
+        "UPDATE jobs SET status = 'done'",
+        "UPDATE jobs SET status = 'failed', failure_code = 'X', completed_at = 1 WHERE status = 'pending'",
+        "UPDATE jobs SET status = 'cancelled', completed_at = 1, refunded = 19 WHERE status = 'pending'",
+        "UPDATE jobs SET status = 'cancelled', refunded = 20 WHERE status = 'pending'",
+        "UPDATE jobs SET status = 'failed', completed_at = 1, refunded = 20 WHERE status = 'pending'",
+        "UPDATE jobs SET status = 'running' WHERE status = 'pending'",
+        "UPDATE jobs SET progress = 101",
+    ];
+    let inserts = [
+        ("'refund', 1, 1, job_id", "kind = 'refund'"),
+        ("'charge', -1, 1, job_id", "job_id IS NOT NULL"),
+        ("'charge', 1, 1, job_id", "kind = 'refund'"),
+        ("'refund', -1, 1, NULL", "kind = 'refund'"),
+        ("'grant', -1, 1, NULL", "kind = 'refund'"),
+        ("'grant', 0, 1, NULL", "kind = 'refund'"),
+        ("'grant', 1, -1, NULL", "kind = 'refund'"),
+        ("'present', 1, 1, NULL", "kind = 'refund'"),
+        ("'charge', -1, 1, NULL", "kind = 'refund'"),
+    ]
+    .map(|(values, rows)| format!("{entry} {values}, '', 1 FROM ledger WHERE {rows} LIMIT 1"));
+    for sql in refused.into_iter().map(str::to_owned).chain(inserts) {
+        let answer = raw.execute(&sql, ());
+        let code = answer
+            .as_ref()
+            .err()
+            .and_then(rusqlite::Error::sqlite_error_code);
+        assert_eq!(
+            code,
+            Some(ErrorCode::ConstraintViolation),
+            "{sql}: {answer:?}"
+        );
+    }
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_written_ahead() {
+    let (_f, path) = sqlite();
+    let raw = Connection::open(&path).unwrap();
+    let mode: String = raw
+        .pragma_query_value(None, "journal_mode", |row| row.get(0))
+        .unwrap();
+    assert_eq!(mode, "wal");
+}
+
+// --- Opening ---
+
+/// Everything that the file holds of its own shape.
+fn schema(path: &Path) -> (u32, Vec<String>) {
+    let raw = Connection::open(path).unwrap();
+    let version = raw
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
+    let mut statement = raw
+        .prepare("SELECT name || coalesce(sql, '') FROM sqlite_schema ORDER BY name")
+        .unwrap();
+    let rows = statement.query_map((), |row| row.get(0)).unwrap();
+    (version, rows.map(Result::unwrap).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn opening_again_changes_nothing_and_keeps_the_pepper() {
+    let (f, path) = sqlite();
+    let org = f.org(1_000).await;
+    let job = f.job(&org.id, 20).await;
+    let before = schema(&path);
+    for _ in 0..2 {
+        let again = open(&path);
+        assert_eq!(schema(&path), before);
+        assert_eq!(again.pepper(), Pepper::new([7; 32]), "the first one stays");
+        let seen = again.job(&org.id, &job.id).await.unwrap();
+        assert_eq!(seen.as_ref(), Some(&job));
+    }
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_database_is_refused_and_left_alone() {
+    let (f, path) = sqlite();
+    f.org(1_000).await;
+    let Fixture {
+        store, directory, ..
+    } = f;
+    drop(store);
+    // The writer closes its connection in its own time; this waits for it, as the last one out removes the log.
+    let raw = Connection::open(&path).unwrap();
+    raw.pragma_update(None, "user_version", 99).unwrap();
+    raw.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
+        .unwrap();
+    drop(raw);
+    let before = std::fs::read(&path).unwrap();
+    let refused = SqliteStore::open(&path, &Pepper::new([9; 32]));
+    assert!(
+        matches!(
+            refused,
+            Err(StoreError::SchemaTooNew {
+                found: 99,
+                known: 1
+            })
+        ),
+        "{refused:?}"
+    );
+    assert!(
+        std::fs::read(&path).unwrap() == before,
+        "the file has changed"
+    );
+    drop(directory);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_database_is_told_apart_from_no_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let letter = directory.path().join("letter.txt");
+    std::fs::write(&letter, "Dear database, ".repeat(500)).unwrap();
+    let refused = SqliteStore::open(&letter, &Pepper::new([9; 32]));
+    assert!(
+        matches!(refused, Err(StoreError::Corrupt(_))),
+        "{refused:?}"
+    );
+    let nowhere = directory.path().join("absent").join("vydra.db");
+    let refused = SqliteStore::open(&nowhere, &Pepper::new([9; 32]));
+    assert!(
+        matches!(refused, Err(StoreError::Unwritable(_))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_may_open_a_new_database_at_once() {
+    for _ in 0..5 {
+        let directory = tempfile::tempdir().unwrap();
+        let openers: Vec<_> = (0..8)
+            .map(|number| {
+                let path = directory.path().join("vydra.db");
+                std::thread::spawn(move || SqliteStore::open(&path, &Pepper::new([number; 32])))
+            })
+            .collect();
+        let stores: Vec<_> = openers
+            .into_iter()
+            .map(|opener| opener.join().unwrap().unwrap())
+            .collect();
+        for store in &stores {
+            assert_eq!(store.pepper(), stores[0].pepper());
+            store.check_writable().await.unwrap();
+        }
+    }
+}
+
+// --- Two processes ---
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_store_sees_every_write_at_once() {
+    let (f, path) = sqlite();
+    let second = open(&path);
+    let org = f.org(1_000).await;
+    let (key, hash) = f.new_key(&org.id);
+    f.store.create_key(&key, &hash).await.unwrap();
+    for _ in 0..50 {
+        let (seen, _) = second.key_by_hash(&hash).await.unwrap().unwrap();
+        assert!(seen.is_active(f.now()));
+    }
+    f.store.revoke_key(&key.id, f.now()).await.unwrap();
+    let (seen, _) = second.key_by_hash(&hash).await.unwrap().unwrap();
+    assert!(
+        !seen.is_active(f.now()),
+        "a revoked key works no more anywhere"
+    );
+
+    let new = f.new_job(&org.id, 10);
+    let Submission::Accepted { job, .. } = second.submit_job(new).await.unwrap() else {
+        panic!("refused");
+    };
+    assert_eq!(f.look(&job).await, *job);
+    assert_eq!(f.live_balance(&org.id).await, 990);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_stores_share_one_balance_and_one_queue() {
+    let (f, path) = sqlite();
+    let second = open(&path);
+    let org = f.org(100).await;
+    let submits = (0..100).map(|place| {
+        let store = if place % 2 == 0 {
+            Arc::clone(&f.store)
+        } else {
+            Arc::clone(&second)
+        };
+        let new = f.new_job(&org.id, 10);
+        async move {
+            matches!(
+                store.submit_job(new).await.unwrap(),
+                Submission::Accepted { .. }
+            )
+        }
+    });
+    let accepted = at_once(submits)
+        .await
+        .into_iter()
+        .filter(|accepted| *accepted)
+        .count();
+    assert_eq!(accepted, 10);
+
+    let claims = (0..20).map(|place| {
+        let store = if place % 2 == 0 {
+            Arc::clone(&f.store)
+        } else {
+            Arc::clone(&second)
+        };
+        let (tokens, now) = (f.tokens(1), f.now());
+        let lease = crate::fixture::LEASE;
+        async move { store.claim_jobs(tokens, now, lease, lease).await.unwrap() }
+    });
+    let mut claimed: Vec<_> = at_once(claims)
+        .await
+        .concat()
+        .into_iter()
+        .map(|claimed| claimed.job.id)
+        .collect();
+    claimed.sort();
+    claimed.dedup();
+    assert_eq!(claimed.len(), 10);
+    check(f).await;
+}
+
+// --- Crashes ---
+
+async fn submit_many(f: &Fixture, org: &OrgId, count: usize) -> usize {
+    let submits = (0..count).map(|_| {
+        let (store, new) = (Arc::clone(&f.store), f.new_job(org, 1));
+        async move { store.submit_job(new).await.is_ok() }
+    });
+    at_once(submits)
+        .await
+        .into_iter()
+        .filter(|accepted| *accepted)
+        .count()
+}
+
+/// What a killed process leaves: the file and its log as they are, closed by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_outlives_a_crash() {
+    let (f, path) = sqlite();
+    let org = f.org(1_000).await;
+    let held = f.running(&org.id, 100).await;
+    let accepted = submit_many(&f, &org.id, 100).await;
+    let left = f.directory.path().join("left");
+    std::fs::create_dir(&left).unwrap();
+    for name in ["vydra.db", "vydra.db-wal"] {
+        std::fs::copy(path.with_file_name(name), left.join(name)).unwrap();
+    }
+    let reopened = open(&left.join("vydra.db"));
+    let audit = reopened.audit().await.unwrap();
+    assert_eq!(audit.imbalances, []);
+    assert_eq!((accepted, audit.jobs), (100, 101));
+    let seen = reopened.job(&org.id, &held.job.id).await.unwrap();
+    assert_eq!(seen.as_ref(), Some(&held.job));
+    assert_eq!(reopened.release_leases(f.now()).await.unwrap(), 1);
+    check(f).await;
+}
+
+const FULL_DISK_TEST: &str = "sqlite_files::a_full_disk_loses_nothing_and_tells_everybody";
+const MARKER: &str = "this-disk-is-small";
+
+/// Runs itself again as a process whose files may not grow beyond a limit: what a full disk is to SQLite.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_loses_nothing_and_tells_everybody() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+    if Path::new(MARKER).exists() {
+        runtime.block_on(fill_the_disk());
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(MARKER), "").unwrap();
+    // SIGXFSZ is ignored, so that a write beyond the limit fails instead.
+    let child = Command::new("sh")
+        .arg("-c")
+        .arg("trap '' XFSZ; ulimit -f 6000; exec \"$0\" --exact \"$1\" --nocapture")
+        .arg(std::env::current_exe().unwrap())
+        .arg(FULL_DISK_TEST)
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
+    let accepted: u64 = said
+        .lines()
+        .find_map(|line| line.split_once("accepted=")?.1.trim().parse().ok())
+        .unwrap();
+    assert!(accepted > 0);
+
+    // The disk has room again.
+    runtime.block_on(async {
+        let store = open(&directory.path().join("vydra.db"));
+        let audit = store.audit().await.unwrap();
+        assert_eq!((audit.jobs, audit.imbalances), (accepted, vec![]));
+        store.check_writable().await.unwrap();
+    });
+}
+
+/// Writes until nothing more fits.
+async fn fill_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(Path::new("vydra.db"));
+    let f = Fixture::over(store, directory);
+    let org = f.org(1_000_000).await;
+    let (mut accepted, mut refused) = (0_u64, 0);
+    while refused == 0 {
+        assert!(accepted < 10_000, "the disk never fills");
+        let submits = (0..100).map(|_| {
+            let mut new = f.new_job(&org.id, 1);
+            // Together more than SQLite keeps in memory, so that some fail in their own statement, not at the commit.
+            new.input
+                .insert("prompt".to_owned(), "fox ".repeat(10_000).into());
+            let store = Arc::clone(&f.store);
+            async move { store.submit_job(new).await }
+        });
+        for answer in at_once(submits).await {
+            match answer {
+                Ok(Submission::Accepted { .. }) => accepted += 1,
+                Err(StoreError::Unwritable(_)) => refused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let audit = f.store.audit().await.unwrap();
+    assert_eq!(
+        (audit.jobs, audit.imbalances),
+        (accepted, vec![]),
+        "reading still works"
+    );
+    println!("\naccepted={accepted}");
+}

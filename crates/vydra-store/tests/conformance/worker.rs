@@ -1,0 +1,640 @@
+//! Jobs from the worker's side.
+
+use crate::fixture::{Fixture, LEASE, at_once, check, credits, failure, fresh, timeout};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use vydra_core::asset::Asset;
+use vydra_core::ids::JobId;
+use vydra_core::job::{Job, JobStatus, PROCESSING_LIMIT};
+use vydra_core::time::Timestamp;
+use vydra_store::StoreError;
+use vydra_store::store::{ClaimedJob, Lease, LeaseToken, PriorSubmission};
+
+/// Every write of a worker is refused, and changes nothing.
+pub(crate) async fn assert_lease_lost(f: &Fixture, lease: &Lease) {
+    let before = f.store.audit().await.unwrap();
+    let until = f.until();
+    let answers = [
+        f.store.mark_submitting(lease, 1, "fal", until).await,
+        f.store.record_task(lease, "task-1", until).await,
+        f.store
+            .report_progress(lease, 99, Some("late"), until)
+            .await,
+        f.store.hand_back(lease, until, true).await,
+        f.store
+            .settle_job(lease, f.completed(vec![], 0))
+            .await
+            .map(drop),
+        f.store
+            .settle_job(lease, f.completed(vec![], 1))
+            .await
+            .map(drop),
+        f.store.settle_job(lease, f.failed(1)).await.map(drop),
+    ];
+    for answer in answers {
+        assert!(matches!(answer, Err(StoreError::LeaseLost)), "{answer:?}");
+    }
+    assert_eq!(f.store.audit().await.unwrap(), before);
+}
+
+fn ids(claimed: &[ClaimedJob]) -> Vec<JobId> {
+    claimed
+        .iter()
+        .map(|claimed| claimed.job.id.clone())
+        .collect()
+}
+
+async fn jobs(f: &Fixture, count: usize) -> Vec<Job> {
+    let org = f.org(1_000).await;
+    let mut jobs = Vec::new();
+    for _ in 0..count {
+        jobs.push(f.job(&org.id, 10).await);
+    }
+    jobs
+}
+
+async fn one(f: &Fixture) -> ClaimedJob {
+    let org = f.org(1_000).await;
+    f.running(&org.id, 10).await
+}
+
+async fn expire(f: &Fixture, most: usize) -> Vec<Job> {
+    let (entries, now) = (f.entries(most), f.now());
+    f.store.expire_jobs(timeout(), entries, now).await.unwrap()
+}
+
+// --- Claim ---
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_the_oldest_and_never_more_than_tokens() {
+    let f = fresh().await;
+    let jobs = jobs(&f, 5).await;
+    let ids_of = |range: std::ops::Range<usize>| {
+        jobs[range]
+            .iter()
+            .map(|job| job.id.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(f.claim(0).await, []);
+    let (tokens, now) = (f.tokens(2), f.now());
+    let first = f
+        .store
+        .claim_jobs(tokens.clone(), now, LEASE, PROCESSING_LIMIT)
+        .await
+        .unwrap();
+    assert_eq!(ids(&first), ids_of(0..2));
+    for (claimed, token) in first.iter().zip(tokens) {
+        assert_eq!(
+            claimed.lease,
+            Lease {
+                job: claimed.job.id.clone(),
+                token
+            }
+        );
+        assert_eq!(claimed.job.status, JobStatus::Running);
+        assert_eq!(claimed.job.started_at, Some(now));
+        assert_eq!(claimed.attempt, 1);
+        assert_eq!(claimed.submission, PriorSubmission::None);
+        assert_eq!(claimed.deadline, now.plus(PROCESSING_LIMIT));
+        assert_eq!(f.look(&claimed.job).await, claimed.job);
+    }
+    assert_eq!(ids(&f.claim(2).await), ids_of(2..4));
+    assert_eq!(ids(&f.claim(9).await), ids_of(4..5));
+    assert_eq!(f.claim(9).await, []);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_lease_is_claimable_and_its_token_dead() {
+    let f = fresh().await;
+    let old = one(&f).await;
+    assert_eq!(f.claim(1).await, []);
+    let lease_end = old.job.started_at.unwrap().plus(LEASE);
+    let early = Timestamp::from_micros(lease_end.as_micros() - 1);
+    let none = f
+        .store
+        .claim_jobs(f.tokens(1), early, LEASE, PROCESSING_LIMIT)
+        .await;
+    assert_eq!(none.unwrap(), []);
+    let again = f
+        .store
+        .claim_jobs(f.tokens(1), lease_end, LEASE, PROCESSING_LIMIT)
+        .await
+        .unwrap();
+    assert_eq!(ids(&again), [old.job.id.clone()]);
+    assert_eq!(again[0].attempt, 2);
+    assert_ne!(again[0].lease, old.lease);
+    assert_eq!(again[0].job.started_at, old.job.started_at);
+    assert_eq!(again[0].deadline, old.deadline, "the deadline is set once");
+    assert_lease_lost(&f, &old.lease).await;
+    f.store
+        .settle_job(&again[0].lease, f.completed(vec![], 0))
+        .await
+        .unwrap();
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_leases_and_new_jobs_come_in_order_of_age() {
+    let f = fresh().await;
+    let jobs = jobs(&f, 4).await;
+    let claimed = f.claim(3).await;
+    // The younger a job, the sooner its lease ends.
+    for (claimed, seconds) in claimed.iter().zip([30, 20, 10]) {
+        let again_at = f.now().plus(Duration::from_secs(seconds));
+        f.store
+            .hand_back(&claimed.lease, again_at, true)
+            .await
+            .unwrap();
+    }
+    f.advance(LEASE);
+    let expected: Vec<_> = jobs.iter().map(|job| job.id.clone()).collect();
+    assert_eq!(ids(&f.claim(2).await), expected[..2]);
+    assert_eq!(ids(&f.claim(9).await), expected[2..]);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_claimers_never_get_the_same_job() {
+    let f = fresh().await;
+    let jobs = jobs(&f, 60).await;
+    for round in 1..=3 {
+        let claims = (0..20).map(|_| {
+            let (store, tokens, now) = (Arc::clone(&f.store), f.tokens(4), f.now());
+            async move {
+                store
+                    .claim_jobs(tokens, now, LEASE, PROCESSING_LIMIT)
+                    .await
+                    .unwrap()
+            }
+        });
+        let claimed = at_once(claims).await.concat();
+        assert_eq!(claimed.len(), jobs.len());
+        let different: HashSet<_> = ids(&claimed).into_iter().collect();
+        assert_eq!(different.len(), jobs.len());
+        assert!(claimed.iter().all(|claimed| claimed.attempt == round));
+        f.advance(LEASE);
+    }
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_its_deadline_a_job_is_expired_and_not_claimed() {
+    let f = fresh().await;
+    let old = one(&f).await;
+    f.store
+        .report_progress(&old.lease, 50, Some("drawing"), old.deadline.plus(LEASE))
+        .await
+        .unwrap();
+    f.advance(PROCESSING_LIMIT - Duration::from_secs(1));
+    assert_eq!(expire(&f, 9).await, []);
+    f.advance(Duration::from_secs(1));
+    assert_eq!(f.claim(1).await, [], "its lease still runs");
+    f.advance(LEASE);
+    assert_eq!(f.claim(1).await, [], "its time is over");
+    let now = f.now();
+    let ended = f
+        .store
+        .expire_jobs(timeout(), f.entries(9), now)
+        .await
+        .unwrap();
+    let expected = Job {
+        status: JobStatus::Failed,
+        progress: 50,
+        refunded: credits(10),
+        failure: Some(timeout()),
+        completed_at: Some(now),
+        ..old.job.clone()
+    };
+    assert_eq!(ended, [expected.clone()]);
+    assert_eq!(f.look(&old.job).await, expected);
+    assert_eq!(f.live_balance(&old.job.org_id).await, 1_000);
+    assert_lease_lost(&f, &old.lease).await;
+    assert_eq!(expire(&f, 9).await, []);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expires_as_many_as_it_has_rows_for_and_only_running_ones() {
+    let f = fresh().await;
+    let jobs = jobs(&f, 5).await;
+    f.claim(4).await;
+    f.advance(PROCESSING_LIMIT);
+    assert_eq!(expire(&f, 0).await, []);
+    assert_eq!(expire(&f, 3).await.len(), 3);
+    assert_eq!(expire(&f, 3).await.len(), 1);
+    assert_eq!(expire(&f, 3).await, []);
+    let waiting = f.look(&jobs[4]).await;
+    assert_eq!(
+        waiting.status,
+        JobStatus::Pending,
+        "waiting is not processing"
+    );
+    assert_eq!(f.live_balance(&waiting.org_id).await, 990);
+    check(f).await;
+}
+
+// --- What a worker writes down ---
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_attempt_learns_how_far_the_last_one_came() {
+    let f = fresh().await;
+    one(&f).await;
+    let reclaim = async || {
+        f.advance(LEASE * 2);
+        let [claimed] = <[_; 1]>::try_from(f.claim(2).await).unwrap();
+        claimed
+    };
+    let mut held = reclaim().await;
+    assert_eq!(held.submission, PriorSubmission::None);
+
+    f.store
+        .mark_submitting(&held.lease, 3, "fal", f.until())
+        .await
+        .unwrap();
+    let seen = f.look(&held.job).await;
+    assert_eq!(
+        (seen.provider.as_deref(), seen.external_id),
+        (Some("fal"), None)
+    );
+    held = reclaim().await;
+    assert_eq!(held.submission, PriorSubmission::Unknown { route: 3 });
+    assert_eq!(held.job.provider.as_deref(), Some("fal"));
+
+    f.store
+        .record_task(&held.lease, "task-9", f.until())
+        .await
+        .unwrap();
+    assert_eq!(
+        f.look(&held.job).await.external_id.as_deref(),
+        Some("task-9")
+    );
+    held = reclaim().await;
+    let task = PriorSubmission::Task {
+        route: 3,
+        external_id: "task-9".to_owned(),
+    };
+    assert_eq!(held.submission, task);
+    assert_eq!(held.attempt, 4);
+    check(f).await;
+}
+
+/// The old name belongs to the old route: with the new one it would name somebody else's work, or none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_submission_forgets_the_task_of_the_old_one() {
+    let f = fresh().await;
+    let held = one(&f).await;
+    f.store
+        .mark_submitting(&held.lease, 0, "fal", f.until())
+        .await
+        .unwrap();
+    f.store
+        .record_task(&held.lease, "task-of-fal", f.until())
+        .await
+        .unwrap();
+    f.store
+        .mark_submitting(&held.lease, 1, "replicate", f.until())
+        .await
+        .unwrap();
+    assert_eq!(f.look(&held.job).await.external_id, None);
+    f.advance(LEASE * 2);
+    let again = f.claim(1).await;
+    assert_eq!(again[0].submission, PriorSubmission::Unknown { route: 1 });
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_write_extends_the_lease() {
+    let f = fresh().await;
+    let held = one(&f).await;
+    let soon = Duration::from_secs(40);
+    for write in 0..3 {
+        f.advance(soon);
+        let (lease, until) = (&held.lease, f.until());
+        match write {
+            0 => f
+                .store
+                .mark_submitting(lease, 0, "fal", until)
+                .await
+                .unwrap(),
+            1 => f.store.record_task(lease, "task-1", until).await.unwrap(),
+            _ => f
+                .store
+                .report_progress(lease, 1, None, until)
+                .await
+                .unwrap(),
+        }
+        assert_eq!(f.store.next_due().await.unwrap(), Some(until));
+        f.advance(soon / 2);
+        assert_eq!(f.claim(1).await, []);
+    }
+    f.advance(LEASE);
+    assert_eq!(f.claim(1).await.len(), 1);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handing_back_keeps_or_forgets_the_submission() {
+    let f = fresh().await;
+    let held = one(&f).await;
+    f.store
+        .mark_submitting(&held.lease, 2, "fal", f.until())
+        .await
+        .unwrap();
+    f.store
+        .record_task(&held.lease, "task-1", f.until())
+        .await
+        .unwrap();
+    let again_at = f.now().plus(Duration::from_secs(5));
+    f.store
+        .hand_back(&held.lease, again_at, false)
+        .await
+        .unwrap();
+    assert_lease_lost(&f, &held.lease).await;
+    assert_eq!(f.store.next_due().await.unwrap(), Some(again_at));
+    assert_eq!(f.claim(1).await, [], "not before its time");
+    assert_eq!(f.look(&held.job).await.status, JobStatus::Running);
+    f.advance(Duration::from_secs(5));
+
+    let [kept] = <[_; 1]>::try_from(f.claim(1).await).unwrap();
+    let task = PriorSubmission::Task {
+        route: 2,
+        external_id: "task-1".to_owned(),
+    };
+    assert_eq!((kept.submission, kept.attempt), (task, 2));
+    f.store.hand_back(&kept.lease, f.now(), true).await.unwrap();
+    let [forgotten] = <[_; 1]>::try_from(f.claim(1).await).unwrap();
+    assert_eq!(
+        (forgotten.submission, forgotten.attempt),
+        (PriorSubmission::None, 3)
+    );
+    assert_eq!(forgotten.job.external_id, None);
+    assert_eq!(forgotten.deadline, held.deadline);
+
+    f.store
+        .mark_submitting(&forgotten.lease, 0, "fal", f.until())
+        .await
+        .unwrap();
+    f.store
+        .hand_back(&forgotten.lease, f.now(), false)
+        .await
+        .unwrap();
+    let unsure = f.claim(1).await;
+    assert_eq!(unsure[0].submission, PriorSubmission::Unknown { route: 0 });
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_never_goes_back() {
+    let f = fresh().await;
+    let held = one(&f).await;
+    for (reported, message, shown) in [
+        (10, Some("queued"), 10),
+        (60, None, 60),
+        (30, Some("drawing"), 60),
+        (0, None, 60),
+        (u8::MAX, Some("done"), 100),
+    ] {
+        f.store
+            .report_progress(&held.lease, reported, message, f.until())
+            .await
+            .unwrap();
+        let seen = f.look(&held.job).await;
+        assert_eq!(
+            (seen.progress, seen.status_message.as_deref()),
+            (shown, message)
+        );
+    }
+    f.store.hand_back(&held.lease, f.now(), true).await.unwrap();
+    let again = f.claim(1).await;
+    f.store
+        .report_progress(&again[0].lease, 5, None, f.until())
+        .await
+        .unwrap();
+    assert_eq!(f.look(&held.job).await.progress, 100);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_token_is_no_lease() {
+    let f = fresh().await;
+    let (held, waiting) = (one(&f).await, f.org(10).await);
+    let other = f.running(&waiting.id, 10).await;
+    let waiting = f.job(&held.job.org_id, 10).await;
+    let before = f.look(&held.job).await;
+    for token in [LeaseToken(String::new()), other.lease.token.clone()] {
+        for job in [held.job.id.clone(), waiting.id.clone(), f.job_id()] {
+            assert_lease_lost(
+                &f,
+                &Lease {
+                    job,
+                    token: token.clone(),
+                },
+            )
+            .await;
+        }
+    }
+    assert_eq!(f.look(&held.job).await, before);
+    assert_eq!(f.look(&waiting).await, waiting);
+    check(f).await;
+}
+
+// --- Settle ---
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_delivery_refunds_nothing_and_keeps_its_order() {
+    let f = fresh().await;
+    let held = one(&f).await;
+    f.store
+        .report_progress(&held.lease, 70, Some("drawing"), f.until())
+        .await
+        .unwrap();
+    let mut outputs: Vec<Asset> = (0..12).map(|_| f.output(&held.job)).collect();
+    outputs.reverse();
+    let settlement = f.completed(outputs.clone(), 0);
+    let settled = f
+        .store
+        .settle_job(&held.lease, settlement.clone())
+        .await
+        .unwrap();
+    let expected = Job {
+        status: JobStatus::Completed,
+        progress: 100,
+        completed_at: Some(settlement.now),
+        outputs,
+        ..held.job.clone()
+    };
+    assert_eq!(settled, expected);
+    assert_eq!(f.look(&held.job).await, expected);
+    assert_eq!(f.live_balance(&held.job.org_id).await, 990);
+    assert_lease_lost(&f, &held.lease).await;
+    let twice = f.store.settle_job(&held.lease, settlement).await;
+    assert!(matches!(twice, Err(StoreError::LeaseLost)), "{twice:?}");
+    assert_eq!(f.look(&held.job).await, expected);
+    f.advance(PROCESSING_LIMIT * 2);
+    assert_eq!(f.claim(1).await, []);
+    assert_eq!(expire(&f, 1).await, []);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partial_delivery_pays_the_rest_back() {
+    let f = fresh().await;
+    let held = one(&f).await;
+    let outputs = vec![f.output(&held.job)];
+    let settled = f
+        .store
+        .settle_job(&held.lease, f.completed(outputs.clone(), 7))
+        .await
+        .unwrap();
+    assert_eq!(
+        (settled.status, settled.refunded),
+        (JobStatus::Completed, credits(7))
+    );
+    assert_eq!(settled.outputs, outputs);
+    assert_eq!(f.live_balance(&held.job.org_id).await, 997);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_pays_everything_back() {
+    let f = fresh().await;
+    let held = one(&f).await;
+    f.store
+        .report_progress(&held.lease, 70, Some("drawing"), f.until())
+        .await
+        .unwrap();
+    let settlement = f.failed(10);
+    let now = settlement.now;
+    let settled = f.store.settle_job(&held.lease, settlement).await.unwrap();
+    let expected = Job {
+        status: JobStatus::Failed,
+        progress: 70,
+        refunded: credits(10),
+        failure: Some(failure()),
+        completed_at: Some(now),
+        ..held.job.clone()
+    };
+    assert_eq!(settled, expected);
+    assert_eq!(f.look(&held.job).await, expected);
+    assert_eq!(f.live_balance(&held.job.org_id).await, 1_000);
+    assert_lease_lost(&f, &held.lease).await;
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_that_cannot_be_leaves_the_job_running() {
+    let f = fresh().await;
+    let held = one(&f).await;
+    let first = f.output(&held.job);
+    let twin = Asset {
+        storage_key: first.storage_key.clone(),
+        ..f.output(&held.job)
+    };
+    let before = f.store.audit().await.unwrap();
+    for wrong in [
+        f.completed(vec![], 11),
+        f.failed(9),
+        f.failed(11),
+        f.completed(vec![first.clone(), twin], 5),
+    ] {
+        let refused = f.store.settle_job(&held.lease, wrong).await;
+        assert!(
+            matches!(refused, Err(StoreError::Database(_))),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(f.look(&held.job).await, held.job);
+    assert_eq!(f.store.audit().await.unwrap(), before);
+    assert_eq!(
+        f.store.asset(&held.job.org_id, &first.id).await.unwrap(),
+        None
+    );
+    f.store
+        .settle_job(&held.lease, f.completed(vec![first], 0))
+        .await
+        .unwrap();
+    check(f).await;
+}
+
+/// Whoever still holds the token may deliver, however late: nobody else has begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_delivery_counts_while_nobody_took_the_job() {
+    let f = fresh().await;
+    let held = one(&f).await;
+    f.advance(LEASE * 2);
+    let settled = f
+        .store
+        .settle_job(&held.lease, f.completed(vec![], 0))
+        .await
+        .unwrap();
+    assert_eq!(settled.status, JobStatus::Completed);
+    check(f).await;
+}
+
+// --- Leases and times ---
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_voids_every_lease() {
+    let f = fresh().await;
+    let jobs = jobs(&f, 4).await;
+    let mut held = f.claim(3).await;
+    let backing_off = held.pop().unwrap();
+    let again_at = f.now().plus(LEASE * 3);
+    f.store
+        .hand_back(&backing_off.lease, again_at, true)
+        .await
+        .unwrap();
+    f.store
+        .report_progress(&held[1].lease, 1, None, f.now())
+        .await
+        .unwrap();
+
+    assert_eq!(f.store.release_leases(f.now()).await.unwrap(), 2);
+    for held in &held {
+        assert_lease_lost(&f, &held.lease).await;
+    }
+    let claimed = f.claim(9).await;
+    let expected = [&jobs[0], &jobs[1], &jobs[3]].map(|job| job.id.clone());
+    assert_eq!(
+        ids(&claimed),
+        expected,
+        "at once, but for the one that was told to wait"
+    );
+    f.advance(LEASE * 3);
+    assert!(ids(&f.claim(9).await).contains(&backing_off.job.id));
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn says_when_something_is_due() {
+    let f = fresh().await;
+    assert_eq!(f.store.release_leases(f.now()).await.unwrap(), 0);
+    assert_eq!(f.store.next_due().await.unwrap(), None);
+    jobs(&f, 2).await;
+    assert_eq!(
+        f.store.next_due().await.unwrap(),
+        None,
+        "a job that waits is due already"
+    );
+    let held = f.claim(2).await;
+    let lease_end = held[0].job.started_at.unwrap().plus(LEASE);
+    assert_eq!(f.store.next_due().await.unwrap(), Some(lease_end));
+    for held in &held {
+        let far = held.deadline.plus(LEASE);
+        f.store
+            .report_progress(&held.lease, 1, None, far)
+            .await
+            .unwrap();
+    }
+    assert_eq!(f.store.next_due().await.unwrap(), Some(held[0].deadline));
+    for held in &held {
+        f.store
+            .settle_job(&held.lease, f.completed(vec![], 0))
+            .await
+            .unwrap();
+    }
+    assert_eq!(f.store.next_due().await.unwrap(), None);
+    check(f).await;
+}
