@@ -40,7 +40,7 @@ pub(crate) fn script(caller: &Caller, header: Option<&str>, price: Credits) -> R
             Some(("SLOW", span)) => {
                 script.slow_ms = milliseconds(span)
                     .ok_or_else(|| unknown(wish))?
-                    .min(MAX_SLOW_MS)
+                    .min(MAX_SLOW_MS);
             }
             Some(("PARTIAL", count)) => script.deliver = Some(number(count)?),
             Some(("FLAKY", times)) => script.flaky = number(times)?,

@@ -15,55 +15,55 @@ const UNAVAILABLE_RETRY_S: u32 = 5;
 /// The one shape of every error. Fields that do not belong to an error's code are absent.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ErrorBody {
+pub(crate) struct ErrorBody {
     /// A sentence for a human.
-    pub error: String,
+    pub(crate) error: String,
     /// A stable word for programs.
     #[schema(value_type = String, example = "INVALID_INPUT")]
-    pub code: ErrorCode,
+    pub(crate) code: ErrorCode,
     /// More about this error; what it holds depends on the code.
     #[serde(skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object)]
-    pub details: Map<String, Value>,
-    /// With INSUFFICIENT_CREDITS: the price.
+    pub(crate) details: Map<String, Value>,
+    /// With `INSUFFICIENT_CREDITS`: the price.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub credits_required: Option<i64>,
-    /// With INSUFFICIENT_CREDITS: the balance.
+    pub(crate) credits_required: Option<i64>,
+    /// With `INSUFFICIENT_CREDITS`: the balance.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub credits_remaining: Option<i64>,
-    /// With RATE_LIMIT_EXCEEDED and UNAVAILABLE: whole seconds to wait.
+    pub(crate) credits_remaining: Option<i64>,
+    /// With `RATE_LIMIT_EXCEEDED` and `UNAVAILABLE`: whole seconds to wait.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<u32>,
-    /// With RATE_LIMIT_EXCEEDED: which limit.
+    pub(crate) retry_after: Option<u32>,
+    /// With `RATE_LIMIT_EXCEEDED`: which limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub limits: Option<ExceededLimit>,
+    pub(crate) limits: Option<ExceededLimit>,
     /// After a charge: what was paid back.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub refund: Option<Refund>,
+    pub(crate) refund: Option<Refund>,
     /// What to tell the operator; also in the header x-request-id.
-    pub request_id: String,
+    pub(crate) request_id: String,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct ExceededLimit {
+pub(crate) struct ExceededLimit {
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "minute")]
-    pub kind: LimitKind,
-    pub limit: u32,
+    pub(crate) kind: LimitKind,
+    pub(crate) limit: u32,
     /// The refused request counted.
-    pub used: u32,
+    pub(crate) used: u32,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Refund {
-    pub applied: bool,
-    pub credits_refunded: i64,
+pub(crate) struct Refund {
+    pub(crate) applied: bool,
+    pub(crate) credits_refunded: i64,
 }
 
 impl Refund {
     /// None when nothing was paid back.
-    pub fn of(job: &Job) -> Option<Self> {
+    pub(crate) fn of(job: &Job) -> Option<Self> {
         (job.refunded.get() > 0).then(|| Self {
             applied: true,
             credits_refunded: job.refunded.get(),
@@ -72,7 +72,7 @@ impl Refund {
 }
 
 impl ErrorBody {
-    pub fn of(code: ErrorCode) -> Self {
+    pub(crate) fn of(code: ErrorCode) -> Self {
         let mut details = Map::new();
         if code.entry().status >= 500 {
             details.insert("retryable".to_owned(), Value::Bool(code.entry().retryable));
@@ -104,7 +104,7 @@ impl ErrorBody {
 /// What a handler returns when it cannot do what was asked. The body is written by the outermost layer, which alone knows
 /// the request's id.
 #[derive(Debug)]
-pub struct ApiError(pub Error);
+pub(crate) struct ApiError(pub(crate) Error);
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
@@ -236,7 +236,7 @@ impl IntoResponse for ApiError {
 }
 
 /// The code for what the HTTP machinery answers by itself, in plain text or not at all.
-pub fn of_plain_status(status: StatusCode) -> ErrorCode {
+pub(crate) fn of_plain_status(status: StatusCode) -> ErrorCode {
     match status {
         StatusCode::NOT_FOUND => ErrorCode::NotFound,
         StatusCode::METHOD_NOT_ALLOWED => ErrorCode::MethodNotAllowed,

@@ -6,6 +6,7 @@ use crate::v1;
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
 use utoipa::OpenApi;
 use vydra_core::asset::MediaKind;
 use vydra_core::catalog::{Answer, Catalog, Model};
@@ -149,12 +150,14 @@ fn call(model: &Model) -> Value {
             .iter()
             .map(|(field, value)| format!("{field}: {value}"))
             .collect();
-        prices.push_str(&format!(
+        // Writing to a String cannot fail.
+        let _ = write!(
+            prices,
             "; with {} {} credits per {}",
             when.join(", "),
             variant.credits_per_unit,
             variant.pricing_unit
-        ));
+        );
     }
     let mut operation = json!({
         "tags": ["Generate"],

@@ -1,1 +1,28 @@
+//! Parts for tests: an application without a network, whose clock, chance and providers obey the test, and whose books
+//! are audited when it is dropped. Only for dev-dependencies.
+//!
+//! Nothing of the product may live here. [`TestApp::new`] is where a test starts; [`TestApp::step`] runs the worker by
+//! hand, [`TestApp::work`] in the background.
+//!
+//! The commonest change: one more thing that a provider can do. Give it an arm in [`Reply`].
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on ends here"
+)]
+
+mod app;
+mod clock;
+pub mod files;
+mod provider;
+mod random;
+mod web;
+
+pub use app::{PUBLIC_URL, Setup, TestApp};
+pub use clock::ManualClock;
+pub use provider::{Gate, PollReply, Reply, ScriptedProvider, refused};
+pub use random::SeededRandom;
+pub use vydra_outbound::provider::{Accepted, ErrorKind, Next, ProviderError};
+pub use web::FileServer;

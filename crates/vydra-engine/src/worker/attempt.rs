@@ -118,7 +118,7 @@ impl Attempt<'_> {
             Err(Broken::LeaseLost) => self.give_up(&route).await,
             Err(Broken::Halted) => {
                 self.hand_back(Duration::ZERO, route.provider.is_repeatable())
-                    .await
+                    .await;
             }
             Err(Broken::Provider(error)) => self.provider_failed(&error).await,
             Err(Broken::Ours(error)) => {
@@ -253,7 +253,7 @@ impl Attempt<'_> {
                 Ok(()) => (written, quiet) = (progress, Duration::ZERO),
                 Err(StoreError::LeaseLost) => return Broken::LeaseLost,
                 Err(error) => {
-                    tracing::warn!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "progress could not be written")
+                    tracing::warn!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "progress could not be written");
                 }
             }
         }
@@ -269,7 +269,7 @@ impl Attempt<'_> {
             match self.ingest(output).await {
                 Ok(Some(asset)) => assets.push(asset),
                 Ok(None) => {
-                    tracing::warn!(job.id = %self.job.id, "an output is not what was asked for")
+                    tracing::warn!(job.id = %self.job.id, "an output is not what was asked for");
                 }
                 Err(error) => {
                     tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "an output could not be stored");
@@ -321,7 +321,7 @@ impl Attempt<'_> {
         let wait = error.retry_after.unwrap_or_default().max(self.backoff());
         match error.next() {
             Next::Retry if tries_left && self.engine.now().plus(wait) < self.claimed.deadline => {
-                self.hand_back(wait, true).await
+                self.hand_back(wait, true).await;
             }
             Next::Retry | Next::Fail => {
                 let failure = if error.kind == ErrorKind::TimedOut {
@@ -384,7 +384,7 @@ impl Attempt<'_> {
             Ok(()) | Err(StoreError::LeaseLost) => {}
             // The lease expires by itself.
             Err(error) => {
-                tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "a job could not be handed back")
+                tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "a job could not be handed back");
             }
         }
     }

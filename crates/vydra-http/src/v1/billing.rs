@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "these are the names on the wire")]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CreditsView {
     credits_remaining: i64,

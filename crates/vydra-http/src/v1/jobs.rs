@@ -215,7 +215,7 @@ pub(crate) fn link(public_url: &str, id: &JobId) -> String {
     reason = "describes a body that is read field by field, so that each can have its own error"
 )]
 pub(crate) struct NewJobBody {
-    /// Which workflow to run, such as generate_image.
+    /// Which workflow to run, such as `generate_image`.
     workflow: String,
     /// What it takes; see the list of workflows.
     #[schema(value_type = Object)]

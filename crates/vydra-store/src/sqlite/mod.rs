@@ -95,11 +95,27 @@ impl SqliteStore {
 fn connect(path: &Path) -> Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
+    write_ahead(&connection)?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+/// Switches a new database to the write-ahead log. When several processes create it at once, SQLite refuses all but one
+/// without its busy timeout; an empty write waits for that one.
+fn write_ahead(connection: &Connection) -> Result<()> {
+    const ATTEMPTS: u32 = 50;
+    for _ in 0..ATTEMPTS {
+        match connection
+            .pragma_update(None, "journal_mode", "wal")
+            .map_err(StoreError::from)
+        {
+            Err(StoreError::Busy) => connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?,
+            switched => return switched,
+        }
+    }
+    Err(StoreError::Busy)
 }
 
 #[async_trait]

@@ -24,7 +24,7 @@ use vydra_store::store::{
 };
 use vydra_store::{SqliteStore, Store};
 
-pub(crate) const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const LEASE: Duration = Duration::from_mins(1);
 pub(crate) const MANY_JOBS: u32 = 1_000_000;
 
 /// An empty store. The one place to change when another database runs the suite.

@@ -248,7 +248,7 @@ async fn apply(f: &Fixture, model: &mut Model, step: Step) {
                 (false, _) => assert_eq!(answer, Cancellation::NotFound),
                 (true, JobStatus::Cancelled) => assert!(matches!(answer, Cancellation::Already(_))),
                 (true, JobStatus::Completed | JobStatus::Failed) => {
-                    assert!(matches!(answer, Cancellation::Ended(_)))
+                    assert!(matches!(answer, Cancellation::Ended(_)));
                 }
                 (true, JobStatus::Pending | JobStatus::Running) => {
                     assert!(matches!(answer, Cancellation::Now(_)));

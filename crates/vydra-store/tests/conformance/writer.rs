@@ -90,15 +90,16 @@ async fn waits_for_another_process_and_refuses_a_flood() {
     let first = flood.join_next().await.unwrap().unwrap();
     assert!(matches!(first, Err(StoreError::Busy)), "{first:?}");
     other.execute_batch("ROLLBACK").unwrap();
-    let mut written = 0;
+    let (mut written, mut refused) = (0, 1);
     for answer in flood.join_all().await {
         match answer {
             Ok(()) => written += 1,
-            Err(StoreError::Busy) => {}
+            Err(StoreError::Busy) => refused += 1,
             Err(error) => panic!("{error:?}"),
         }
     }
     assert!(written >= 4_096, "{written}");
+    assert!(refused >= 1_000, "the queue has an end: {refused}");
     f.store.check_writable().await.unwrap();
     check(f).await;
 }

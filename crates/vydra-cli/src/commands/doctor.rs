@@ -1,0 +1,175 @@
+//! Looks at the installation as an operator would who wonders why something does not work.
+
+use super::DataAndOutput;
+use crate::config::Config;
+use crate::{output, wiring};
+use clap::Args;
+use serde_json::json;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use vydra_core::job::Mode;
+use vydra_engine::Engine;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  vydra doctor --config /etc/vydra.toml")]
+pub struct Doctor {
+    #[command(flatten)]
+    data: DataAndOutput,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    /// Works, but an operator should know.
+    Note,
+    Bad,
+}
+
+struct Finding {
+    verdict: Verdict,
+    check: &'static str,
+    sentence: String,
+}
+
+impl Doctor {
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let mut findings = Vec::new();
+        let mut tell = |verdict, check, sentence: String| {
+            findings.push(Finding {
+                verdict,
+                check,
+                sentence,
+            });
+        };
+        match self.data.data.load() {
+            Err(error) => tell(Verdict::Bad, "configuration", error.to_string()),
+            Ok(config) => {
+                tell(
+                    Verdict::Good,
+                    "configuration",
+                    "every key is known and possible".to_owned(),
+                );
+                match wiring::engine(&config, None) {
+                    Err(error) => tell(Verdict::Bad, "data", format!("{error:#}")),
+                    Ok(engine) => examine(&config, &engine, &mut tell).await,
+                }
+            }
+        }
+        match Command::new("espeak-ng").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status() {
+            Ok(status) if status.success() => tell(Verdict::Good, "speech", "espeak-ng is installed".to_owned()),
+            _ => tell(
+                Verdict::Note,
+                "speech",
+                "espeak-ng is not installed: the local provider speaks in tones. Your distribution has a package of that name.".to_owned(),
+            ),
+        }
+        let healthy = findings
+            .iter()
+            .all(|finding| finding.verdict != Verdict::Bad);
+        self.show(&findings, healthy);
+        Ok(if healthy {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    fn show(&self, findings: &[Finding], healthy: bool) {
+        let word = |verdict| match verdict {
+            Verdict::Good => "ok",
+            Verdict::Note => "note",
+            Verdict::Bad => "bad",
+        };
+        if self.data.json {
+            let findings: Vec<_> = findings
+                .iter()
+                .map(|finding| json!({"check": finding.check, "verdict": word(finding.verdict), "sentence": finding.sentence}))
+                .collect();
+            return output::json(&json!({"healthy": healthy, "findings": findings}));
+        }
+        for finding in findings {
+            output::line(&format!(
+                "{:<5} {:<14} {}",
+                word(finding.verdict),
+                finding.check,
+                finding.sentence
+            ));
+        }
+    }
+}
+
+async fn examine(
+    config: &Config,
+    engine: &Arc<Engine>,
+    tell: &mut impl FnMut(Verdict, &'static str, String),
+) {
+    match engine.check_health().await {
+        Ok(()) => tell(
+            Verdict::Good,
+            "storage",
+            format!(
+                "{} can be written (SQLite {})",
+                config.data_dir.display(),
+                vydra_store::sqlite_version()
+            ),
+        ),
+        Err(what) => tell(
+            Verdict::Bad,
+            "storage",
+            format!("the {what} cannot be written: is the disk full, or the folder read-only?"),
+        ),
+    }
+    match engine.audit().await {
+        Ok(audit) if audit.imbalances.is_empty() => tell(
+            Verdict::Good,
+            "ledger",
+            format!("the books agree ({} rows)", audit.entries),
+        ),
+        Ok(audit) => tell(
+            Verdict::Bad,
+            "ledger",
+            format!(
+                "{} differences: see vydra ledger audit",
+                audit.imbalances.len()
+            ),
+        ),
+        Err(error) => tell(Verdict::Bad, "ledger", error.to_string()),
+    }
+    let inactive: Vec<&str> = engine
+        .models(Mode::Live)
+        .filter(|listed| !listed.is_active)
+        .map(|listed| listed.model.slug.as_str())
+        .collect();
+    if inactive.is_empty() {
+        tell(
+            Verdict::Good,
+            "models",
+            "every model of the catalogue can be called".to_owned(),
+        );
+    } else {
+        tell(
+            Verdict::Note,
+            "models",
+            format!(
+                "{} cannot be called, as no provider serves them: {}. Route them in a catalogue file, or set providers.local.enabled for stand-ins.",
+                inactive.len(),
+                inactive.join(", ")
+            ),
+        );
+    }
+    if config.local_is_fallback() {
+        tell(Verdict::Note, "providers", "the local provider stands in for models without another route: what it makes is procedural art".to_owned());
+    }
+    if engine.settings().public_url.starts_with("http://")
+        && !config.server.listen.ip().is_loopback()
+    {
+        tell(
+            Verdict::Note,
+            "public_url",
+            format!(
+                "{} is not https: put a TLS proxy in front, and set server.public_url",
+                engine.settings().public_url
+            ),
+        );
+    }
+}

@@ -1,0 +1,164 @@
+//! The commands, one file a noun.
+
+mod config;
+mod credits;
+mod dev;
+mod doctor;
+mod key;
+mod ledger;
+mod migrate;
+mod openapi;
+mod org;
+mod serve;
+
+use crate::config::{Config, Sources};
+use crate::wiring;
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use vydra_engine::{Engine, Error};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start here: a server with made-up data that shows what it does, then serves on
+    Dev(dev::Dev),
+    /// Serve: the production form, nothing made up
+    Serve(serve::Serve),
+    /// Organizations: who is billed and limited
+    #[command(subcommand)]
+    Org(org::Org),
+    /// API keys
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Prepaid credits
+    #[command(subcommand)]
+    Credits(credits::Credits),
+    /// The ledger of all credits
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
+    /// Create the database or bring it up to date
+    Migrate(migrate::Migrate),
+    /// The configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Look for what is wrong with this installation, and say what to do
+    Doctor(doctor::Doctor),
+    /// Print the OpenAPI document
+    #[command(hide = true)]
+    Openapi,
+}
+
+/// What every command that opens the data takes.
+#[derive(Debug, Clone, Args)]
+pub struct DataArguments {
+    /// Configuration file (TOML); see config.default.toml for every key
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the database and the media files
+    #[arg(long, value_name = "DIR", default_value = "vydra-data")]
+    data_dir: PathBuf,
+    /// Database, such as sqlite:vydra.db (relative to the data directory)
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+/// The same, for commands that print something.
+#[derive(Debug, Clone, Args)]
+pub struct DataAndOutput {
+    #[command(flatten)]
+    data: DataArguments,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl DataArguments {
+    /// Where the values of the configuration come from, by these flags.
+    fn sources(&self) -> Sources {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is where the environment enters"
+        )]
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let mut flags = Vec::new();
+        if let Some(url) = &self.database_url {
+            flags.push(("store.url", url.clone()));
+        }
+        Sources {
+            file: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+            environment,
+            flags,
+            presets: Vec::new(),
+        }
+    }
+
+    fn load(&self) -> anyhow::Result<Config> {
+        Ok(Config::load(&self.sources())?)
+    }
+}
+
+impl DataAndOutput {
+    /// For a command that may be the first one on this data.
+    fn open(&self) -> anyhow::Result<Arc<Engine>> {
+        wiring::engine(&self.data.load()?, None)
+    }
+
+    /// For a command that has nothing to show on data that is not there.
+    fn open_existing(&self) -> anyhow::Result<Arc<Engine>> {
+        let config = self.data.load()?;
+        let path = config.database_path()?;
+        if !path.exists() {
+            bail!(
+                "there is no database at {}. `vydra dev`, `vydra serve` or `vydra migrate` makes one; --data-dir points to another.",
+                path.display()
+            );
+        }
+        wiring::engine(&config, None)
+    }
+}
+
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Dev(dev) => block_on(dev.run()),
+        Command::Serve(serve) => block_on(serve.run()),
+        Command::Org(org) => block_on(org.run()),
+        Command::Key(key) => block_on(key.run()),
+        Command::Credits(credits) => block_on(credits.run()),
+        Command::Ledger(ledger) => block_on(ledger.run()),
+        Command::Migrate(migrate) => migrate.run(),
+        Command::Config(config) => config.run(),
+        Command::Doctor(doctor) => block_on(doctor.run()),
+        Command::Openapi => openapi::run(),
+    }
+}
+
+fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?
+        .block_on(command)
+}
+
+/// The engine's refusals, as sentences for the person at the terminal.
+fn told(error: Error) -> anyhow::Error {
+    match error {
+        Error::InvalidInput {
+            sentence, allowed, ..
+        } if allowed.is_empty() => anyhow::anyhow!(sentence),
+        Error::InvalidInput {
+            sentence, allowed, ..
+        } => anyhow::anyhow!("{sentence}. Possible: {}", allowed.join(", ")),
+        Error::NameTaken(name) => anyhow::anyhow!(
+            "there is already an organization named {name:?}; `vydra org show --org {name}` shows it"
+        ),
+        Error::NotFound { what } => anyhow::anyhow!("there is no {what}"),
+        other => anyhow::Error::new(other),
+    }
+}

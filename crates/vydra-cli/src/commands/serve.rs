@@ -1,0 +1,167 @@
+//! The server and the worker in one process.
+
+use super::DataArguments;
+use crate::config::{Config, Sources};
+use crate::system::SystemRandom;
+use crate::wiring::{self, ServerLock};
+use crate::{output, telemetry};
+use anyhow::Context;
+use clap::Args;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vydra_engine::Engine;
+use vydra_engine::worker::Worker;
+use vydra_http::ApiState;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  vydra serve --data-dir /var/lib/vydra
+  vydra serve --config /etc/vydra.toml --listen 0.0.0.0:8080
+  VYDRA__LOG__FORMAT=json vydra serve
+
+SIGTERM or Ctrl-C stops it: what has begun is ended or handed back.")]
+pub struct Serve {
+    #[command(flatten)]
+    data: DataArguments,
+    /// Where to listen, such as 0.0.0.0:8080; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+}
+
+impl Serve {
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let mut sources = self.data.sources();
+        sources
+            .flags
+            .extend(self.listen.map(|listen| ("server.listen", listen)));
+        let server = Server::start(&sources).await?;
+        output::line(&format!("vydra is listening on {}", server.url));
+        server.until_stopped().await
+    }
+}
+
+/// A server that has begun to answer.
+pub(super) struct Server {
+    pub(super) url: String,
+    pub(super) config: Config,
+    pub(super) engine: Arc<Engine>,
+    tasks: TaskTracker,
+    /// Stops taking requests; then, when those that came are answered, the worker.
+    stop: CancellationToken,
+    _lock: ServerLock,
+}
+
+impl Server {
+    pub(super) async fn start(sources: &Sources) -> anyhow::Result<Self> {
+        let config = Config::load(sources)?;
+        telemetry::start(&config.log)?;
+        warn_of_open_networks(&config);
+        let lock = ServerLock::take(&config)?;
+        let listener = listen(config.server.listen).await?;
+        let address = listener
+            .local_addr()
+            .context("the address of the server is not known")?;
+        let engine = wiring::engine(&config, Some(address))?;
+        let worker = Worker::new(Arc::clone(&engine));
+        worker
+            .take_over()
+            .await
+            .context("interrupted jobs could not be taken over")?;
+        let (stop, stop_worker, tasks) = (
+            CancellationToken::new(),
+            CancellationToken::new(),
+            TaskTracker::new(),
+        );
+        let state = ApiState {
+            engine: Arc::clone(&engine),
+            random: Arc::new(SystemRandom),
+        };
+        let answering = vydra_http::serve(listener, state, stop.clone());
+        let patience = config.worker.drain.0;
+        tasks.spawn({
+            let (stop, stop_worker) = (stop.clone(), stop_worker.clone());
+            async move {
+                tokio::select! {
+                    result = answering => if let Err(error) = result {
+                        tracing::error!(error = &error as &dyn std::error::Error, "the server broke off");
+                    },
+                    // A caller who holds a connection open must not keep the process alive for ever.
+                    () = after(&stop, patience) => tracing::warn!("some requests were not answered in time"),
+                }
+                stop_worker.cancel();
+            }
+        });
+        tasks.spawn(worker.run(stop_worker));
+        tasks.close();
+        let url = wiring::url_of(address);
+        tracing::info!(http.address = %address, "vydra is listening");
+        Ok(Self {
+            url,
+            config,
+            engine,
+            tasks,
+            stop,
+            _lock: lock,
+        })
+    }
+
+    pub(super) async fn until_stopped(self) -> anyhow::Result<ExitCode> {
+        stop_signal().await?;
+        tracing::info!("stopping: ending what has begun");
+        self.stop.cancel();
+        self.tasks.wait().await;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+pub(super) async fn stop_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be heard")?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result.context("signals cannot be heard"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+async fn after(stop: &CancellationToken, patience: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(patience).await;
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "Something else listens there; give another with --listen, or port 0 for a free one.",
+            std::io::ErrorKind::PermissionDenied => "Ports below 1024 need special rights; take a higher one.",
+            _ => "Check the address that --listen or server.listen gives.",
+        };
+        anyhow::Error::new(error).context(format!("cannot listen on {address}. {hint}"))
+    })
+}
+
+fn warn_of_open_networks(config: &Config) {
+    for (key, networks) in [
+        (
+            "outbound.input_allow_networks",
+            &config.outbound.input_allow_networks,
+        ),
+        (
+            "outbound.webhook_allow_networks",
+            &config.outbound.webhook_allow_networks,
+        ),
+    ] {
+        if !networks.is_empty() {
+            tracing::warn!(networks = %networks.join(", "), "{key} lets callers reach private networks");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Where values come from, and how a later source covers an earlier one.
+
+use super::{ConfigError, read};
+use std::path::PathBuf;
+use toml::{Table, Value};
+
+const PREFIX: &str = "VYDRA__";
+
+/// What was given besides the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    pub file: Option<PathBuf>,
+    pub data_dir: PathBuf,
+    /// The process's environment.
+    pub environment: Vec<(String, String)>,
+    /// Flags, as dotted keys.
+    pub flags: Vec<(&'static str, String)>,
+    /// What a command presumes unless somebody says otherwise.
+    pub presets: Vec<(&'static str, Value)>,
+}
+
+pub(super) fn merge(defaults: &str, sources: &Sources) -> Result<Table, ConfigError> {
+    let mut merged = parse("config.default.toml".into(), defaults)?;
+    for (key, value) in &sources.presets {
+        put(
+            &mut merged,
+            &key.split('.').collect::<Vec<_>>(),
+            value.clone(),
+        )?;
+    }
+    if let Some(path) = &sources.file {
+        cover(&mut merged, parse(path.clone(), &read(path)?)?);
+    }
+    let mut environment: Vec<_> = sources
+        .environment
+        .iter()
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .collect();
+    environment.sort();
+    for (name, text) in environment {
+        let key = name[PREFIX.len()..].to_ascii_lowercase();
+        put(
+            &mut merged,
+            &key.split("__").collect::<Vec<_>>(),
+            value_of(text),
+        )?;
+    }
+    for (key, text) in &sources.flags {
+        put(
+            &mut merged,
+            &key.split('.').collect::<Vec<_>>(),
+            Value::String(text.clone()),
+        )?;
+    }
+    Ok(merged)
+}
+
+fn parse(path: PathBuf, text: &str) -> Result<Table, ConfigError> {
+    text.parse()
+        .map_err(|error: toml::de::Error| ConfigError::Syntax {
+            path,
+            problem: error.to_string().trim().to_owned(),
+        })
+}
+
+fn cover(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => cover(below, above),
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
+}
+
+fn put(table: &mut Table, path: &[&str], value: Value) -> Result<(), ConfigError> {
+    match path {
+        [] => Ok(()),
+        [last] => {
+            table.insert((*last).to_owned(), value);
+            Ok(())
+        }
+        [first, rest @ ..] => {
+            match table
+                .entry((*first).to_owned())
+                .or_insert_with(|| Value::Table(Table::new()))
+            {
+                Value::Table(inner) => put(inner, rest, value),
+                _ => Err(ConfigError::key(*first, "is a value, not a section")),
+            }
+        }
+    }
+}
+
+/// An environment variable holds text; `true`, `5` and `["a"]` mean what they mean in the file.
+fn value_of(text: &str) -> Value {
+    match format!("value = {text}").parse::<Table>() {
+        Ok(mut table) if table.len() == 1 => table
+            .remove("value")
+            .unwrap_or_else(|| Value::String(text.to_owned())),
+        _ => Value::String(text.to_owned()),
+    }
+}

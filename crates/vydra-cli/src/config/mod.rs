@@ -1,0 +1,293 @@
+//! Configuration: the compiled-in defaults, a file, the environment, flags; each later one wins. Only the binary knows
+//! that it exists.
+
+mod duration;
+mod layers;
+
+use duration::Span;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use vydra_core::plan::{Limits, Plans};
+use vydra_outbound::url_guard::Network;
+
+pub use layers::Sources;
+
+/// The manual: every key with its default.
+pub const DEFAULTS: &str = include_str!("../../../../config.default.toml");
+/// The providers of this version.
+const KNOWN_PROVIDERS: [&str; 1] = ["local"];
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub store: Location,
+    pub media: Location,
+    pub worker: Worker,
+    pub catalog: Catalog,
+    pub providers: BTreeMap<String, Provider>,
+    pub outbound: Outbound,
+    plans: BTreeMap<String, Limits>,
+    pub log: Log,
+    /// Where relative paths of this configuration start.
+    #[serde(skip)]
+    pub data_dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub public_url: String,
+    pub sync_wait: Span,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Location {
+    pub url: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    pub concurrency: usize,
+    pub lease: Span,
+    pub max_attempts: u32,
+    pub drain: Span,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalog {
+    pub default: bool,
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    #[serde(default)]
+    pub enabled: bool,
+    #[serde(default)]
+    pub api_key: Option<Secret>,
+    #[serde(default)]
+    pub api_key_file: Option<PathBuf>,
+}
+
+/// A value that no log and no message ever shows.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outbound {
+    pub webhook_allow_networks: Vec<String>,
+    pub input_allow_networks: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Why a configuration cannot be used; names the key.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{path} is not valid TOML: {problem}")]
+    Syntax { path: PathBuf, problem: String },
+    #[error("configuration key {key}: {problem}")]
+    Key { key: String, problem: String },
+}
+
+impl ConfigError {
+    fn key(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Key {
+            key: key.into(),
+            problem: problem.into(),
+        }
+    }
+}
+
+impl Config {
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let merged = layers::merge(DEFAULTS, sources)?;
+        let mut config: Self = serde_path_to_error::deserialize(merged).map_err(|error| {
+            let key = error.path().to_string();
+            ConfigError::key(key, error.into_inner().to_string().trim().to_owned())
+        })?;
+        config.data_dir.clone_from(&sources.data_dir);
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What is well-formed and still cannot be.
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.worker.concurrency == 0 {
+            return Err(ConfigError::key("worker.concurrency", "must be at least 1"));
+        }
+        if self.worker.lease.0.as_secs() < 5 {
+            return Err(ConfigError::key("worker.lease", "must be at least 5s"));
+        }
+        if self.worker.max_attempts == 0 {
+            return Err(ConfigError::key(
+                "worker.max_attempts",
+                "must be at least 1",
+            ));
+        }
+        let url = &self.server.public_url;
+        if !url.is_empty()
+            && (!(url.starts_with("http://") || url.starts_with("https://")) || url.ends_with('/'))
+        {
+            return Err(ConfigError::key(
+                "server.public_url",
+                "must start with http:// or https:// and not end with a slash",
+            ));
+        }
+        for (name, provider) in &self.providers {
+            if !KNOWN_PROVIDERS.contains(&name.as_str()) {
+                let known = KNOWN_PROVIDERS.join(", ");
+                return Err(ConfigError::key(
+                    format!("providers.{name}"),
+                    format!("this version has no such provider; it has: {known}"),
+                ));
+            }
+            if provider.api_key.as_ref().is_some_and(|key| !key.is_empty())
+                && provider.api_key_file.is_some()
+            {
+                return Err(ConfigError::key(
+                    format!("providers.{name}.api_key"),
+                    "is given twice: here and as api_key_file",
+                ));
+            }
+        }
+        for name in ["free", "enterprise"] {
+            if !self.plans.contains_key(name) {
+                return Err(ConfigError::key(
+                    format!("plans.{name}"),
+                    "must be there: commands use it",
+                ));
+            }
+        }
+        self.input_networks()?;
+        networks(
+            "outbound.webhook_allow_networks",
+            &self.outbound.webhook_allow_networks,
+        )?;
+        self.database_path()?;
+        self.media_path()?;
+        Ok(())
+    }
+
+    pub fn input_networks(&self) -> Result<Vec<Network>, ConfigError> {
+        networks(
+            "outbound.input_allow_networks",
+            &self.outbound.input_allow_networks,
+        )
+    }
+
+    pub fn plans(&self) -> Plans {
+        Plans::new(self.plans.clone())
+    }
+
+    pub fn local_is_fallback(&self) -> bool {
+        self.providers
+            .get("local")
+            .is_some_and(|local| local.enabled)
+    }
+
+    pub fn database_path(&self) -> Result<PathBuf, ConfigError> {
+        let url = self.store.url.as_str();
+        if url.is_empty() || url == "sqlite:" {
+            return Ok(self.data_dir.join("vydra.db"));
+        }
+        match url.strip_prefix("sqlite:") {
+            Some(path) => Ok(self.data_dir.join(path.strip_prefix("//").unwrap_or(path))),
+            None if url.starts_with("postgres") => Err(ConfigError::key(
+                "store.url",
+                "this version keeps its data in SQLite only; use sqlite:PATH",
+            )),
+            None => Err(ConfigError::key("store.url", "must be sqlite: and a path")),
+        }
+    }
+
+    pub fn media_path(&self) -> Result<PathBuf, ConfigError> {
+        let url = self.media.url.as_str();
+        if url.is_empty() {
+            return Ok(self.data_dir.join("media"));
+        }
+        match url.strip_prefix("file:") {
+            Some(path) => Ok(self.data_dir.join(path.strip_prefix("//").unwrap_or(path))),
+            None if url.starts_with("s3:") => Err(ConfigError::key(
+                "media.url",
+                "this version keeps media in a folder only; use file:PATH",
+            )),
+            None => Err(ConfigError::key("media.url", "must be file: and a path")),
+        }
+    }
+
+    /// The catalogue's texts with their names, in the order in which they apply.
+    pub fn catalog_texts(&self) -> Result<Vec<(String, String)>, ConfigError> {
+        let mut texts = Vec::new();
+        if self.catalog.default {
+            texts.push((
+                "catalog.default.toml".to_owned(),
+                vydra_core::catalog::DEFAULT.to_owned(),
+            ));
+        }
+        for file in &self.catalog.files {
+            let path = self.data_dir.join(file);
+            let text = read(&path)?;
+            texts.push((path.display().to_string(), text));
+        }
+        Ok(texts)
+    }
+}
+
+fn networks(key: &str, list: &[String]) -> Result<Vec<Network>, ConfigError> {
+    list.iter()
+        .map(|text| {
+            text.parse()
+                .map_err(|error| ConfigError::key(key, format!("{error}")))
+        })
+        .collect()
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests;

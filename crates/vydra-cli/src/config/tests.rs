@@ -1,0 +1,139 @@
+use super::*;
+use std::time::Duration;
+
+fn load(file: Option<&str>, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vydra.toml");
+    if let Some(text) = file {
+        std::fs::write(&path, text).unwrap();
+    }
+    Config::load(&Sources {
+        file: file.map(|_| path.clone()),
+        data_dir: "data".into(),
+        environment: environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        ..Sources::default()
+    })
+}
+
+#[test]
+fn the_defaults_load_and_are_the_contracts_plans() {
+    let config = load(None, &[]).unwrap();
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8787");
+    assert!(!config.local_is_fallback());
+    let plans = config.plans();
+    assert_eq!(
+        plans.get("free"),
+        Some(Limits {
+            rpm: 10,
+            rph: 100,
+            rpd: 500,
+            concurrent: 2
+        })
+    );
+    assert_eq!(
+        plans.get("starter"),
+        Some(Limits {
+            rpm: 30,
+            rph: 500,
+            rpd: 5_000,
+            concurrent: 5
+        })
+    );
+    assert_eq!(
+        plans.get("creator"),
+        Some(Limits {
+            rpm: 60,
+            rph: 1_500,
+            rpd: 20_000,
+            concurrent: 10
+        })
+    );
+    assert_eq!(
+        plans.get("enterprise"),
+        Some(Limits {
+            rpm: 6_000,
+            rph: 100_000,
+            rpd: 1_000_000,
+            concurrent: 100
+        })
+    );
+    assert_eq!(config.database_path().unwrap(), Path::new("data/vydra.db"));
+    assert_eq!(config.media_path().unwrap(), Path::new("data/media"));
+}
+
+#[test]
+fn a_later_source_covers_an_earlier_one_and_leaves_the_rest() {
+    let config = load(
+        Some("[server]\nlisten = \"127.0.0.1:1\"\nsync_wait = \"2s\"\n[plans.free]\nrpm = 11\n"),
+        &[
+            ("VYDRA__SERVER__LISTEN", "127.0.0.1:2"),
+            ("VYDRA__PROVIDERS__LOCAL__ENABLED", "true"),
+            ("HOME", "/x"),
+            ("VYDRA_API_KEY", "k"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.server.listen.port(), 2);
+    assert_eq!(config.server.sync_wait.0, Duration::from_secs(2));
+    assert!(config.local_is_fallback());
+    assert_eq!(
+        config.plans().get("free"),
+        Some(Limits {
+            rpm: 11,
+            rph: 100,
+            rpd: 500,
+            concurrent: 2
+        })
+    );
+}
+
+#[test]
+fn what_is_wrong_is_refused_with_the_keys_name() {
+    for (text, named) in [
+        ("[server]\nlisen = \"x\"", "lisen"),
+        ("[sever]\nlisten = \"x\"", "sever"),
+        ("[server]\nlisten = \"nowhere\"", "server.listen"),
+        ("[server]\nlisten = 5", "server.listen"),
+        ("[server]\nsync_wait = \"soon\"", "server.sync_wait"),
+        (
+            "[server]\npublic_url = \"example.com\"",
+            "server.public_url",
+        ),
+        ("[worker]\nconcurrency = 0", "worker.concurrency"),
+        ("[worker]\nlease = \"1s\"", "worker.lease"),
+        ("[providers.fall]\nenabled = true", "providers.fall"),
+        ("[providers.local]\nenabld = true", "enabld"),
+        (
+            "[outbound]\ninput_allow_networks = [\"everything\"]",
+            "outbound.input_allow_networks",
+        ),
+        ("[plans.free]\nrpm = -1", "plans.free.rpm"),
+        ("[plans.mine]\nrpm = 1", "plans.mine"),
+        ("[store]\nurl = \"postgres://x\"", "store.url"),
+        ("[media]\nurl = \"s3://x\"", "media.url"),
+        ("[log]\nformat = \"xml\"", "log.format"),
+        ("server = 1", "server"),
+    ] {
+        let error = load(Some(text), &[]).unwrap_err().to_string();
+        assert!(error.contains(named), "{named}: {error}");
+    }
+    let error = load(None, &[("VYDRA__SERVER__PORT", "1")])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("port"), "{error}");
+    assert!(
+        load(Some("[server\n"), &[])
+            .unwrap_err()
+            .to_string()
+            .contains("not valid TOML")
+    );
+}
+
+#[test]
+fn a_secret_is_not_shown() {
+    let config = load(Some("[providers.local]\napi_key = \"hush-hush\"\n"), &[]).unwrap();
+    assert!(!format!("{config:?}").contains("hush"));
+}

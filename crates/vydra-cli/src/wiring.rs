@@ -1,0 +1,155 @@
+//! The only place where everything meets.
+
+use crate::config::Config;
+use crate::system::{SystemClock, SystemRandom};
+use anyhow::{Context, bail};
+use std::fs::{File, TryLockError};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vydra_core::api_key::Pepper;
+use vydra_core::catalog::Catalog;
+use vydra_core::random::Random;
+use vydra_engine::{Engine, Parts, Settings, WorkerSettings};
+use vydra_outbound::fetch::{FetchLimits, InputFetcher};
+use vydra_outbound::media::MediaStore;
+use vydra_outbound::providers::local::Local;
+use vydra_outbound::providers::sandbox::Sandbox;
+use vydra_outbound::registry::Registry;
+use vydra_outbound::url_guard::UrlGuard;
+use vydra_store::{SqliteStore, Store};
+
+/// Everything that a command needs, on the data that it was pointed to.
+pub fn engine(config: &Config, address: Option<SocketAddr>) -> anyhow::Result<Arc<Engine>> {
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let public_url = match (config.server.public_url.as_str(), address) {
+        ("", address) => url_of(address.unwrap_or(config.server.listen)),
+        (url, _) => url.to_owned(),
+    };
+    let parts = Parts {
+        store: store(config, random.as_ref())?,
+        catalog: catalog(config)?,
+        providers: providers(config),
+        media: media(config)?,
+        fetcher: InputFetcher::new(
+            UrlGuard::new(config.input_networks()?),
+            FetchLimits::default(),
+        )
+        .context("the client for input URLs could not be set up")?,
+        clock: Arc::new(SystemClock),
+        random,
+        settings: Settings {
+            plans: config.plans(),
+            public_url,
+            sync_wait: config.server.sync_wait.0,
+            worker: WorkerSettings {
+                concurrency: config.worker.concurrency,
+                lease: config.worker.lease.0,
+                max_attempts: config.worker.max_attempts,
+                drain: config.worker.drain.0,
+            },
+        },
+    };
+    Ok(Engine::new(parts))
+}
+
+/// A wildcard address is where one listens, not where one is reached.
+pub fn url_of(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}
+
+pub fn catalog(config: &Config) -> anyhow::Result<Catalog> {
+    let texts = config.catalog_texts()?;
+    Ok(Catalog::load(
+        texts
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str())),
+    )?)
+}
+
+fn store(config: &Config, random: &dyn Random) -> anyhow::Result<Arc<dyn Store>> {
+    let path = config.database_path()?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+    }
+    let store = SqliteStore::open(&path, &Pepper::generate(random))
+        .with_context(|| format!("cannot open the database {}", path.display()))?;
+    Ok(Arc::new(store))
+}
+
+fn media(config: &Config) -> anyhow::Result<MediaStore> {
+    let path = config.media_path()?;
+    MediaStore::folder(&path)
+        .with_context(|| format!("cannot use the media folder {}", path.display()))
+}
+
+fn providers(config: &Config) -> Registry {
+    // Drawing takes a whole core each; one more than there are would only make every picture late.
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let local = Arc::new(Local::new(cores));
+    let mut registry = Registry::default();
+    registry.set_sandbox(Arc::new(Sandbox::new(local.clone())));
+    if config.local_is_fallback() {
+        registry.set_fallback(local);
+    } else {
+        registry.add(local);
+    }
+    registry
+}
+
+/// Held while a server works on the data: SQLite has one server only.
+#[derive(Debug)]
+pub struct ServerLock {
+    _file: File,
+}
+
+impl ServerLock {
+    pub fn path(config: &Config) -> anyhow::Result<PathBuf> {
+        let mut name = config.database_path()?.into_os_string();
+        name.push(".lock");
+        Ok(name.into())
+    }
+
+    pub fn take(config: &Config) -> anyhow::Result<Self> {
+        let path = Self::path(config)?;
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+        }
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("cannot write to {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => bail!(
+                "another vydra server is already working on {}{}. Stop it first, or give this one another --data-dir.",
+                config.database_path()?.display(),
+                owner(&path),
+            ),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).context(format!("cannot lock {}", path.display()));
+            }
+        }
+        // Only to tell a person who holds it; the lock itself is what counts.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
+        Ok(Self { _file: file })
+    }
+}
+
+fn owner(path: &Path) -> String {
+    match std::fs::read_to_string(path) {
+        Ok(pid) if !pid.is_empty() => format!(" (process {pid})"),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,237 @@
+//! Media that a request names: our own files from storage, others fetched once, and nothing charged for what cannot be
+//! read.
+
+use crate::fixture::{CREDITS, Flow, invalid_url, reason, reference};
+use serde_json::json;
+use vydra_core::asset::Asset;
+use vydra_core::job::{JobStatus, Mode};
+use vydra_testkit::{FileServer, PUBLIC_URL, files};
+
+fn url(asset: &Asset) -> String {
+    format!("{PUBLIC_URL}/media/{}", asset.storage_key)
+}
+
+#[tokio::test]
+async fn a_result_of_ours_is_taken_from_storage() {
+    let flow = Flow::new().await;
+    let picture = flow.picture().await;
+    let key = &picture.storage_key;
+    for name in [
+        url(&picture),
+        reference(&picture),
+        // Whatever address the server has for this caller; nobody is asked.
+        format!("http://localhost:8787/media/{key}"),
+        format!("http://10.0.0.7/media/{key}"),
+    ] {
+        let before = flow.credits().await;
+        let input = json!({"prompt": "winter", "imageUrl": name});
+        let job = flow.call("gemini/edit", input).await;
+        assert_eq!(job.input["imageUrl"], reference(&picture), "{name}");
+        flow.step().await;
+        flow.expect(&job, JobStatus::Completed, before - 5).await;
+        let request = flow.provider.submitted().pop().unwrap();
+        let [media] = request.media.as_slice() else {
+            panic!("{:?}", request.media)
+        };
+        assert_eq!(
+            (media.field.as_str(), media.media_type.as_str()),
+            ("imageUrl", "image/png")
+        );
+        assert_eq!(media.bytes, files::png(8, 6));
+        assert!(!request.input.contains_key("imageUrl"));
+    }
+}
+
+#[tokio::test]
+async fn several_files_keep_their_order() {
+    let flow = Flow::new().await;
+    let (one, two) = (flow.picture().await, flow.picture().await);
+    let input = json!({
+        "prompt": "p", "imageUrl": reference(&one), "imageUrls": [reference(&two), url(&one)],
+    });
+    let job = flow.call("flux-edit/edit", input).await;
+    assert_eq!(
+        job.input["imageUrls"],
+        json!([reference(&two), reference(&one)])
+    );
+    flow.step().await;
+    let request = flow.provider.submitted().pop().unwrap();
+    let fields: Vec<&str> = request.media.iter().map(|m| m.field.as_str()).collect();
+    assert_eq!(fields, ["imageUrl", "imageUrls", "imageUrls"]);
+}
+
+#[tokio::test]
+async fn a_foreign_organizations_file_is_not_there() {
+    let flow = Flow::new().await;
+    let picture = flow.picture().await;
+    let stranger = flow.org("stranger", 100).await;
+    let caller = flow.caller_of(&stranger, Mode::Live).await;
+    let mut told = Vec::new();
+    let missing = format!("{PUBLIC_URL}/media/aa/{}.png", "0".repeat(40));
+    for name in [url(&picture), missing, reference(&picture)] {
+        let input = crate::fixture::object(json!({"prompt": "p", "imageUrl": name}));
+        let refused = flow
+            .engine
+            .generate(
+                &caller,
+                "gemini/edit",
+                input,
+                vydra_engine::Asked::default(),
+            )
+            .await;
+        told.push(invalid_url(refused));
+    }
+    assert_eq!(told[0], told[1], "as if it did not exist");
+    assert_eq!(told[0], told[2]);
+    assert_eq!(flow.balance(&stranger, Mode::Live).await, 100);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_and_not_charged() {
+    let flow = Flow::new().await;
+    for (name, said) in [
+        ("http://10.0.0.7/x.png", "the host is not a public one"),
+        ("http://127.0.0.1/x.png", "the host is not a public one"),
+        ("http://[::1]/x.png", "the host is not a public one"),
+        ("http://private.test/x.png", "the host is not a public one"),
+        ("http://metadata.test/x.png", "the host is not a public one"),
+        ("http://169.254.169.254/x", "the host is not a public one"),
+        ("https://nowhere.test/x.png", "could not be reached"),
+        ("ftp://example.com/x.png", "only http and https"),
+        ("file:///etc/passwd", "only http and https"),
+        ("not a url", "not a complete http or https URL"),
+        ("asset:nonsense", "there is no such file"),
+        (
+            "asset:ast_00000000000000000000000000",
+            "there is no such file",
+        ),
+    ] {
+        let input = json!({"prompt": "p", "imageUrl": name});
+        let (field, sentence) = invalid_url(flow.try_call("gemini/edit", input).await);
+        assert_eq!(field, "imageUrl");
+        assert!(sentence.contains(said), "{name}: {sentence}");
+        assert!(!sentence.contains("10.0.0.7"), "{sentence}");
+    }
+    assert_eq!(flow.credits().await, CREDITS);
+    assert_eq!(flow.step().await, 0);
+}
+
+#[tokio::test]
+async fn one_bad_file_among_good_ones_is_enough() {
+    let flow = Flow::new().await;
+    let picture = reference(&flow.picture().await);
+    let input =
+        json!({"prompt": "p", "imageUrl": picture, "imageUrls": [picture, "http://10.0.0.7/"]});
+    let (field, _) = invalid_url(flow.try_call("flux-edit/edit", input).await);
+    assert_eq!(field, "imageUrls");
+    assert_eq!(flow.credits().await, CREDITS - 5);
+}
+
+#[tokio::test]
+async fn a_file_of_another_kind_is_refused() {
+    let flow = Flow::new().await;
+    let video = flow.call("veo3", json!({"prompt": "p"})).await;
+    flow.step().await;
+    let video = flow.now(&video).await.outputs.remove(0);
+    let input = json!({"prompt": "p", "imageUrl": url(&video)});
+    let (_, sentence) = invalid_url(flow.try_call("gemini/edit", input).await);
+    assert_eq!(
+        sentence,
+        "Invalid URL in imageUrl: it leads to a video, not to an image"
+    );
+    assert_eq!(flow.credits().await, CREDITS - 175);
+}
+
+#[tokio::test]
+async fn a_file_of_the_web_is_fetched_once_and_kept() {
+    let flow = Flow::with(|setup| setup.readable = vec!["127.0.0.1"]).await;
+    let server = FileServer::of(files::png(30, 20)).await;
+    let input = json!({"prompt": "p", "imageUrl": server.url});
+    let job = flow.call("gemini/edit", input).await;
+    let shown = job.input["imageUrl"].as_str().unwrap();
+    assert!(shown.starts_with("asset:ast_"), "{shown}");
+    flow.step().await;
+    flow.expect(&job, JobStatus::Completed, CREDITS - 5).await;
+    let request = flow.provider.submitted().remove(0);
+    assert_eq!(request.media[0].bytes, files::png(30, 20));
+    assert_eq!(server.requests(), 1);
+    // What was echoed can be sent again.
+    let again = flow
+        .call("gemini/edit", json!({"prompt": "p", "imageUrl": shown}))
+        .await;
+    assert_eq!(again.input["imageUrl"], shown);
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_page_of_the_web_is_no_image() {
+    let flow = Flow::with(|setup| setup.readable = vec!["127.0.0.1"]).await;
+    for file in ["<!doctype html>".into(), files::mp4()] {
+        let server = FileServer::of(file).await;
+        let input = json!({"prompt": "p", "imageUrl": server.url});
+        let (_, sentence) = invalid_url(flow.try_call("gemini/edit", input).await);
+        assert!(
+            sentence.contains("not") && sentence.contains("an image"),
+            "{sentence}"
+        );
+    }
+    assert_eq!(flow.credits().await, CREDITS);
+}
+
+#[tokio::test]
+async fn an_image_that_would_fill_the_memory_is_refused() {
+    let flow = Flow::with(|setup| setup.readable = vec!["127.0.0.1"]).await;
+    // Only the head of the file counts: it names 8,193 pixels, or 8,000 times 8,000.
+    for (width, height) in [(8_193_u32, 1_u32), (8_000, 8_000)] {
+        let mut file = files::png(1, 1).to_vec();
+        file[16..20].copy_from_slice(&width.to_be_bytes());
+        file[20..24].copy_from_slice(&height.to_be_bytes());
+        let server = FileServer::of(file.into()).await;
+        let input = json!({"prompt": "p", "imageUrl": server.url});
+        let (_, sentence) = invalid_url(flow.try_call("gemini/edit", input).await);
+        assert!(sentence.contains("larger than 8192 pixels"), "{sentence}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_fetched_for_whoever_cannot_pay() {
+    let flow = Flow::with(|setup| setup.readable = vec!["127.0.0.1"]).await;
+    let server = FileServer::of(files::png(1, 1)).await;
+    let poor = flow.org("poor", 4).await;
+    let caller = flow.caller_of(&poor, Mode::Live).await;
+    let input = crate::fixture::object(json!({"prompt": "p", "imageUrl": server.url}));
+    let refused = flow
+        .engine
+        .generate(
+            &caller,
+            "gemini/edit",
+            input,
+            vydra_engine::Asked::default(),
+        )
+        .await;
+    assert!(
+        matches!(
+            refused,
+            Err(vydra_engine::Error::InsufficientCredits { .. })
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(server.requests(), 0);
+}
+
+#[tokio::test]
+async fn an_input_that_vanished_from_storage_is_refunded() {
+    let flow = Flow::new().await;
+    let picture = flow.picture().await;
+    let input = json!({"prompt": "p", "imageUrl": reference(&picture)});
+    let job = flow.call("gemini/edit", input).await;
+    flow.lose_file(&picture.storage_key);
+    flow.step().await;
+    let job = flow.expect(&job, JobStatus::Failed, CREDITS - 5).await;
+    assert_eq!(reason(&job), ("input_unreadable", false));
+    assert_eq!(
+        flow.provider.submitted().len(),
+        1,
+        "only the picture itself"
+    );
+}

@@ -1,0 +1,21 @@
+//! The engine's flows, from a request to its end: a real SQLite store, a provider that obeys the test, a clock that
+//! stands still, and a worker that is stepped by hand. The ledger is audited at the end of each test.
+
+#[cfg(test)]
+mod deadlines;
+#[cfg(test)]
+mod failures;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod inputs;
+#[cfg(test)]
+mod jobs;
+#[cfg(test)]
+mod models;
+#[cfg(test)]
+mod outputs;
+#[cfg(test)]
+mod recovery;
+#[cfg(test)]
+mod sandbox;

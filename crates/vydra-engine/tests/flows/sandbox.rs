@@ -1,0 +1,266 @@
+//! `X-Vydra-Simulate`, each value of the contract's section 12, through the same path as a real outcome.
+
+use crate::fixture::{CREDITS, Flow, reason, reference};
+use serde_json::{Value, json};
+use std::time::Duration;
+use vydra_core::error_code::ErrorCode;
+use vydra_core::job::{JobStatus, Mode, PROCESSING_LIMIT};
+use vydra_engine::{Error, Exceeded, LimitKind};
+
+const SANDBOX: i64 = 10_000;
+const IMAGE: &str = "gemini/generate";
+
+fn prompt() -> Value {
+    json!({"prompt": "p"})
+}
+
+#[tokio::test]
+async fn a_plain_call_makes_a_real_file_with_the_sandboxs_credits() {
+    let flow = Flow::in_the_sandbox().await;
+    let job = flow.image().await;
+    flow.step().await;
+    let job = flow.expect(&job, JobStatus::Completed, SANDBOX - 5).await;
+    assert_eq!(job.provider.as_deref(), Some("sandbox"));
+    assert_eq!(job.outputs.len(), 1);
+    assert_eq!(flow.balance(&flow.org, Mode::Live).await, CREDITS);
+}
+
+#[tokio::test]
+async fn live_work_leaves_the_sandboxs_balance_alone() {
+    let flow = Flow::new().await;
+    flow.image().await;
+    assert_eq!(flow.credits().await, CREDITS - 5);
+    assert_eq!(flow.balance(&flow.org, Mode::Test).await, SANDBOX);
+}
+
+#[tokio::test]
+async fn a_failure_is_charged_and_refunded_for_real() {
+    for (wish, code, word, retryable) in [
+        (
+            "GENERATION_FAILED",
+            ErrorCode::GenerationFailed,
+            "no_output",
+            true,
+        ),
+        (
+            "CONTENT_POLICY",
+            ErrorCode::GenerationFailed,
+            "content_policy",
+            false,
+        ),
+        (
+            "PROCESSING_TIMEOUT",
+            ErrorCode::ProcessingTimeout,
+            "timed_out",
+            true,
+        ),
+    ] {
+        let flow = Flow::in_the_sandbox().await;
+        let job = flow.simulating(wish, IMAGE, prompt()).await;
+        flow.expect(&job, JobStatus::Pending, SANDBOX - 5).await;
+        flow.step().await;
+        let job = flow.expect(&job, JobStatus::Failed, SANDBOX).await;
+        assert_eq!(job.failure.as_ref().unwrap().code, code, "{wish}");
+        assert_eq!(reason(&job), (word, retryable), "{wish}");
+        assert!(flow.provider.submitted().is_empty());
+        let totals = flow.engine.credit_totals(&flow.org.id, Mode::Test).await;
+        let totals = totals.unwrap();
+        assert_eq!((totals.used, totals.refunded), (5, 5), "{wish}");
+    }
+}
+
+#[tokio::test]
+async fn flaky_fails_that_often_and_then_delivers() {
+    let flow = Flow::in_the_sandbox().await;
+    let job = flow.simulating("FLAKY=2", IMAGE, prompt()).await;
+    for _ in 0..2 {
+        assert_eq!(flow.step().await, 1);
+        flow.expect(&job, JobStatus::Running, SANDBOX - 5).await;
+        flow.clock.advance(Duration::from_secs(8));
+    }
+    flow.step().await;
+    flow.expect(&job, JobStatus::Completed, SANDBOX - 5).await;
+}
+
+#[tokio::test]
+async fn flaky_without_an_end_exhausts_the_attempts() {
+    let flow = Flow::in_the_sandbox().await;
+    let job = flow.simulating("FLAKY=99", IMAGE, prompt()).await;
+    for _ in 0..3 {
+        flow.step().await;
+        flow.clock.advance(Duration::from_secs(8));
+    }
+    let job = flow.expect(&job, JobStatus::Failed, SANDBOX).await;
+    assert_eq!(reason(&job), ("provider_unavailable", true));
+}
+
+#[tokio::test]
+async fn partial_delivers_some_and_refunds_the_rest() {
+    for (count, delivered, left) in [(3, 3, 45), (1, 1, 15), (9, 4, 60)] {
+        let flow = Flow::in_the_sandbox().await;
+        let picture = reference(&flow.picture().await);
+        let input = json!({"prompt": "p", "imageUrl": picture, "numImages": 4});
+        let job = flow
+            .simulating(&format!("PARTIAL={count}"), "flux-edit/edit", input)
+            .await;
+        flow.step().await;
+        let job = flow
+            .expect(&job, JobStatus::Completed, SANDBOX - 5 - left)
+            .await;
+        assert_eq!(job.outputs.len(), delivered);
+    }
+}
+
+#[tokio::test]
+async fn partial_of_nothing_is_a_failure() {
+    let flow = Flow::in_the_sandbox().await;
+    let job = flow.simulating("PARTIAL=0", IMAGE, prompt()).await;
+    flow.step().await;
+    flow.expect(&job, JobStatus::Failed, SANDBOX).await;
+}
+
+#[tokio::test]
+async fn slow_takes_its_time_and_shows_progress() {
+    let flow = Flow::in_the_sandbox().await;
+    let job = flow.simulating("SLOW=1s", IMAGE, prompt()).await;
+    let began = tokio::time::Instant::now();
+    let look = async {
+        while flow.now(&job).await.progress == 0 {
+            tokio::task::yield_now().await;
+        }
+        flow.now(&job).await
+    };
+    let (_, seen) = tokio::join!(flow.step(), look);
+    assert_eq!(seen.status, JobStatus::Running);
+    assert!((1..99).contains(&seen.progress), "{}", seen.progress);
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    flow.expect(&job, JobStatus::Completed, SANDBOX - 5).await;
+}
+
+#[tokio::test]
+async fn a_slow_job_can_be_cancelled() {
+    let flow = Flow::in_the_sandbox().await;
+    let job = flow.simulating("SLOW=10m", IMAGE, prompt()).await;
+    let cancel = async {
+        while flow.now(&job).await.status == JobStatus::Pending {
+            tokio::task::yield_now().await;
+        }
+        flow.cancel(&job).await.unwrap();
+    };
+    tokio::join!(flow.step(), cancel);
+    flow.expect(&job, JobStatus::Cancelled, SANDBOX).await;
+}
+
+#[tokio::test]
+async fn lost_runs_until_the_deadline() {
+    let flow = Flow::in_the_sandbox().await;
+    let job = flow.simulating("LOST", IMAGE, prompt()).await;
+    let late = async {
+        while flow.now(&job).await.external_id.is_none() {
+            tokio::task::yield_now().await;
+        }
+        flow.expect(&job, JobStatus::Running, SANDBOX - 5).await;
+        flow.clock.advance(PROCESSING_LIMIT);
+        flow.step().await;
+    };
+    tokio::join!(flow.step(), late);
+    let job = flow.expect(&job, JobStatus::Failed, SANDBOX).await;
+    assert_eq!(job.failure.unwrap().code, ErrorCode::ProcessingTimeout);
+}
+
+#[tokio::test]
+async fn wishes_are_combined() {
+    let flow = Flow::in_the_sandbox().await;
+    let wish = " SLOW=40ms , FLAKY=1,CONTENT_POLICY";
+    let job = flow.simulating(wish, IMAGE, prompt()).await;
+    flow.step().await;
+    flow.expect(&job, JobStatus::Running, SANDBOX - 5).await;
+    flow.clock.advance(Duration::from_secs(1));
+    flow.step().await;
+    let job = flow.expect(&job, JobStatus::Failed, SANDBOX).await;
+    assert_eq!(reason(&job), ("content_policy", false));
+}
+
+#[tokio::test]
+async fn every_code_can_be_met_and_those_before_the_charge_charge_nothing() {
+    let flow = Flow::in_the_sandbox().await;
+    for code in ErrorCode::ALL {
+        let called = flow
+            .try_simulating(Some(code.as_str()), IMAGE, prompt())
+            .await;
+        match called {
+            Err(error) => assert_eq!(error.code(), code),
+            Ok(_) => assert!(
+                matches!(
+                    code,
+                    ErrorCode::GenerationFailed | ErrorCode::ProcessingTimeout
+                ),
+                "{code} was not refused"
+            ),
+        }
+    }
+    let totals = flow.engine.credit_totals(&flow.org.id, Mode::Test).await;
+    assert_eq!(totals.unwrap().used, 10, "the two that fail after it");
+}
+
+#[tokio::test]
+async fn a_simulated_refusal_has_the_figures_of_the_real_one() {
+    let flow = Flow::in_the_sandbox().await;
+    let refused = flow
+        .try_simulating(Some("INSUFFICIENT_CREDITS"), IMAGE, prompt())
+        .await;
+    assert!(
+        matches!(refused, Err(Error::InsufficientCredits { required, .. }) if required.get() == 5),
+        "{refused:?}"
+    );
+    let refused = flow
+        .try_simulating(Some("RATE_LIMIT_EXCEEDED"), IMAGE, prompt())
+        .await;
+    assert!(
+        matches!(
+            refused,
+            Err(Error::RateLimited(Exceeded {
+                kind: LimitKind::Minute,
+                limit: 6_000,
+                used: 6_001,
+                ..
+            }))
+        ),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_known_is_refused_by_name() {
+    let flow = Flow::in_the_sandbox().await;
+    for wish in [
+        "BANANA",
+        "SLOW=x",
+        "SLOW=",
+        "PARTIAL=-1",
+        "FLAKY",
+        "FLAKY=1.5",
+        "generation_failed",
+    ] {
+        let refused = flow.try_simulating(Some(wish), IMAGE, prompt()).await;
+        let Err(Error::InvalidInput { sentence, .. }) = refused else {
+            panic!("{wish}: {refused:?}")
+        };
+        assert_eq!(sentence, format!("X-Vydra-Simulate does not know {wish:?}"));
+    }
+    assert_eq!(flow.credits().await, SANDBOX);
+}
+
+#[tokio::test]
+async fn a_live_key_cannot_simulate() {
+    let flow = Flow::new().await;
+    for wish in ["GENERATION_FAILED", "SLOW=1s", ""] {
+        let refused = flow.try_simulating(Some(wish), IMAGE, prompt()).await;
+        assert!(
+            matches!(refused, Err(Error::InvalidInput { .. })),
+            "{wish:?}: {refused:?}"
+        );
+    }
+    assert_eq!(flow.credits().await, CREDITS);
+    assert_eq!(flow.step().await, 0);
+}

@@ -1,0 +1,303 @@
+//! The whole application but its doors: a store and a media folder of its own, an engine, and a worker.
+
+use crate::provider::ScriptedProvider;
+use crate::web::Names;
+use crate::{ManualClock, SeededRandom};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vydra_core::api_key::Pepper;
+use vydra_core::catalog::{Catalog, DEFAULT};
+use vydra_core::credits::Credits;
+use vydra_core::job::{Job, Mode};
+use vydra_core::organization::Organization;
+use vydra_core::plan::{Limits, Plans};
+use vydra_engine::worker::Worker;
+use vydra_engine::{Caller, Engine, NewKey, NewOrganizationRequest, Parts, Settings, WorkerSettings};
+use vydra_outbound::fetch::{FetchLimits, InputFetcher};
+use vydra_outbound::media::MediaStore;
+use vydra_outbound::providers::sandbox::Sandbox;
+use vydra_outbound::registry::Registry;
+use vydra_outbound::url_guard::UrlGuard;
+use vydra_store::{SqliteStore, Store};
+
+/// The address that the application believes to have.
+pub const PUBLIC_URL: &str = "https://vydra.test";
+
+/// What can differ from one test to another.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// TOML that is laid over the compiled-in catalogue.
+    pub catalog: String,
+    /// Whether the scripted provider may be asked twice.
+    pub repeatable: bool,
+    /// Whether it serves every model that has no other route.
+    pub fallback: bool,
+    /// Providers under names that the catalogue's routes know.
+    pub others: Vec<Arc<ScriptedProvider>>,
+    /// Private networks that inputs may be fetched from.
+    pub readable: Vec<&'static str>,
+    pub sync_wait: Duration,
+    pub worker: WorkerSettings,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            catalog: String::new(),
+            repeatable: true,
+            fallback: true,
+            others: Vec::new(),
+            readable: Vec::new(),
+            sync_wait: Duration::from_secs(20),
+            worker: WorkerSettings {
+                concurrency: 4,
+                lease: Duration::from_mins(1),
+                max_attempts: 3,
+                drain: Duration::ZERO,
+            },
+        }
+    }
+}
+
+/// Dropping it adds up the books, and panics where they do not agree.
+#[derive(Debug)]
+pub struct TestApp {
+    pub clock: Arc<ManualClock>,
+    pub random: Arc<SeededRandom>,
+    pub provider: Arc<ScriptedProvider>,
+    pub store: Arc<dyn Store>,
+    pub engine: Arc<Engine>,
+    /// Changes take effect at the next [`Self::restart`].
+    pub setup: Setup,
+    worker: Worker,
+    background: CancellationToken,
+    folder: TempDir,
+}
+
+impl TestApp {
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup::default();
+        change(&mut setup);
+        let (clock, random) = (Arc::default(), Arc::new(SeededRandom::new(1)));
+        let provider = ScriptedProvider::new("scripted", setup.repeatable);
+        let folder = tempfile::tempdir().unwrap();
+        let (store, engine) = start(&folder, &setup, &clock, &random, &provider);
+        Self {
+            worker: Worker::new(Arc::clone(&engine)),
+            background: CancellationToken::new(),
+            clock,
+            random,
+            provider,
+            store,
+            engine,
+            setup,
+            folder,
+        }
+    }
+
+    /// A new process on the same data, as after a crash: it takes over what the dead one left.
+    pub async fn restart(&mut self) {
+        self.background.cancel();
+        self.background = CancellationToken::new();
+        (self.store, self.engine) = start(
+            &self.folder,
+            &self.setup,
+            &self.clock,
+            &self.random,
+            &self.provider,
+        );
+        self.worker = Worker::new(Arc::clone(&self.engine));
+        self.worker.take_over().await.unwrap();
+    }
+
+    /// Works until `moment`, and then dies as a process does: nothing that runs comes to its end.
+    pub async fn crash_at(&mut self, moment: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = moment => {}
+            _ = self.step() => panic!("the work was done before the crash"),
+        }
+        self.restart().await;
+    }
+
+    /// Every job that can be claimed now is run to the end of its attempt, one after the other. Says how many.
+    pub async fn step(&self) -> usize {
+        self.worker.step().await.unwrap()
+    }
+
+    /// A worker in the background, until the application is dropped or restarted.
+    pub fn work(&self) {
+        self.work_until(self.background.clone());
+    }
+
+    /// The same, until `stop`; the answer ends when the worker has.
+    pub fn work_until(&self, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
+        let worker = Worker::new(Arc::clone(&self.engine));
+        let tasks = TaskTracker::new();
+        tasks.spawn(worker.run(stop));
+        tasks.close();
+        async move { tasks.wait().await }
+    }
+
+    /// An organization with the limits of `enterprise`.
+    pub async fn org(&self, name: &str, credits: i64) -> Organization {
+        self.org_on("enterprise", name, credits).await
+    }
+
+    pub async fn org_on(&self, plan: &str, name: &str, credits: i64) -> Organization {
+        let new = NewOrganizationRequest {
+            name: name.to_owned(),
+            plan: plan.to_owned(),
+            credits: Credits::new(credits).unwrap(),
+        };
+        self.engine.create_organization(new).await.unwrap()
+    }
+
+    /// The key's secret.
+    pub async fn key(&self, org: &Organization, scopes: &[&str], mode: Mode) -> String {
+        let new = NewKey {
+            organization: org.id.clone(),
+            name: "test".to_owned(),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            expires_in_days: None,
+            mode,
+        };
+        let created = self.engine.create_key(new).await.unwrap();
+        created.secret.reveal().to_owned()
+    }
+
+    pub async fn caller(&self, key: &str) -> Caller {
+        let header = format!("Bearer {key}");
+        self.engine.authenticate(Some(&header)).await.unwrap()
+    }
+
+    /// A caller of the organization who may do everything.
+    pub async fn caller_of(&self, org: &Organization, mode: Mode) -> Caller {
+        let key = self.key(org, &["*"], mode).await;
+        self.caller(&key).await
+    }
+
+    pub async fn balance(&self, org: &Organization, mode: Mode) -> i64 {
+        let totals = self.engine.credit_totals(&org.id, mode).await.unwrap();
+        totals.remaining
+    }
+
+    /// Takes a file out of the media folder, as an operator's slip would.
+    pub fn lose_file(&self, storage_key: &str) {
+        std::fs::remove_file(self.folder.path().join("media").join(storage_key)).unwrap();
+    }
+
+    /// The job as it stands.
+    pub async fn job(&self, job: &Job) -> Job {
+        let found = self.store.job(&job.org_id, &job.id).await.unwrap();
+        found.expect("a job is never lost")
+    }
+}
+
+impl Default for TestApp {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.background.cancel();
+        if std::thread::panicking() {
+            return;
+        }
+        // A runtime of its own: the test's may be busy with this very call.
+        let store = Arc::clone(&self.store);
+        let audit = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap()
+                .block_on(store.audit())
+        });
+        let audit = audit.join().unwrap().unwrap();
+        assert!(
+            audit.imbalances.is_empty(),
+            "the books do not agree: {:#?}",
+            audit.imbalances
+        );
+    }
+}
+
+fn start(
+    folder: &TempDir,
+    setup: &Setup,
+    clock: &Arc<ManualClock>,
+    random: &Arc<SeededRandom>,
+    provider: &Arc<ScriptedProvider>,
+) -> (Arc<dyn Store>, Arc<Engine>) {
+    let pepper = Pepper::generate(random.as_ref());
+    let store: Arc<dyn Store> =
+        Arc::new(SqliteStore::open(&folder.path().join("vydra.db"), &pepper).unwrap());
+    let catalog = Catalog::load([
+        ("catalog.default.toml", DEFAULT),
+        ("test.toml", setup.catalog.as_str()),
+    ]);
+    let mut providers = Registry::default();
+    for other in &setup.others {
+        providers.add(Arc::clone(other) as _);
+    }
+    if setup.fallback {
+        providers.set_fallback(Arc::clone(provider) as _);
+    } else {
+        providers.add(Arc::clone(provider) as _);
+    }
+    providers.set_sandbox(Arc::new(Sandbox::new(Arc::clone(provider) as _)));
+    let networks = setup.readable.iter().map(|text| text.parse().unwrap());
+    let limits = FetchLimits {
+        connect: Duration::from_millis(500),
+        headers: Duration::from_secs(1),
+        total: Duration::from_secs(2),
+        ..FetchLimits::default()
+    };
+    let guard = UrlGuard::new(networks.collect());
+    let engine = Engine::new(Parts {
+        store: Arc::clone(&store),
+        catalog: catalog.unwrap(),
+        providers,
+        media: MediaStore::folder(&folder.path().join("media")).unwrap(),
+        fetcher: InputFetcher::with_lookup(guard, limits, Names).unwrap(),
+        clock: Arc::clone(clock) as _,
+        random: Arc::clone(random) as _,
+        settings: Settings {
+            plans: plans(),
+            public_url: PUBLIC_URL.to_owned(),
+            sync_wait: setup.sync_wait,
+            worker: setup.worker.clone(),
+        },
+    });
+    (store, engine)
+}
+
+/// Contract, section 4.
+fn plans() -> Plans {
+    let plan = |name: &str, rpm, rph, rpd, concurrent| {
+        let limits = Limits {
+            rpm,
+            rph,
+            rpd,
+            concurrent,
+        };
+        (name.to_owned(), limits)
+    };
+    Plans::new(
+        [
+            plan("free", 10, 100, 500, 2),
+            plan("starter", 30, 500, 5_000, 5),
+            plan("creator", 60, 1_500, 20_000, 10),
+            plan("enterprise", 6_000, 100_000, 1_000_000, 100),
+        ]
+        .into(),
+    )
+}

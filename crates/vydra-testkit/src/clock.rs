@@ -1,0 +1,45 @@
+//! Time that stands still until a test moves it.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+use vydra_core::time::{Clock, Timestamp};
+
+/// 2026-03-01T12:00:00Z: any moment will do, but always the same.
+const START: i64 = 1_772_366_400_000_000;
+
+#[derive(Debug)]
+pub struct ManualClock {
+    micros: AtomicI64,
+    broken: AtomicBool,
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self {
+            micros: AtomicI64::new(START),
+            broken: AtomicBool::new(false),
+        }
+    }
+}
+
+impl ManualClock {
+    pub fn advance(&self, span: Duration) {
+        let micros = i64::try_from(span.as_micros()).expect("a span that a test can mean");
+        self.micros.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    /// Whoever looks next panics: what a bug anywhere in a request looks like from outside.
+    pub fn break_once(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        assert!(
+            !self.broken.swap(false, Ordering::SeqCst),
+            "the clock was broken on purpose"
+        );
+        Timestamp::from_micros(self.micros.load(Ordering::SeqCst))
+    }
+}

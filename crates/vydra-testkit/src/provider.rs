@@ -1,0 +1,200 @@
+//! A provider that does what the test says, and remembers what it was asked.
+
+use crate::files;
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tokio::sync::Semaphore;
+use vydra_core::asset::MediaKind;
+use vydra_outbound::provider::{
+    Accepted, Context, ErrorKind, Output, Polled, Provider, ProviderError, Request, Submitted,
+};
+
+/// What a submission is answered with.
+#[derive(Debug)]
+pub enum Reply {
+    /// What was asked for: the default.
+    Made,
+    Files(Vec<Bytes>),
+    /// Taken under this name; to be polled.
+    Task(&'static str),
+    Error(ProviderError),
+    /// The second answer, when the gate is opened.
+    Held(Gate, Box<Reply>),
+}
+
+/// What a poll is answered with; without any, the task goes on.
+#[derive(Debug)]
+pub enum PollReply {
+    Pending(Option<u8>),
+    Files(Vec<Bytes>),
+    Error(ProviderError),
+}
+
+/// An error of the provider's, for a script.
+pub fn refused(kind: ErrorKind, accepted: Accepted) -> ProviderError {
+    ProviderError::new(kind, accepted, "scripted")
+}
+
+/// A place at which a provider waits for the test, and the test for the provider.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    reached: Arc<Semaphore>,
+    open: Arc<Semaphore>,
+    progress: u8,
+}
+
+impl Gate {
+    pub fn closed() -> Self {
+        Self::at_progress(0)
+    }
+
+    /// The provider says that it is this far when it comes here.
+    pub fn at_progress(progress: u8) -> Self {
+        Self {
+            reached: Arc::new(Semaphore::new(0)),
+            open: Arc::new(Semaphore::new(0)),
+            progress,
+        }
+    }
+
+    /// Until the provider is here.
+    pub async fn reached(&self) {
+        self.reached.acquire().await.unwrap().forget();
+    }
+
+    pub fn open(&self) {
+        self.open.add_permits(1);
+    }
+
+    async fn pass(&self, context: &Context) {
+        (context.progress)(self.progress);
+        self.reached.add_permits(1);
+        self.open.acquire().await.unwrap().forget();
+    }
+}
+
+#[derive(Debug)]
+pub struct ScriptedProvider {
+    name: &'static str,
+    repeatable: bool,
+    script: Mutex<Script>,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    replies: VecDeque<Reply>,
+    polls: VecDeque<PollReply>,
+    submitted: Vec<Request>,
+    polled: Vec<String>,
+    cancelled: Vec<String>,
+}
+
+impl ScriptedProvider {
+    pub fn new(name: &'static str, repeatable: bool) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            repeatable,
+            script: Mutex::default(),
+        })
+    }
+
+    /// The next submission that has no answer yet gets this one.
+    pub fn next(&self, reply: Reply) {
+        self.script.lock().unwrap().replies.push_back(reply);
+    }
+
+    pub fn next_poll(&self, reply: PollReply) {
+        self.script.lock().unwrap().polls.push_back(reply);
+    }
+
+    /// The next submission waits at this gate, and is then answered with what was asked for.
+    pub fn hold_next(&self) -> Gate {
+        let gate = Gate::closed();
+        self.next(Reply::Held(gate.clone(), Box::new(Reply::Made)));
+        gate
+    }
+
+    /// Every request so far, oldest first.
+    pub fn submitted(&self) -> Vec<Request> {
+        self.script.lock().unwrap().submitted.clone()
+    }
+
+    pub fn polled(&self) -> Vec<String> {
+        self.script.lock().unwrap().polled.clone()
+    }
+
+    pub fn cancelled(&self) -> Vec<String> {
+        self.script.lock().unwrap().cancelled.clone()
+    }
+}
+
+fn outputs(files: impl IntoIterator<Item = Bytes>, kind: MediaKind) -> Vec<Output> {
+    let duration_ms = match kind {
+        MediaKind::Image => None,
+        MediaKind::Video | MediaKind::Audio => Some(4_000),
+    };
+    files
+        .into_iter()
+        .map(|bytes| Output { bytes, duration_ms })
+        .collect()
+}
+
+#[async_trait]
+impl Provider for ScriptedProvider {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+
+    async fn submit(
+        &self,
+        context: &Context,
+        request: Request,
+    ) -> Result<Submitted, ProviderError> {
+        let (kind, count) = (request.kind, request.outputs);
+        let mut reply = {
+            let mut script = self.script.lock().unwrap();
+            script.submitted.push(request);
+            script.replies.pop_front().unwrap_or(Reply::Made)
+        };
+        loop {
+            return match reply {
+                Reply::Held(gate, then) => {
+                    gate.pass(context).await;
+                    reply = *then;
+                    continue;
+                }
+                Reply::Made => Ok(Submitted::Done(outputs(
+                    (0..count).map(|_| files::of(kind)),
+                    kind,
+                ))),
+                Reply::Files(files) => Ok(Submitted::Done(outputs(files, kind))),
+                Reply::Task(task) => Ok(Submitted::Accepted(task.to_owned())),
+                Reply::Error(error) => Err(error),
+            };
+        }
+    }
+
+    async fn poll(&self, _context: &Context, task: &str) -> Result<Polled, ProviderError> {
+        let mut script = self.script.lock().unwrap();
+        script.polled.push(task.to_owned());
+        match script.polls.pop_front() {
+            None => Ok(Polled::Pending { progress: None }),
+            Some(PollReply::Pending(progress)) => Ok(Polled::Pending { progress }),
+            // Of what kind they are is found out from their bytes.
+            Some(PollReply::Files(files)) => {
+                Ok(Polled::Done(outputs(files, MediaKind::Image)))
+            }
+            Some(PollReply::Error(error)) => Err(error),
+        }
+    }
+
+    async fn cancel(&self, task: &str) {
+        self.script.lock().unwrap().cancelled.push(task.to_owned());
+    }
+}
