@@ -9,6 +9,7 @@ pub use error::{ApiError, ClientError, Refund};
 
 use bytes::Bytes;
 use serde_json::Value;
+use std::net::IpAddr;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -45,12 +46,16 @@ impl Client {
             clippy::disallowed_methods,
             reason = "this is the client that others use"
         )]
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
             .user_agent(concat!("vydra-client/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(tls()?)
-            .build()?;
+            .tls_backend_preconfigured(tls()?);
+        if is_this_machine(base_url) {
+            // A proxy of the environment leads away from it.
+            http = http.no_proxy();
+        }
+        let http = http.build()?;
         Ok(Self {
             http,
             base_url: base_url.trim_end_matches('/').to_owned(),
@@ -121,9 +126,45 @@ impl Client {
     }
 }
 
+fn is_this_machine(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else {
+        return false;
+    };
+    let host = url.host_str().unwrap_or_default();
+    host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
 fn tls() -> Result<rustls::ClientConfig, ClientError> {
     use rustls_platform_verifier::ConfigVerifierExt as _;
     // Tolerates a provider that the program has chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(rustls::ClientConfig::with_platform_verifier()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_addresses_are_this_machine() {
+        for here in [
+            "http://127.0.0.1:8787",
+            "http://localhost",
+            "http://[::1]:80",
+        ] {
+            assert!(is_this_machine(here), "{here}");
+        }
+        for elsewhere in [
+            "http://10.0.0.1",
+            "https://api.example.com",
+            "http://127.0.0.1.example.com",
+            "nonsense",
+        ] {
+            assert!(!is_this_machine(elsewhere), "{elsewhere}");
+        }
+    }
 }

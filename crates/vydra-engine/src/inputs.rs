@@ -80,7 +80,7 @@ impl Engine {
         let Ok(parsed) = url::Url::parse(url) else {
             return Ok(Own::Elsewhere);
         };
-        if let Some(key) = parsed.path().strip_prefix("/media/")
+        if let Some(key) = parsed.path().rsplit_once("/media/").map(|(_, key)| key)
             && let Some(asset) = self
                 .store()
                 .asset_by_storage_key(key)

@@ -32,7 +32,7 @@ use endings::{Endings, Running};
 use limits::RateLimiter;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore};
 use vydra_core::catalog::Catalog;
 use vydra_core::ids::EntryId;
 use vydra_core::plan::Plans;
@@ -45,6 +45,7 @@ use vydra_store::Store;
 
 /// How many input files are fetched at once: each is held in memory while it is checked.
 const FETCHES: usize = 8;
+const HEALTH_HOLDS: Duration = Duration::from_secs(1);
 
 /// Everything that the engine works with, put together by the binary.
 #[derive(Debug)]
@@ -90,7 +91,11 @@ pub struct Engine {
     /// Rung when there is a job to claim.
     work: Notify,
     fetches: Semaphore,
+    health: Mutex<Option<(Timestamp, Health)>>,
 }
+
+/// Which part is ill.
+type Health = std::result::Result<(), &'static str>;
 
 impl Engine {
     pub fn new(parts: Parts) -> Arc<Self> {
@@ -101,6 +106,7 @@ impl Engine {
             running: Running::default(),
             work: Notify::new(),
             fetches: Semaphore::new(FETCHES),
+            health: Mutex::new(None),
         })
     }
 
@@ -112,8 +118,21 @@ impl Engine {
         &self.parts.catalog
     }
 
-    /// Ok when a job could be taken now: the store and the media storage can be written.
-    pub async fn check_health(&self) -> std::result::Result<(), &'static str> {
+    /// Ok when a job could be taken now: the store and the media storage can be written. Anybody may ask, so the disk is
+    /// touched at most once a second.
+    pub async fn check_health(&self) -> Health {
+        let mut last = self.health.lock().await;
+        if let Some((at, health)) = *last
+            && self.now().since(at) < HEALTH_HOLDS
+        {
+            return health;
+        }
+        let health = self.examine_health().await;
+        *last = Some((self.now(), health));
+        health
+    }
+
+    async fn examine_health(&self) -> Health {
         if let Err(error) = self.store().check_writable().await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use utoipa::OpenApi;
 use vydra_core::asset::MediaKind;
-use vydra_core::catalog::{Answer, Catalog, Model};
+use vydra_core::catalog::{Catalog, Model};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -108,18 +108,12 @@ fn error(description: &str) -> Value {
 
 fn call(model: &Model) -> Value {
     let body = |name: &str| json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{name}")}}});
-    let waits = model.answer == Answer::Sync
-        || model
-            .variants
-            .iter()
-            .any(|variant| variant.answer == Answer::Sync);
     let mut responses = Map::new();
-    if waits {
-        responses.insert(
-            "200".to_owned(),
-            json!({"description": "The result", "content": body("Completed")}),
-        );
-    }
+    // An async model too, with Prefer: wait=N.
+    responses.insert(
+        "200".to_owned(),
+        json!({"description": "The result", "content": body("Completed")}),
+    );
     responses.insert(
         "202".to_owned(),
         json!({"description": "The job was taken: an async model, Prefer: respond-async, or a wait that was over", "content": body("Accepted")}),

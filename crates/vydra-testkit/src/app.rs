@@ -15,7 +15,9 @@ use vydra_core::job::{Job, Mode};
 use vydra_core::organization::Organization;
 use vydra_core::plan::{Limits, Plans};
 use vydra_engine::worker::Worker;
-use vydra_engine::{Caller, Engine, NewKey, NewOrganizationRequest, Parts, Settings, WorkerSettings};
+use vydra_engine::{
+    Caller, Engine, NewKey, NewOrganizationRequest, Parts, Settings, WorkerSettings,
+};
 use vydra_outbound::fetch::{FetchLimits, InputFetcher};
 use vydra_outbound::media::MediaStore;
 use vydra_outbound::providers::sandbox::Sandbox;
@@ -134,7 +136,7 @@ impl TestApp {
 
     /// A worker in the background, until the application is dropped or restarted.
     pub fn work(&self) {
-        self.work_until(self.background.clone());
+        drop(self.work_until(self.background.clone()));
     }
 
     /// The same, until `stop`; the answer ends when the worker has.
@@ -192,6 +194,20 @@ impl TestApp {
     /// Takes a file out of the media folder, as an operator's slip would.
     pub fn lose_file(&self, storage_key: &str) {
         std::fs::remove_file(self.folder.path().join("media").join(storage_key)).unwrap();
+    }
+
+    /// From here on no file can be written or read, as on a disk that went away.
+    pub fn break_media(&self) {
+        let media = self.folder.path().join("media");
+        std::fs::rename(&media, self.folder.path().join("away")).unwrap();
+        std::fs::write(&media, "no folder").unwrap();
+    }
+
+    /// Takes [`Self::break_media`] back.
+    pub fn mend_media(&self) {
+        let media = self.folder.path().join("media");
+        std::fs::remove_file(&media).unwrap();
+        std::fs::rename(self.folder.path().join("away"), media).unwrap();
     }
 
     /// The job as it stands.

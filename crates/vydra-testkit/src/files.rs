@@ -49,13 +49,13 @@ pub fn mp4() -> Bytes {
     ] {
         movie_header[place..place + 4].copy_from_slice(&value.to_be_bytes());
     }
-    let mut file = part(b"ftyp", b"isom\0\0\x02\0isommp41");
-    file.extend(part(b"moov", &part(b"mvhd", &movie_header)));
-    file.extend(part(b"mdat", b""));
+    let mut file = part(*b"ftyp", b"isom\0\0\x02\0isommp41");
+    file.extend(part(*b"moov", &part(*b"mvhd", &movie_header)));
+    file.extend(part(*b"mdat", b""));
     file.into()
 }
 
-fn part(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+fn part(name: [u8; 4], content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len() + 8).expect("a small file");
     let mut part = length.to_be_bytes().to_vec();
     part.extend(name);

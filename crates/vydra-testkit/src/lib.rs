@@ -9,7 +9,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
+    clippy::missing_panics_doc,
     reason = "a test that cannot go on ends here"
 )]
 

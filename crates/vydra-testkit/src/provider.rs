@@ -187,9 +187,7 @@ impl Provider for ScriptedProvider {
             None => Ok(Polled::Pending { progress: None }),
             Some(PollReply::Pending(progress)) => Ok(Polled::Pending { progress }),
             // Of what kind they are is found out from their bytes.
-            Some(PollReply::Files(files)) => {
-                Ok(Polled::Done(outputs(files, MediaKind::Image)))
-            }
+            Some(PollReply::Files(files)) => Ok(Polled::Done(outputs(files, MediaKind::Image))),
             Some(PollReply::Error(error)) => Err(error),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use vydra_core::random::Random;
 
-/// SplitMix64: good enough that ids never meet, and the same for a seed.
+/// `SplitMix64`: good enough that ids never meet, and the same for a seed.
 #[derive(Debug)]
 pub struct SeededRandom(Mutex<u64>);
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use tracing_subscriber::EnvFilter;
 use vydra_core::plan::{Limits, Plans};
 use vydra_outbound::url_guard::Network;
 
@@ -143,7 +144,8 @@ impl Config {
         let merged = layers::merge(DEFAULTS, sources)?;
         let mut config: Self = serde_path_to_error::deserialize(merged).map_err(|error| {
             let key = error.path().to_string();
-            ConfigError::key(key, error.into_inner().to_string().trim().to_owned())
+            // Its key is told already; TOML's own sentence would repeat it on a line below.
+            ConfigError::key(key, error.into_inner().message())
         })?;
         config.data_dir.clone_from(&sources.data_dir);
         config.check()?;
@@ -205,6 +207,9 @@ impl Config {
         )?;
         self.database_path()?;
         self.media_path()?;
+        if let Err(error) = EnvFilter::try_new(&self.log.level) {
+            return Err(ConfigError::key("log.level", error.to_string()));
+        }
         Ok(())
     }
 

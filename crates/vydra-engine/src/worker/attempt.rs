@@ -13,7 +13,7 @@ use vydra_core::asset::{Asset, AssetRole};
 use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::AssetId;
-use vydra_core::job::{Failure, Job};
+use vydra_core::job::{Failure, Job, Mode};
 use vydra_core::time::Timestamp;
 use vydra_outbound::provider::{
     Accepted, Context, ErrorKind, MediaInput, Next, Output, Polled, ProviderError, Request,
@@ -86,13 +86,21 @@ impl Attempt<'_> {
         let Some(model) = self.engine.catalog().model(&self.job.call.model) else {
             return self.fail(&model_gone(&self.job.call.model)).await;
         };
-        let route = self
-            .engine
-            .parts
-            .providers
-            .working(model, self.job.mode)
-            .into_iter()
-            .next();
+        let routes = self.engine.parts.providers.working(model, self.job.mode);
+        let route = match (self.asked_before(), routes) {
+            (_, routes) if routes.is_empty() => None,
+            (None, routes) => routes.into_iter().next(),
+            // Only that provider knows what it has taken, whatever the operator has set up meanwhile.
+            (Some(name), routes) => {
+                let same = routes
+                    .into_iter()
+                    .find(|route| route.provider.name() == name);
+                if same.is_none() {
+                    return self.fail(&self.failure("unknown_outcome", true)).await;
+                }
+                same
+            }
+        };
         let Some(route) = route else {
             return self.fail(&model_gone(&self.job.call.model)).await;
         };
@@ -116,15 +124,22 @@ impl Attempt<'_> {
         match result {
             Ok(outputs) => self.deliver(outputs).await,
             Err(Broken::LeaseLost) => self.give_up(&route).await,
-            Err(Broken::Halted) => {
-                self.hand_back(Duration::ZERO, route.provider.is_repeatable())
-                    .await;
-            }
+            // What was asked stays written down, so that the next attempt polls a task instead of buying another.
+            Err(Broken::Halted) => self.hand_back(Duration::ZERO, false).await,
             Err(Broken::Provider(error)) => self.provider_failed(&error).await,
             Err(Broken::Ours(error)) => {
                 tracing::error!(job.id = %self.job.id, error = %error, "an attempt broke off");
-                self.hand_back(self.backoff(), route.provider.is_repeatable())
-                    .await;
+                self.hand_back(self.backoff(), false).await;
+            }
+        }
+    }
+
+    /// The provider at which an earlier attempt may have bought something.
+    fn asked_before(&self) -> Option<&str> {
+        match &self.claimed.submission {
+            PriorSubmission::None => None,
+            PriorSubmission::Unknown { .. } | PriorSubmission::Task { .. } => {
+                self.job.provider.as_deref()
             }
         }
     }
@@ -261,11 +276,13 @@ impl Attempt<'_> {
 
     async fn deliver(&self, outputs: Vec<Output>) {
         let expected = self.job.call.outputs;
+        let wanted = usize::try_from(expected).unwrap_or(usize::MAX);
         let mut assets = Vec::new();
-        for output in outputs
-            .into_iter()
-            .take(usize::try_from(expected).unwrap_or(usize::MAX))
-        {
+        for output in outputs {
+            // Only what can be used counts: a caption before the image must not take its place.
+            if assets.len() == wanted {
+                break;
+            }
             match self.ingest(output).await {
                 Ok(Some(asset)) => assets.push(asset),
                 Ok(None) => {
@@ -316,7 +333,15 @@ impl Attempt<'_> {
     }
 
     async fn provider_failed(&self, error: &ProviderError) {
-        tracing::warn!(job.id = %self.job.id, attempt = self.claimed.attempt, error = %error, "the provider failed");
+        match self.job.mode {
+            Mode::Live => {
+                tracing::warn!(job.id = %self.job.id, attempt = self.claimed.attempt, error = %error, "the provider failed")
+            }
+            // As its caller told it to: nothing for an operator to mend.
+            Mode::Test => {
+                tracing::info!(job.id = %self.job.id, attempt = self.claimed.attempt, error = %error, "the sandbox failed")
+            }
+        }
         let tries_left = self.claimed.attempt < self.engine.settings().worker.max_attempts;
         let wait = error.retry_after.unwrap_or_default().max(self.backoff());
         match error.next() {

@@ -89,28 +89,31 @@ async fn a_foreign_organizations_file_is_not_there() {
 #[tokio::test]
 async fn what_cannot_be_read_is_refused_and_not_charged() {
     let flow = Flow::new().await;
-    for (name, said) in [
-        ("http://10.0.0.7/x.png", "the host is not a public one"),
-        ("http://127.0.0.1/x.png", "the host is not a public one"),
-        ("http://[::1]/x.png", "the host is not a public one"),
-        ("http://private.test/x.png", "the host is not a public one"),
-        ("http://metadata.test/x.png", "the host is not a public one"),
-        ("http://169.254.169.254/x", "the host is not a public one"),
-        ("https://nowhere.test/x.png", "could not be reached"),
-        ("ftp://example.com/x.png", "only http and https"),
-        ("file:///etc/passwd", "only http and https"),
-        ("not a url", "not a complete http or https URL"),
-        ("asset:nonsense", "there is no such file"),
-        (
-            "asset:ast_00000000000000000000000000",
-            "there is no such file",
-        ),
+    for name in [
+        "http://10.0.0.7/x.png",
+        "http://127.0.0.1/x.png",
+        "http://[::1]/x.png",
+        "http://private.test/x.png",
+        "http://metadata.test/x.png",
+        "http://169.254.169.254/x",
+        "https://nowhere.test/x.png",
+        "ftp://example.com/x.png",
+        "file:///etc/passwd",
+        "not a url",
+        "asset:nonsense",
+        "asset:ast_00000000000000000000000000",
     ] {
         let input = json!({"prompt": "p", "imageUrl": name});
         let (field, sentence) = invalid_url(flow.try_call("gemini/edit", input).await);
         assert_eq!(field, "imageUrl");
-        assert!(sentence.contains(said), "{name}: {sentence}");
-        assert!(!sentence.contains("10.0.0.7"), "{sentence}");
+        assert!(
+            sentence.starts_with("Invalid URL in imageUrl: "),
+            "{sentence}"
+        );
+        assert!(
+            !sentence.contains("10.0.0.7"),
+            "what a name leads to is not told: {sentence}"
+        );
     }
     assert_eq!(flow.credits().await, CREDITS);
     assert_eq!(flow.step().await, 0);

@@ -132,3 +132,17 @@ async fn every_file_lies_under_a_key_of_its_own_that_nobody_guesses() {
         assert_eq!(name.len(), 40, "160 bits in hex: {key}");
     }
 }
+
+#[tokio::test]
+async fn what_cannot_be_stored_is_refunded() {
+    let flow = Flow::new().await;
+    let job = flow.image().await;
+    flow.break_media();
+    flow.step().await;
+    let job = flow.expect(&job, JobStatus::Failed, CREDITS).await;
+    assert_eq!(reason(&job), ("storage_unavailable", true));
+    flow.mend_media();
+    let job = flow.image().await;
+    flow.step().await;
+    flow.expect(&job, JobStatus::Completed, CREDITS - 5).await;
+}

@@ -2,9 +2,12 @@
 
 use crate::fixture::{CREDITS, Flow, reason};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use vydra_core::ids::{JobId, OrgId};
 use vydra_core::job::JobStatus;
+use vydra_store::Store;
 use vydra_testkit::{Accepted, ErrorKind, PollReply, Reply, ScriptedProvider, files, refused};
 
 #[tokio::test]
@@ -173,49 +176,61 @@ async fn a_graceful_stop_while_asking_buys_nothing_twice() {
 /// The operator sets up a better provider while a task runs at the old one.
 #[tokio::test]
 async fn a_task_is_polled_where_it_was_submitted() {
-    let mut flow = Flow::with(|setup| setup.repeatable = false).await;
-    flow.provider.next(Reply::Task("up-1"));
-    let job = flow.call("veo3", json!({"prompt": "p"})).await;
+    let old = ScriptedProvider::new("fal", false);
+    let new = ScriptedProvider::new("elevenlabs", true);
+    let mut flow = Flow::with(|setup| setup.others.push(old.clone())).await;
+    old.next(Reply::Task("up-1"));
+    let job = flow.call("elevenlabs/tts", json!({"text": "p"})).await;
     let (store, org, id) = (flow.store.clone(), flow.org.id.clone(), job.id.clone());
-    let new = ScriptedProvider::new("fal", true);
     flow.setup.others.push(new.clone());
-    flow.crash_at(async move {
-        while store
-            .job(&org, &id)
-            .await
-            .unwrap()
-            .unwrap()
-            .external_id
-            .is_none()
-        {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    flow.provider
-        .next_poll(PollReply::Files(vec![files::mp4()]));
-    new.next_poll(PollReply::Error(refused(
-        ErrorKind::InvalidRequest,
-        Accepted::No,
-    )));
+    flow.crash_at(has_a_task(store, org, id)).await;
+    old.next_poll(PollReply::Files(vec![files::wav()]));
     flow.step().await;
-    flow.expect(&job, JobStatus::Completed, CREDITS - 175).await;
+    flow.expect(&job, JobStatus::Completed, CREDITS - 5).await;
     assert!(new.polled().is_empty() && new.submitted().is_empty());
+    let next = flow.call("elevenlabs/tts", json!({"text": "p"})).await;
+    flow.step().await;
+    let next = flow.expect(&next, JobStatus::Completed, CREDITS - 10).await;
+    assert_eq!(next.provider.as_deref(), Some("elevenlabs"));
 }
 
-/// The purchase may have happened at the old provider: the new one, which may be asked twice, was never asked at all.
+/// The purchase may have happened at the old provider. The new one may be asked twice, but was never asked once.
 #[tokio::test]
 async fn an_unknown_outcome_is_not_bought_anew_elsewhere() {
-    let mut flow = Flow::with(|setup| setup.repeatable = false).await;
-    let gate = flow.provider.hold_next();
-    let job = flow.call("veo3", json!({"prompt": "p"})).await;
-    let new = ScriptedProvider::new("fal", true);
+    let old = ScriptedProvider::new("fal", false);
+    let new = ScriptedProvider::new("elevenlabs", true);
+    let mut flow = Flow::with(|setup| setup.others.push(old.clone())).await;
+    let gate = old.hold_next();
+    let job = flow.call("elevenlabs/tts", json!({"text": "p"})).await;
     flow.setup.others.push(new.clone());
     flow.crash_at(async move { gate.reached().await }).await;
     flow.step().await;
     let job = flow.expect(&job, JobStatus::Failed, CREDITS).await;
     assert_eq!(reason(&job), ("unknown_outcome", true));
     assert!(new.submitted().is_empty());
+}
+
+#[tokio::test]
+async fn a_task_whose_provider_was_taken_away_is_refunded() {
+    let mut flow = Flow::new().await;
+    flow.provider.next(Reply::Task("up-1"));
+    let job = flow.call("veo3", json!({"prompt": "p"})).await;
+    let (store, org, id) = (flow.store.clone(), flow.org.id.clone(), job.id.clone());
+    let new = ScriptedProvider::new("fal", true);
+    flow.setup.others.push(new.clone());
+    flow.crash_at(has_a_task(store, org, id)).await;
+    flow.step().await;
+    let job = flow.expect(&job, JobStatus::Failed, CREDITS).await;
+    assert_eq!(reason(&job), ("unknown_outcome", true));
+    assert!(new.polled().is_empty() && new.submitted().is_empty());
+}
+
+/// Ends when the provider has taken the job.
+async fn has_a_task(store: Arc<dyn Store>, org: OrgId, job: JobId) {
+    let found = || async { store.job(&org, &job).await.unwrap().unwrap() };
+    while found().await.external_id.is_none() {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::sample;
 use super::schema::{Schemas, Side, number};
 use serde_json::{Value, json};
 use vydra_core::asset::MediaKind;
-use vydra_core::catalog::{Answer, Catalog, Choice, Resolved, Workflow};
+use vydra_core::catalog::{Answer, Catalog, Choice, Model, Resolved, Workflow};
 use vydra_core::error_code::ErrorCode;
 use vydra_core::plan::Plans;
 
@@ -37,61 +37,87 @@ pub(super) fn section(id: &str, title: &str, words: &str, examples: &str) -> Str
 }
 
 pub(super) fn quick_start(source: Source<'_>) -> String {
-    let mut steps = String::new();
-    let mut examples = String::new();
-    let call = |path: &str, input: &Value| {
-        format!(
-            "curl \"{}/api/v1/models/{}\" \\\n  -H \"Authorization: Bearer $VYDRA_API_KEY\" \\\n  -H \"Content-Type: application/json\" \\\n  -d '{}'",
-            escape(source.base),
-            escape(path),
-            json(input, Within::ShellQuotes)
-        )
-    };
-    if let Some((model, priced)) = sample::model_of(source.catalog, MediaKind::Image, Answer::Sync)
-    {
-        let path = model.path.as_deref().unwrap_or_default();
-        steps.push_str("<li><b>Make an image.</b> A sync model answers with the result: the image is at <code>imageUrl</code>.</li>");
-        examples.push_str(&panel(
-            "1. Make an image",
-            &call(path, &json!(model.example_input)),
-        ));
-        examples.push_str(&panel(
-            "Response 200",
-            &json(&sample::completed(source, &priced), Within::Plain),
-        ));
-    }
-    if let Some((model, priced)) = sample::model_of(source.catalog, MediaKind::Video, Answer::Async)
-    {
-        let path = model.path.as_deref().unwrap_or_default();
-        steps.push_str("<li><b>Start a video.</b> An async model answers at once with a job. Keep its <code>jobId</code>.</li>");
-        examples.push_str(&panel(
-            "2. Start a video",
-            &call(path, &json!(model.example_input)),
-        ));
-        examples.push_str(&panel(
-            "Response 202",
-            &json(&sample::accepted(model, &priced), Within::Plain),
-        ));
-    }
-    steps.push_str("<li><b>Read the job.</b> With <code>?wait=60</code> the answer is held until the job has ended, or for 60 seconds; ask again while <code>status</code> is <code>pending</code> or <code>running</code>.</li>");
-    examples.push_str(&panel(
-        "3. Read the job",
-        &format!(
-            "curl \"{}/api/v1/jobs/$JOB_ID?wait=60\" \\\n  -H \"Authorization: Bearer $VYDRA_API_KEY\"",
-            escape(source.base)
+    let first = (
+        "Put your API key into the environment",
+        "With a test key (<code>vydra_test_…</code>) nothing costs anything and no provider is called.",
+        panel(
+            "Your key",
+            "export VYDRA_API_KEY=<span class=\"s\">vydra_test_…</span>",
         ),
-    ));
-    section(
-        "quick-start",
-        "Quick start",
-        &format!(
-            "<p>Put your API key into the environment, then paste the commands. With a test key (<code>vydra_test_…</code>) nothing costs anything and no provider is called.</p>{}<ol>{steps}</ol>",
-            panel(
-                "Your key",
-                "export VYDRA_API_KEY=<span class=\"s\">vydra_test_…</span>"
+    );
+    let image =
+        sample::model_of(source.catalog, MediaKind::Image, Answer::Sync).map(|(model, priced)| {
+            (
+                "Make an image",
+                "A sync model answers with the result: the image is at <code>imageUrl</code>.",
+                example(source, model)
+                    + &panel(
+                        "Response 200",
+                        &json(&sample::completed(source, &priced), Within::Plain),
+                    ),
+            )
+        });
+    let video =
+        sample::model_of(source.catalog, MediaKind::Video, Answer::Async).map(|(model, priced)| {
+            (
+                "Start a video",
+                "An async model answers at once with a job. Keep its <code>jobId</code>.",
+                example(source, model)
+                    + &panel(
+                        "Response 202",
+                        &json(&sample::accepted(model, &priced), Within::Plain),
+                    ),
+            )
+        });
+    let last = (
+        "Read the job",
+        "With <code>?wait=60</code> the answer is held until the job has ended, or for 60 seconds. Ask again while <code>status</code> is <code>pending</code> or <code>running</code>; then the video is at <code>videoUrl</code>.",
+        panel(
+            "Request",
+            &format!(
+                "curl \"{}/api/v1/jobs/$JOB_ID?wait=60\" \\\n  -H \"Authorization: Bearer $VYDRA_API_KEY\"",
+                escape(source.base)
             ),
         ),
-        &examples,
+    );
+    let steps: String = [Some(first), image, video, Some(last)]
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .map(|(place, (title, words, examples))| {
+            let heading = if place == 0 {
+                "<h2><a href=\"#quick-start\">Quick start</a></h2>"
+            } else {
+                ""
+            };
+            format!(
+                "<div class=\"words\">{heading}<h3><span class=\"step\">{}</span> {title}</h3><p>{words}</p></div><div class=\"examples\">{examples}</div>",
+                place + 1
+            )
+        })
+        .collect();
+    format!("<section class=\"topic\" id=\"quick-start\">{steps}</section>")
+}
+
+/// A call of a model with its own example.
+fn example(source: Source<'_>, model: &Model) -> String {
+    let path = model.path.as_deref().unwrap_or_default();
+    panel(
+        "Request",
+        &posted(
+            source,
+            &format!("models/{path}"),
+            &json!(model.example_input),
+        ),
+    )
+}
+
+fn posted(source: Source<'_>, path: &str, body: &Value) -> String {
+    format!(
+        "curl \"{}/api/v1/{}\" \\\n  -H \"Authorization: Bearer $VYDRA_API_KEY\" \\\n  -H \"Content-Type: application/json\" \\\n  -d '{}'",
+        escape(source.base),
+        escape(path),
+        json(body, Within::ShellQuotes)
     )
 }
 
@@ -153,11 +179,7 @@ fn one_workflow(source: Source<'_>, anchor: &str, workflow: &Workflow) -> String
         })
         .collect();
     let body = json!({"workflow": workflow.slug, "input": workflow.example_input});
-    let example = format!(
-        "curl \"{}/api/v1/jobs\" \\\n  -H \"Authorization: Bearer $VYDRA_API_KEY\" \\\n  -H \"Content-Type: application/json\" \\\n  -d '{}'",
-        escape(source.base),
-        json(&body, Within::ShellQuotes)
-    );
+    let example = posted(source, "jobs", &body);
     format!(
         "<section class=\"operation\" id=\"{anchor}\"><div class=\"words\"><h3><a href=\"#{anchor}\">{}</a></h3><p class=\"endpoint\"><span class=\"method post\">WORKFLOW</span> {}</p><p>{}</p><h4>Input</h4>{}<h4>Price</h4><div class=\"scroll\"><table><thead><tr><th scope=\"col\"><code>model</code></th><th scope=\"col\">Runs</th><th scope=\"col\" class=\"number\">Credits</th></tr></thead><tbody>{prices}</tbody></table></div></div><div class=\"examples\">{}</div></section>",
         escape(&workflow.name),

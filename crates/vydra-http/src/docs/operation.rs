@@ -145,8 +145,10 @@ impl<'a> Operation<'a> {
         if self.is_public() {
             words.push_str("<p class=\"note\">Needs no key.</p>");
         }
-        words.push_str(&self.parameters(source));
+        words.push_str(&self.parameters(source, "path", "Path parameters"));
+        words.push_str(&self.parameters(source, "query", "Query parameters"));
         words.push_str(&self.body(source));
+        words.push_str(&self.parameters(source, "header", "Headers"));
         words.push_str(&self.responses(source));
         let mut examples = panel("Request", &self.curl(source));
         examples.push_str(&self.answer(source));
@@ -156,29 +158,22 @@ impl<'a> Operation<'a> {
         )
     }
 
-    fn parameters(&self, source: Source<'a>) -> String {
-        let mut out = String::new();
-        for (place, title) in [
-            ("path", "Path parameters"),
-            ("query", "Query parameters"),
-            ("header", "Headers"),
-        ] {
-            let rows: String = items(self.described, "parameters")
-                .filter(|parameter| text(parameter, "in") == place)
-                .map(|parameter| {
-                    Schemas(source.document).entry(
-                        text(parameter, "name"),
-                        parameter.get("schema").unwrap_or(&Value::Null),
-                        parameter.get("required") == Some(&Value::Bool(true)),
-                        text(parameter, "description"),
-                    )
-                })
-                .collect();
-            if !rows.is_empty() {
-                out.push_str(&format!("<h4>{title}</h4><dl class=\"props\">{rows}</dl>"));
-            }
+    fn parameters(&self, source: Source<'a>, place: &str, title: &str) -> String {
+        let rows: String = items(self.described, "parameters")
+            .filter(|parameter| text(parameter, "in") == place)
+            .map(|parameter| {
+                Schemas(source.document).entry(
+                    text(parameter, "name"),
+                    parameter.get("schema").unwrap_or(&Value::Null),
+                    parameter.get("required") == Some(&Value::Bool(true)),
+                    text(parameter, "description"),
+                )
+            })
+            .collect();
+        if rows.is_empty() {
+            return rows;
         }
-        out
+        format!("<h4>{title}</h4><dl class=\"props\">{rows}</dl>")
     }
 
     /// The media type and description of the request's body.

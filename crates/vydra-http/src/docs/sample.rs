@@ -6,9 +6,12 @@ use crate::v1::models::ModelView;
 use serde_json::{Map, Value, json};
 use vydra_core::asset::MediaKind;
 use vydra_core::catalog::{Answer, Catalog, Model, Priced};
+use vydra_core::job::Call;
 use vydra_engine::ListedModel;
 
 const JOB: &str = "job_01k9m2v7x3c4d5e6f7g8h9j0ka";
+const FILE: &str = "4fe1c09a7d2b86e35a14f0c7d98b3e6251a7c04d";
+const SECOND_FILE: &str = "b20d7e615c93fa4818e6d2037bc5a94f06e1d8c3";
 const ASSET: &str = "ast_01k9m2vb8y6n5p4q3r2s1t0vwx";
 
 /// The first model that makes `kind` from words alone, and answers so.
@@ -32,24 +35,20 @@ pub(super) fn model_of(
     })
 }
 
-fn media_url(source: Source<'_>, kind: MediaKind) -> String {
-    let extension = match kind {
-        MediaKind::Image => "png",
-        MediaKind::Video => "mp4",
-        MediaKind::Audio => "mp3",
-    };
-    format!(
-        "{}/media/4f/4fe1c09a7d2b86e35a14f0c7d98b3e6251a7c04d.{extension}",
-        source.base
-    )
+/// A file's extension and media type: what the input asks for, else what is usual.
+fn format_of(call: &Call) -> (&'static str, &'static str) {
+    let asked = call.input.get("outputFormat").and_then(Value::as_str);
+    match (call.kind, asked) {
+        (MediaKind::Image, Some("jpeg")) => ("jpg", "image/jpeg"),
+        (MediaKind::Image, _) => ("png", "image/png"),
+        (MediaKind::Video, _) => ("mp4", "video/mp4"),
+        (MediaKind::Audio, _) => ("mp3", "audio/mpeg"),
+    }
 }
 
-fn media_type(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "image/png",
-        MediaKind::Video => "video/mp4",
-        MediaKind::Audio => "audio/mpeg",
-    }
+fn media_url(source: Source<'_>, name: &str, extension: &str) -> String {
+    let (shard, _) = name.split_at_checked(2).unwrap_or_default();
+    format!("{}/media/{shard}/{name}.{extension}", source.base)
 }
 
 /// A body for an operation whose description has none.
@@ -157,7 +156,8 @@ fn listed(source: Source<'_>) -> Option<Value> {
 /// The answer of a call that waited.
 pub(super) fn completed(source: Source<'_>, priced: &Priced) -> Value {
     let kind = priced.call.kind;
-    let url = media_url(source, kind);
+    let (extension, media_type) = format_of(&priced.call);
+    let url = media_url(source, FILE, extension);
     let mut out = json!({
         "jobId": JOB,
         "status": "completed",
@@ -177,11 +177,11 @@ pub(super) fn completed(source: Source<'_>, priced: &Priced) -> Value {
     }
     let mut urls = vec![url];
     if priced.call.outputs > 1 && kind == MediaKind::Image {
-        urls.push(media_url(source, kind).replace("4f", "b2"));
+        urls.push(media_url(source, SECOND_FILE, extension));
         out["imageUrls"] = json!(urls);
     }
     out["resultUrls"] = json!(urls);
-    out["mimeType"] = json!(media_type(kind));
+    out["mimeType"] = json!(media_type);
     out
 }
 
@@ -217,7 +217,10 @@ pub(super) fn job(source: Source<'_>) -> Value {
     let kind = found
         .as_ref()
         .map_or(MediaKind::Video, |(_, priced)| priced.call.kind);
-    let url = media_url(source, kind);
+    let (extension, media_type) = found
+        .as_ref()
+        .map_or(("mp4", "video/mp4"), |(_, priced)| format_of(&priced.call));
+    let url = media_url(source, FILE, extension);
     let name = format!("{}Url", kind.as_str());
     let mut out = json!({
         "id": JOB,
@@ -241,7 +244,7 @@ pub(super) fn job(source: Source<'_>) -> Value {
                 "id": ASSET,
                 "url": url,
                 "type": kind,
-                "mimeType": media_type(kind),
+                "mimeType": media_type,
                 "size": 2_481_920,
             }],
         },
@@ -251,6 +254,6 @@ pub(super) fn job(source: Source<'_>) -> Value {
     });
     out[name] = json!(url);
     out["resultUrls"] = json!([url]);
-    out["mimeType"] = json!(media_type(kind));
+    out["mimeType"] = json!(media_type);
     out
 }

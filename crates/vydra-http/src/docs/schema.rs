@@ -75,7 +75,7 @@ impl<'a> Schemas<'a> {
     }
 
     fn row(self, property: &Property<'a>, side: Side, depth: usize) -> String {
-        let own = self.without_null(property.schema);
+        let own = without_null(property.schema);
         let text = [property.schema, own, self.resolve(own)]
             .into_iter()
             .find_map(|schema| schema.get("description").and_then(Value::as_str))
@@ -108,7 +108,7 @@ impl<'a> Schemas<'a> {
         if !text.is_empty() {
             body.push_str(&format!("<p>{}</p>", prose(text)));
         }
-        body.push_str(&facts(self.resolve(self.without_null(schema)), side));
+        body.push_str(&facts(self.resolve(without_null(schema)), side));
         let nested = self.list_at(schema, side, depth + 1);
         if !nested.is_empty() {
             body.push_str(&format!(
@@ -124,7 +124,7 @@ impl<'a> Schemas<'a> {
     }
 
     fn properties(self, schema: &'a Value, depth: usize) -> Vec<Property<'a>> {
-        let schema = self.resolve(self.without_null(schema));
+        let schema = self.resolve(without_null(schema));
         let required: Vec<&str> = strings(schema.get("required")).collect();
         let mut found: Vec<Property<'a>> = schema
             .get("properties")
@@ -154,19 +154,10 @@ impl<'a> Schemas<'a> {
 
     /// The schema of a list's items, or the schema itself.
     fn items_of(self, schema: &'a Value) -> &'a Value {
-        let schema = self.resolve(self.without_null(schema));
+        let schema = self.resolve(without_null(schema));
         schema
             .get("items")
             .map_or(schema, |items| self.resolve(items))
-    }
-
-    /// Of `something or null`, the something.
-    fn without_null(self, schema: &'a Value) -> &'a Value {
-        let mut others = alternatives(schema).filter(|one| !is_null(one));
-        match (others.next(), others.next()) {
-            (Some(only), None) => only,
-            _ => schema,
-        }
     }
 
     fn type_of(self, schema: &'a Value, depth: usize) -> String {
@@ -178,7 +169,7 @@ impl<'a> Schemas<'a> {
         } else {
             ""
         };
-        let schema = self.resolve(self.without_null(schema));
+        let schema = self.resolve(without_null(schema));
         let media = schema.get("x-media").and_then(Value::as_str);
         let one = |word: &str| match (word, media) {
             ("string", Some(media)) => format!("{media} URL"),
@@ -219,6 +210,15 @@ fn alternatives(schema: &Value) -> impl Iterator<Item = &Value> {
         .into_iter()
         .filter_map(|word| schema.get(word).and_then(Value::as_array))
         .flatten()
+}
+
+/// Of `something or null`, the something.
+fn without_null(schema: &Value) -> &Value {
+    let mut others = alternatives(schema).filter(|one| !is_null(one));
+    match (others.next(), others.next()) {
+        (Some(only), None) => only,
+        _ => schema,
+    }
 }
 
 fn is_null(schema: &Value) -> bool {

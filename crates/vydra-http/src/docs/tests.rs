@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use vydra_core::asset::MediaKind;
 use vydra_core::catalog::{Answer, Catalog};
@@ -59,7 +59,7 @@ type = "object"
 required = ["prompt"]
 [models.input_schema.properties]
 prompt = { type = "string", default = "<script>", enum = ["</li>", "\"x\"", "<script>", "'; rm -rf / #"], description = "<script src='https://evil.example'>" }
-"</code><script>" = { type = "<script>" , pattern = "<script>" }
+"</code><script>" = { pattern = "<script>" }
 
 [[workflows]]
 slug = "<script>'\""
@@ -72,13 +72,17 @@ type = "object"
 [workflows.input_schema.properties]
 prompt = { type = "string", description = "</dl><script>" }
 "#;
-    // A type that JSON Schema does not know would be refused when the catalogue is read.
-    let text = text.replace(r#"type = "<script>" , "#, "");
-    Catalog::load([("hostile.toml", text.as_str())]).unwrap()
+    Catalog::load([("hostile.toml", text)]).unwrap()
 }
 
-/// The tags of a page, in order, with their attributes: (name, attributes, is it the end).
-fn tags(page: &str) -> Vec<(String, Vec<(String, String)>, bool)> {
+struct Tag {
+    name: String,
+    attributes: Vec<(String, String)>,
+    is_end: bool,
+}
+
+/// The tags of a page, in order.
+fn tags(page: &str) -> Vec<Tag> {
     let mut tags = Vec::new();
     let mut rest = page;
     while let Some((_, behind)) = rest.split_once('<') {
@@ -106,7 +110,11 @@ fn tags(page: &str) -> Vec<(String, Vec<(String, String)>, bool)> {
             rest = rest.split_once("</style>").expect("the style ends").1;
             continue;
         }
-        tags.push((name.to_owned(), attributes, end));
+        tags.push(Tag {
+            name: name.to_owned(),
+            attributes,
+            is_end: end,
+        });
     }
     tags
 }
@@ -115,7 +123,12 @@ fn check_html(page: &str) {
     let mut open: Vec<String> = Vec::new();
     let mut ids = HashSet::new();
     let mut links = Vec::new();
-    for (name, attributes, end) in tags(page) {
+    for Tag {
+        name,
+        attributes,
+        is_end,
+    } in tags(page)
+    {
         for (key, value) in attributes {
             match key.as_str() {
                 "id" => assert!(
@@ -136,8 +149,8 @@ fn check_html(page: &str) {
         assert_ne!(name, "script");
         assert_ne!(name, "img");
         match name.as_str() {
-            "meta" | "link" | "br" | "wbr" | "input" => assert!(!end),
-            _ if end => assert_eq!(open.pop(), Some(name), "open: {open:?}"),
+            "meta" | "link" | "br" | "wbr" | "input" => assert!(!is_end),
+            _ if is_end => assert_eq!(open.pop(), Some(name), "open: {open:?}"),
             _ => open.push(name),
         }
     }
@@ -227,11 +240,9 @@ fn examples_of_answers_fit_their_schemas() {
     };
     let schemas = schema::Schemas(&document);
     let fits = |name: &str, sample: &Value| {
-        let schema = json!({"$ref": format!("#/components/schemas/{name}")});
-        // The document outlives the closure, the reference does not need to.
-        let described: &Value = document
+        let described = document
             .pointer(&format!("/components/schemas/{name}"))
-            .unwrap_or_else(|| panic!("{name}: {schema}"));
+            .unwrap();
         let names = schemas.property_names(described);
         for field in sample.as_object().unwrap().keys() {
             assert!(

@@ -18,7 +18,7 @@ pub(crate) struct CreditsView {
 }
 
 /// The balance, each figure added up from the ledger.
-#[utoipa::path(get, path = "/api/v1/billing/credits", tag = "Billing", responses(
+#[utoipa::path(get, path = "/api/v1/billing/credits", operation_id = "get_credits", tag = "Billing", responses(
     (status = 200, description = "The balance", body = CreditsView),
 ))]
 pub(crate) async fn credits(

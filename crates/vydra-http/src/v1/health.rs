@@ -16,7 +16,7 @@ pub(crate) struct Health {
 }
 
 /// Whether this server can take a job now.
-#[utoipa::path(get, path = "/api/v1/health", tag = "Health", security(()), responses(
+#[utoipa::path(get, path = "/api/v1/health", operation_id = "get_health", tag = "Health", security(()), responses(
     (status = 200, description = "It can", body = Health),
     (status = 503, description = "UNAVAILABLE: details.check names what cannot be written", body = ErrorBody),
 ))]

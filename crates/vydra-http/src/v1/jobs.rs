@@ -245,7 +245,7 @@ pub(crate) struct Links {
 }
 
 /// Starts a workflow. The price is taken now, and paid back if the job does not deliver.
-#[utoipa::path(post, path = "/api/v1/jobs", tag = "Jobs", request_body = NewJobBody, responses(
+#[utoipa::path(post, path = "/api/v1/jobs", operation_id = "create_job", tag = "Jobs", request_body = NewJobBody, responses(
     (status = 201, description = "The job was taken", body = CreatedJob),
     (status = 400, description = "INVALID_INPUT, INVALID_URL", body = ErrorBody),
     (status = 402, description = "INSUFFICIENT_CREDITS: nothing was charged", body = ErrorBody),
@@ -345,7 +345,7 @@ pub(crate) struct Pagination {
 }
 
 /// The organization's jobs, newest first.
-#[utoipa::path(get, path = "/api/v1/jobs", tag = "Jobs", params(ListQuery), responses(
+#[utoipa::path(get, path = "/api/v1/jobs", operation_id = "list_jobs", tag = "Jobs", params(ListQuery), responses(
     (status = 200, description = "A page of jobs", body = JobList),
 ))]
 pub(crate) async fn list(
@@ -423,7 +423,7 @@ pub(crate) struct WaitQuery {
 }
 
 /// One job.
-#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "Jobs", params(("id" = String, Path, description = "The job's id"), WaitQuery), responses(
+#[utoipa::path(get, path = "/api/v1/jobs/{id}", operation_id = "get_job", tag = "Jobs", params(("id" = String, Path, description = "The job's id"), WaitQuery), responses(
     (status = 200, description = "The job", body = JobView),
     (status = 404, description = "JOB_NOT_FOUND, also for a job of another organization", body = ErrorBody),
 ))]
@@ -441,7 +441,7 @@ pub(crate) async fn get(
 }
 
 /// Cancels a job: final and refunded at once, also while it runs.
-#[utoipa::path(delete, path = "/api/v1/jobs/{id}", tag = "Jobs", params(("id" = String, Path, description = "The job's id")), responses(
+#[utoipa::path(delete, path = "/api/v1/jobs/{id}", operation_id = "cancel_job", tag = "Jobs", params(("id" = String, Path, description = "The job's id")), responses(
     (status = 200, description = "The cancelled job with its refund", body = JobView),
     (status = 404, description = "JOB_NOT_FOUND", body = ErrorBody),
     (status = 409, description = "JOB_NOT_CANCELLABLE: it has ended", body = ErrorBody),

@@ -105,7 +105,7 @@ impl From<ListedModel<'_>> for ModelView {
 }
 
 /// All models of this server, with what they take and what they cost.
-#[utoipa::path(get, path = "/api/v1/models", tag = "Models", params(ModelQuery), responses(
+#[utoipa::path(get, path = "/api/v1/models", operation_id = "list_models", tag = "Models", params(ModelQuery), responses(
     (status = 200, description = "The models", body = ModelList),
 ))]
 pub(crate) async fn list(
@@ -145,7 +145,7 @@ pub(crate) async fn list(
 }
 
 /// One model.
-#[utoipa::path(get, path = "/api/v1/models/{slug}", tag = "Models", params(("slug" = String, Path, description = "The model's slug")), responses(
+#[utoipa::path(get, path = "/api/v1/models/{slug}", operation_id = "get_model", tag = "Models", params(("slug" = String, Path, description = "The model's slug")), responses(
     (status = 200, description = "The model", body = ModelView),
     (status = 404, description = "MODEL_NOT_FOUND", body = ErrorBody),
 ))]

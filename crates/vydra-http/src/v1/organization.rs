@@ -23,7 +23,7 @@ pub(crate) struct OrganizationView {
 }
 
 /// The organization that the key belongs to.
-#[utoipa::path(get, path = "/api/v1/organization", tag = "Account", responses(
+#[utoipa::path(get, path = "/api/v1/organization", operation_id = "get_organization", tag = "Account", responses(
     (status = 200, description = "The organization", body = OrganizationView),
 ))]
 pub(crate) async fn get(

@@ -31,18 +31,33 @@ impl Readers {
             .map_err(|_closed| StoreError::Busy)?;
         let idle = Arc::clone(&self.idle);
         tokio::task::spawn_blocking(move || {
-            let take = || idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(connection) = take() else {
-                return Err(StoreError::Busy);
-            };
-            let result = query(&connection);
-            idle.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(connection);
+            let connection = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let borrowed = Borrowed { connection, idle };
+            let result = borrowed
+                .connection
+                .as_ref()
+                .map_or(Err(StoreError::Busy), query);
+            drop(borrowed);
             drop(permit);
             result
         })
         .await
         .unwrap_or_else(|error| Err(StoreError::Database(Box::new(error))))
+    }
+}
+
+/// Goes back even when the query panics.
+struct Borrowed {
+    connection: Option<Connection>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        let connection = self.connection.take();
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(connection);
     }
 }

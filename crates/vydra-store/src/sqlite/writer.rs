@@ -3,6 +3,7 @@
 
 use crate::{Result, StoreError};
 use rusqlite::Connection;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::{mpsc, oneshot};
 
 /// How many commands may wait: beyond it callers are told that the store is busy, instead of waiting without end.
@@ -15,8 +16,8 @@ pub(super) struct Writer {
 }
 
 trait Command: Send {
-    /// Err undoes this command alone.
-    fn run(&mut self, db: &Connection) -> std::result::Result<(), ()>;
+    /// Err undoes this command alone, or the whole batch where SQLite has given it up.
+    fn run(&mut self, db: &Connection) -> std::result::Result<(), CommitFailure>;
     fn answer(self: Box<Self>, committed: std::result::Result<(), CommitFailure>);
 }
 
@@ -26,6 +27,19 @@ enum CommitFailure {
     Busy,
     Unwritable,
     Other,
+}
+
+impl CommitFailure {
+    fn of(error: &StoreError) -> Self {
+        match error {
+            StoreError::Busy => Self::Busy,
+            StoreError::Unwritable(_) => Self::Unwritable,
+            StoreError::LeaseLost
+            | StoreError::SchemaTooNew { .. }
+            | StoreError::Corrupt(_)
+            | StoreError::Database(_) => Self::Other,
+        }
+    }
 }
 
 struct Waiting<T, F> {
@@ -39,12 +53,14 @@ where
     T: Send,
     F: FnOnce(&Connection) -> Result<T> + Send,
 {
-    fn run(&mut self, db: &Connection) -> std::result::Result<(), ()> {
+    fn run(&mut self, db: &Connection) -> std::result::Result<(), CommitFailure> {
         let Some(command) = self.command.take() else {
-            return Err(());
+            return Err(CommitFailure::Other);
         };
-        let result = command(db);
-        let outcome = if result.is_ok() { Ok(()) } else { Err(()) };
+        // A command that panics must not take the only writer with it.
+        let result = catch_unwind(AssertUnwindSafe(|| command(db)))
+            .unwrap_or_else(|_panic| Err(StoreError::Database("a command panicked".into())));
+        let outcome = result.as_ref().map(|_| ()).map_err(CommitFailure::of);
         self.result = Some(result);
         outcome
     }
@@ -100,18 +116,9 @@ impl Writer {
 fn write_all(db: &Connection, mut waiting: mpsc::Receiver<Box<dyn Command>>) {
     let mut batch = Vec::with_capacity(BATCH);
     while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let committed = commit(db, &mut batch).map_err(|error| {
-            tracing::error!(error = %error, "a batch of writes could not be committed");
+        let committed = commit(db, &mut batch).inspect_err(|_| {
             // Whatever is left of it must not leak into the next one. Fails when SQLite has already undone it.
             let _ = db.execute_batch("ROLLBACK");
-            match StoreError::from(error) {
-                StoreError::Busy => CommitFailure::Busy,
-                StoreError::Unwritable(_) => CommitFailure::Unwritable,
-                StoreError::LeaseLost
-                | StoreError::SchemaTooNew { .. }
-                | StoreError::Corrupt(_)
-                | StoreError::Database(_) => CommitFailure::Other,
-            }
         });
         for command in batch.drain(..) {
             command.answer(committed);
@@ -119,12 +126,30 @@ fn write_all(db: &Connection, mut waiting: mpsc::Receiver<Box<dyn Command>>) {
     }
 }
 
-fn commit(db: &Connection, batch: &mut [Box<dyn Command>]) -> rusqlite::Result<()> {
-    let run = |sql: &'static str| db.prepare_cached(sql)?.execute(()).map(|_| ());
+fn commit(
+    db: &Connection,
+    batch: &mut [Box<dyn Command>],
+) -> std::result::Result<(), CommitFailure> {
+    let run = |sql: &'static str| {
+        db.prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(()))
+            .map(|_| ())
+            .map_err(|error| {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a batch of writes could not be committed"
+                );
+                CommitFailure::of(&StoreError::from(error))
+            })
+    };
     run("BEGIN IMMEDIATE")?;
     for command in batch {
         run("SAVEPOINT command")?;
-        if command.run(db).is_err() {
+        if let Err(failure) = command.run(db) {
+            // A full disk makes SQLite undo the whole transaction, the savepoint included.
+            if db.is_autocommit() {
+                return Err(failure);
+            }
             run("ROLLBACK TO command")?;
         }
         run("RELEASE command")?;

@@ -65,8 +65,8 @@ impl Dev {
 }
 
 fn introduce(server: &Server, identity: &Identity) {
-    let (url, file) = (&server.url, identity.file.display());
-    let key = format!("$(. {file}; echo $VYDRA_API_KEY)");
+    let (url, file) = (&server.url, identity.file.display().to_string());
+    let key = format!("$(. {}; echo $VYDRA_API_KEY)", shell_word(&file));
     output::line(&format!(
         "vydra {} is listening on {url}",
         env!("CARGO_PKG_VERSION")
@@ -93,4 +93,14 @@ fn introduce(server: &Server, identity: &Identity) {
         "  curl -s '{url}/api/v1/jobs?limit=3' -H \"Authorization: Bearer {key}\""
     ));
     output::line("");
+}
+
+/// The text as one word of a shell, whatever it holds: a folder's name may have spaces and quotes.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    if text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }

@@ -98,7 +98,7 @@ fn make(request: &Request, context: &Context) -> Result<Vec<Output>, ProviderErr
                 seed(request).wrapping_add(u64::from(number)),
                 &progress,
             )
-            .map_err(told)
+            .map_err(|error| told(&error))
         })
         .collect()
 }
@@ -248,7 +248,7 @@ fn seed(request: &Request) -> u64 {
         })
 }
 
-fn told(error: RenderError) -> ProviderError {
+fn told(error: &RenderError) -> ProviderError {
     let kind = match error {
         RenderError::Cancelled => ErrorKind::Cancelled,
         RenderError::UnreadableImage(_) | RenderError::TooLarge => ErrorKind::InputUnreadable,

@@ -2,7 +2,7 @@
 
 use super::Size;
 use super::colour::{Rgb, mix, screen};
-use super::noise::lattice;
+use super::noise::bits;
 
 pub struct Canvas {
     pub width: usize,
@@ -95,7 +95,7 @@ impl Canvas {
             };
             for (column, pixel) in pixels.iter_mut().enumerate() {
                 let dx = (left + column) as f32 + 0.5 - x;
-                let cover = (radius + 0.5 - dx.hypot(dy)).clamp(0.0, 1.0);
+                let cover = (radius + 0.5 - (dx * dx + dy * dy).sqrt()).clamp(0.0, 1.0);
                 if cover > 0.0 {
                     *pixel = mix(*pixel, colour, cover * alpha);
                 }
@@ -158,7 +158,7 @@ impl Canvas {
         let mut bytes = vec![0; self.width * self.height * 3];
         let (cx, cy) = (self.width as f32 / 2.0, self.height as f32 / 2.0);
         let reach = 1.0 / (cx * cx + cy * cy);
-        let plain = finish.saturation == 1.0 && finish.contrast == 1.0;
+        let plain = (finish.saturation - 1.0).abs() + (finish.contrast - 1.0).abs() < 0.001;
         for (y, (out, row)) in bytes
             .chunks_exact_mut(self.width * 3)
             .zip(self.pixels.chunks_exact(self.width))
@@ -169,10 +169,10 @@ impl Canvas {
                 let dx = x as f32 - cx;
                 let corner = (dx * dx + dy * dy) * reach;
                 let shade = 1.0 - finish.vignette * corner * corner;
-                let noise = lattice(x as i32, y as i32, 77);
+                let noise = bits(x as i32, y as i32, 77);
                 // Two halves of one hash: dither in the low half, grain in the high one.
-                let dither = (noise * 65_536.0).fract();
-                let grain = (noise - 0.5) * finish.grain + dither;
+                let dither = (noise & 0xffff) as f32 / 65_536.0;
+                let grain = ((noise >> 16) as f32 / 65_536.0 - 0.5) * finish.grain + dither;
                 let mut colour = pixel.map(|c| c * shade);
                 if !plain {
                     let grey = super::colour::luma(colour);

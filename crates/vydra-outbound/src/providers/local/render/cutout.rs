@@ -37,24 +37,48 @@ impl Cutout {
 
     /// Light from `(dx, dy)`: the outline is brightened where it faces the light and darkened where it turns away.
     pub fn relief(&mut self, reach: usize, light: (f32, f32), strength: f32) {
-        let soft = blur(&self.cover, self.width, self.height, reach.max(1));
+        // Soft things need no full resolution.
+        let step = if reach >= 6 { 3 } else { 1 };
+        let (width, height) = (self.width.div_ceil(step), self.height.div_ceil(step));
+        let small: Vec<u8> = (0..height)
+            .flat_map(|y| {
+                self.cover[y * step * self.width..][..self.width]
+                    .iter()
+                    .step_by(step)
+            })
+            .copied()
+            .collect();
+        let soft = blur(&small, width, height, (reach / step).max(1));
         let (sx, sy) = (
-            (light.0 * reach as f32).round() as i32,
-            (light.1 * reach as f32).round() as i32,
+            (light.0 * reach as f32 / step as f32).round() as i32,
+            (light.1 * reach as f32 / step as f32).round() as i32,
         );
-        let (width, height) = (self.width as i32, self.height as i32);
         let at = |x: i32, y: i32| {
-            if x < 0 || y < 0 || x >= width || y >= height {
+            if x < 0 || y < 0 || x >= width as i32 || y >= height as i32 {
                 0.0
             } else {
-                f32::from(soft[(y * width + x) as usize])
+                f32::from(soft[y as usize * width + x as usize])
             }
         };
-        for y in 0..height {
-            for x in 0..width {
-                let i = (y * width + x) as usize;
+        let slopes: Vec<f32> = (0..height as i32)
+            .flat_map(|y| (0..width as i32).map(move |x| (x, y)))
+            .map(|(x, y)| at(x - sx, y - sy) - at(x + sx, y + sy))
+            .collect();
+        let last = (width - 1, height - 1);
+        for y in 0..self.height {
+            let row = (y / step).min(last.1);
+            let (below, ty) = ((row + 1).min(last.1), (y % step) as f32 / step as f32);
+            for x in 0..self.width {
+                let i = y * self.width + x;
                 if self.cover[i] > 0 {
-                    let slope = at(x - sx, y - sy) - at(x + sx, y + sy);
+                    let column = (x / step).min(last.0);
+                    let (right, tx) = ((column + 1).min(last.0), (x % step) as f32 / step as f32);
+                    let blend = |row: usize| {
+                        let (a, b) = (slopes[row * width + column], slopes[row * width + right]);
+                        a + (b - a) * tx
+                    };
+                    let (upper, lower) = (blend(row), blend(below));
+                    let slope = upper + (lower - upper) * ty;
                     self.tone[i] = (f32::from(self.tone[i]) + slope * strength) as u8;
                 }
             }
@@ -63,25 +87,29 @@ impl Cutout {
 
     /// A thin line of light along the edges that face it.
     pub fn rim(&mut self, reach: f32, light: (f32, f32), gain: f32) {
-        let (width, height) = (self.width as i32, self.height as i32);
         let (sx, sy) = (
-            (light.0 * reach).round() as i32,
-            (light.1 * reach).round() as i32,
+            (light.0 * reach).round() as isize,
+            (light.1 * reach).round() as isize,
         );
-        for y in 0..height {
-            for x in 0..width {
-                let i = (y * width + x) as usize;
-                if self.cover[i] == 0 {
-                    continue;
+        let width = self.width;
+        // Columns whose counterpart lies inside; outside of the box nothing is known to be open.
+        let start = sx.unsigned_abs().min(width) * usize::from(sx < 0);
+        let end = width.saturating_sub(sx.max(0).unsigned_abs());
+        for y in 0..self.height {
+            let Some(other) = y.checked_add_signed(sy).filter(|row| *row < self.height) else {
+                continue;
+            };
+            let Some(shift) = start.checked_add_signed(sx).filter(|_| start < end) else {
+                continue;
+            };
+            let cover = &self.cover[y * width..][start..end];
+            let beyond = &self.cover[other * width + shift..][..end - start];
+            let tones = &mut self.tone[y * width..][start..end];
+            for ((tone, cover), beyond) in tones.iter_mut().zip(cover).zip(beyond) {
+                if *cover > 0 && *beyond < 255 {
+                    let open = 1.0 - f32::from(*beyond) / 255.0;
+                    *tone = (f32::from(*tone) + open * gain) as u8;
                 }
-                let (ox, oy) = (x + sx, y + sy);
-                let beyond = if ox < 0 || oy < 0 || ox >= width || oy >= height {
-                    255
-                } else {
-                    self.cover[(oy * width + ox) as usize]
-                };
-                let open = 1.0 - f32::from(beyond) / 255.0;
-                self.tone[i] = (f32::from(self.tone[i]) + open * gain) as u8;
             }
         }
     }
@@ -104,20 +132,37 @@ impl Cutout {
         }
     }
 
-    /// Upside down below its own foot, wavering as water does.
-    pub fn mirror(&self, canvas: &mut Canvas, dx: f32, dy: f32, t: f32) {
-        let foot = (self.top + dy).round() as i32 + self.height as i32;
-        let unit = canvas.unit();
+    /// The foot stands still and the head moves by `sway`, as a stem in the wind does.
+    pub fn bend(&self, canvas: &mut Canvas, sway: f32) {
+        let bottom = canvas.height as f32;
+        let tall = (bottom - self.top).max(1.0);
         for row in 0..self.height {
-            let deep = row as f32 / self.height as f32;
-            let waver = (row as f32 * 42.0 / unit.max(1.0) * (2.0 - deep) * 2.2 + t * 2.4).sin()
+            let y = self.top + row as f32;
+            let rise = ((bottom - y) / tall).clamp(0.0, 1.0);
+            let pixels = canvas.row(y as i32);
+            self.lay_row(pixels, row, self.left + sway * rise * rise, 1.0, &self.ramp);
+        }
+    }
+
+    /// Upside down below the row `foot`, wavering as water does.
+    pub fn mirror(&self, canvas: &mut Canvas, foot: f32, dx: f32, t: f32) {
+        let line = foot.round() as i32;
+        let unit = canvas.unit();
+        let whole = (foot - self.top).max(1.0);
+        for row in 0..self.height {
+            let up = whole - row as f32;
+            if up < 0.0 {
+                break;
+            }
+            let deep = (up / (unit * 0.34)).min(1.0);
+            let waver = (up * 90.0 / unit.max(1.0) * (1.6 - deep) + t * 2.4).sin()
                 * unit
                 * 0.006
                 * (0.3 + deep);
             let alpha = 0.5 * (1.0 - deep);
             self.lay_row(
-                canvas.row(foot + row as i32),
-                self.height - 1 - row,
+                canvas.row(line + up as i32),
+                row,
                 self.left + dx + waver,
                 alpha,
                 &self.ramp,

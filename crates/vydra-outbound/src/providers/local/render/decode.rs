@@ -205,7 +205,8 @@ mod tests {
     #[test]
     fn orientation_is_applied() {
         let jpeg = sample(ImageFormat::Jpeg);
-        let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
+        let mut exif =
+            b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
         let mut turned = jpeg[..2].to_vec();
         turned.extend([0xff, 0xe1]);
         turned.extend((exif.len() as u16 + 2).to_be_bytes());

@@ -52,7 +52,8 @@ pub fn edit(edit: &Edit, progress: Progress) -> Result<Vec<u8>, RenderError> {
 fn own_size(image: &RgbImage) -> Size {
     let long = image.width().max(image.height());
     let scale = (2048.0 / long as f32).min(1.0);
-    let side = |pixels: u32| ((pixels as f32 * scale).round() as u32).clamp(super::MIN_SIDE, MAX_SIDE);
+    let side =
+        |pixels: u32| ((pixels as f32 * scale).round() as u32).clamp(super::MIN_SIDE, MAX_SIDE);
     Size {
         width: side(image.width()),
         height: side(image.height()),
@@ -70,10 +71,7 @@ pub fn cover(image: &RgbImage, size: Size) -> Canvas {
     );
     for (y, row) in canvas.rows() {
         for (x, pixel) in row.iter_mut().enumerate() {
-            let from = (
-                offset.0 + x as f32 * scale,
-                offset.1 + y as f32 * scale,
-            );
+            let from = (offset.0 + x as f32 * scale, offset.1 + y as f32 * scale);
             *pixel = area(image, from, scale);
         }
     }
@@ -123,6 +121,7 @@ fn grade(brief: &Brief, palette: &Palette, canvas: &mut Canvas) {
     let (width, height) = (canvas.width as f32, canvas.height as f32);
     let light = (rng.range(0.05, 0.95), rng.range(-0.1, 0.3));
     let strength = if brief.has_direction() { 0.42 } else { 0.26 };
+    let exposure = if brief.asks_for_night() { 0.6 } else { 1.0 };
     let shades = palette.grade();
     for (y, row) in canvas.rows() {
         let dy = (y as f32 / height - light.1) * height / width.max(height);
@@ -132,6 +131,7 @@ fn grade(brief: &Brief, palette: &Palette, canvas: &mut Canvas) {
             let tint = shades[(grey * 255.0) as usize];
             // Keep the pixel's own brightness pattern; take colour from the grade.
             let toned = mix(*pixel, tint, strength);
+            let toned = toned.map(|c| c * exposure);
             let near = (1.0 - (dx * dx + dy * dy) * 1.3).max(0.0);
             *pixel = screen(toned, palette.sun, near * near * 0.24);
         }

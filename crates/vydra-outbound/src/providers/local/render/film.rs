@@ -29,7 +29,8 @@ pub fn film(film: &Film, progress: Progress) -> Result<Vec<u8>, RenderError> {
     let size = even(film.size)?;
     let frames = frame_count(film.seconds);
     report(progress, 0)?;
-    let brief = Brief::of(film.prompt, film.seed);
+    let mut brief = Brief::of(film.prompt, film.seed);
+    brief.overlay = film.start.is_some();
     let scene: Box<dyn Scene> = match film.start {
         Some(bytes) => Box::new(Journey::new(&brief, &decode::decode(bytes)?, size)),
         None => scene::compose(&brief, size),
@@ -77,7 +78,10 @@ fn paint(
     let finish = style::finish(brief);
     for frame in 0..frames {
         scene.paint(&mut canvas, frame as f32 / FRAMES_PER_SECOND as f32);
-        style::apply(brief, &mut canvas);
+        // A given picture keeps its own hand.
+        if !brief.overlay {
+            style::apply(brief, &mut canvas);
+        }
         let mut planes = spare.try_recv().unwrap_or_else(|_| Planes::new(size));
         canvas.planes(&finish, &mut planes);
         // The encoder hung up: it failed, or the caller stopped the work.
@@ -172,4 +176,160 @@ fn settings(size: Size) -> EncoderConfig {
         .skip_frames(true)
         .num_threads(1)
         .vui(VuiConfig::bt709())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mp4::tests::find;
+    use super::super::{Picture, PictureFormat, draw};
+    use super::*;
+    use openh264::decoder::Decoder;
+    use openh264::formats::YUVSource;
+
+    const STBL: [&str; 5] = ["moov", "trak", "mdia", "minf", "stbl"];
+    const SIZE: Size = Size {
+        width: 192,
+        height: 108,
+    };
+
+    fn shoot(seconds: f32, start: Option<&[u8]>) -> Vec<u8> {
+        let wanted = Film {
+            prompt: "ocean at sunset",
+            seed: 5,
+            size: SIZE,
+            seconds,
+            start,
+        };
+        film(&wanted, &|_| true).unwrap()
+    }
+
+    fn table<'a>(file: &'a [u8], name: &str) -> &'a [u8] {
+        let path: Vec<&str> = STBL.into_iter().chain([name]).collect();
+        find(file, &path).unwrap()
+    }
+
+    fn number(bytes: &[u8], at: usize) -> u32 {
+        u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())
+    }
+
+    /// Reads the file the way a player does: index first, samples by offset and size.
+    fn frames(file: &[u8]) -> Vec<Vec<u8>> {
+        let configuration = {
+            let path: Vec<&str> = STBL.into_iter().chain(["stsd", "avc1", "avcC"]).collect();
+            find(file, &path).unwrap()
+        };
+        assert_eq!(configuration[0], 1);
+        let length = usize::from(configuration[7]);
+        let sps = &configuration[8..8 + length];
+        let pps = &configuration[8 + length + 3..][..usize::from(configuration[8 + length + 2])];
+        assert_eq!((sps[0] & 0x1f, pps[0] & 0x1f), (7, 8));
+        let mut stream = Vec::new();
+        for unit in [sps, pps] {
+            stream.extend([0, 0, 0, 1]);
+            stream.extend(unit);
+        }
+        let sizes = table(file, "stsz");
+        let mut at = number(table(file, "stco"), 8) as usize;
+        let mut decoder = Decoder::new().unwrap();
+        assert!(decoder.decode(&stream).unwrap().is_none());
+        let mut frames = Vec::new();
+        for sample in 0..number(sizes, 8) as usize {
+            let mut rest = &file[at..at + number(sizes, 12 + sample * 4) as usize];
+            at += rest.len();
+            let mut stream = Vec::new();
+            while let Some(length) = rest.get(..4) {
+                let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+                stream.extend([0, 0, 0, 1]);
+                stream.extend(&rest[4..4 + length]);
+                if sample == 0 && frames.is_empty() {
+                    assert_eq!(rest[4] & 0x1f, 5, "the first sample is no keyframe");
+                }
+                rest = &rest[4 + length..];
+            }
+            let frame = decoder.decode(&stream).unwrap().unwrap();
+            assert_eq!(frame.dimensions(), (192, 108));
+            let mut rgb = vec![0; 192 * 108 * 3];
+            frame.write_rgb8(&mut rgb);
+            frames.push(rgb);
+        }
+        frames
+    }
+
+    fn distance(a: &[u8], b: &[u8]) -> f32 {
+        let sum: f32 = a
+            .iter()
+            .zip(b)
+            .map(|(a, b)| f32::from(a.abs_diff(*b)))
+            .sum();
+        sum / a.len() as f32
+    }
+
+    #[test]
+    fn a_film_is_exact_to_the_frame_and_starts_fast() {
+        for (seconds, count) in [(1.0, 24), (1.52, 36), (f32::NAN, 24), (0.0, 2)] {
+            let file = shoot(seconds, None);
+            assert_eq!(number(table(&file, "stsz"), 8), count);
+            assert_eq!(number(table(&file, "stts"), 8), count);
+            let mdhd = find(&file, &["moov", "trak", "mdia", "mdhd"]).unwrap();
+            let (scale, duration) = (number(mdhd, 12), number(mdhd, 16));
+            assert_eq!(duration * FRAMES_PER_SECOND, count * scale);
+            assert_eq!(number(table(&file, "stss"), 8), 1);
+            let place = |name: &[u8; 4]| file.windows(4).position(|window| window == name);
+            assert!(place(b"moov") < place(b"mdat"));
+        }
+    }
+
+    #[test]
+    fn a_film_is_deterministic_moves_and_decodes() {
+        let file = shoot(1.0, None);
+        assert_eq!(file, shoot(1.0, None));
+        let frames = frames(&file);
+        assert_eq!(frames.len(), 24);
+        assert!(distance(&frames[0], &frames[23]) > 0.8);
+        // Smooth: no jump between neighbours.
+        for pair in frames.windows(2) {
+            assert!(distance(&pair[0], &pair[1]) < 6.0);
+        }
+    }
+
+    #[test]
+    fn a_film_with_a_start_begins_with_it() {
+        let still = Picture {
+            prompt: "a red house in a meadow by day",
+            seed: 2,
+            size: SIZE,
+            format: PictureFormat::Png,
+        };
+        let png = draw(&still, &|_| true).unwrap();
+        let image = decode::decode(&png).unwrap();
+        let frames = frames(&shoot(2.0, Some(&png)));
+        let first = distance(&frames[0], image.as_raw());
+        assert!(first < 9.0, "{first}");
+        assert!(distance(&frames[0], &frames[47]) > 2.0);
+    }
+
+    #[test]
+    fn a_film_refuses_what_it_cannot_encode() {
+        let wanted = Film {
+            prompt: "",
+            seed: 0,
+            size: Size {
+                width: 4000,
+                height: 3000,
+            },
+            seconds: 1.0,
+            start: None,
+        };
+        assert!(matches!(
+            film(&wanted, &|_| true),
+            Err(RenderError::TooLarge)
+        ));
+        let broken = Film {
+            size: SIZE,
+            start: Some(b"\x89PNG\r\n\x1a\n"),
+            ..wanted
+        };
+        let refused = film(&broken, &|_| true);
+        assert!(matches!(refused, Err(RenderError::UnreadableImage(_))));
+    }
 }

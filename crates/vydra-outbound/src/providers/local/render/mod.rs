@@ -8,8 +8,11 @@
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     clippy::many_single_char_names,
-    clippy::similar_names,
     reason = "pixel arithmetic"
+)]
+#![expect(
+    unreachable_pub,
+    reason = "the modules below are private: what leaves them is re-exported here"
 )]
 
 mod brief;

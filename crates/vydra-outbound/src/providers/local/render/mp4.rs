@@ -54,13 +54,13 @@ pub fn push_unit(bytes: &mut Vec<u8>, unit: &[u8]) {
 struct Atom(Vec<u8>);
 
 impl Atom {
-    fn new(kind: &[u8; 4]) -> Self {
+    fn new(kind: [u8; 4]) -> Self {
         let mut bytes = vec![0; 4];
         bytes.extend(kind);
         Self(bytes)
     }
 
-    fn full(kind: &[u8; 4], version_and_flags: u32) -> Self {
+    fn full(kind: [u8; 4], version_and_flags: u32) -> Self {
         Self::new(kind).u32(version_and_flags)
     }
 
@@ -97,7 +97,7 @@ const MATRIX: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
 
 /// The whole file.
 pub fn mux(track: &Track) -> Vec<u8> {
-    let brands = Atom::new(b"ftyp")
+    let brands = Atom::new(*b"ftyp")
         .bytes(b"isom")
         .u32(0x200)
         .bytes(b"isomiso2avc1mp41mp42")
@@ -119,7 +119,7 @@ pub fn mux(track: &Track) -> Vec<u8> {
 fn index(track: &Track, offset: u32) -> Vec<u8> {
     let timescale = track.frames_per_second * TICKS;
     let duration = track.samples.len() as u32 * TICKS;
-    let header = Atom::full(b"mvhd", 0)
+    let header = Atom::full(*b"mvhd", 0)
         .u32s([0, 0, timescale, duration, 0x1_0000])
         .u16(0x100)
         .bytes(&[0; 10])
@@ -127,39 +127,33 @@ fn index(track: &Track, offset: u32) -> Vec<u8> {
         .u32s([0; 6])
         .u32(2);
     // Flags: enabled, in the movie, in the preview.
-    let track_header = Atom::full(b"tkhd", 7)
+    let track_header = Atom::full(*b"tkhd", 7)
         .u32s([0, 0, 1, 0, duration, 0, 0])
         .u32s([0, 0])
         .u32s(MATRIX)
-        .u32s([
-            u32::from(track.width) << 16,
-            u32::from(track.height) << 16,
-        ]);
-    let media_header = Atom::full(b"mdhd", 0)
+        .u32s([u32::from(track.width) << 16, u32::from(track.height) << 16]);
+    let media_header = Atom::full(*b"mdhd", 0)
         .u32s([0, 0, timescale, duration])
         .u16(0x55c4) // "und"
         .u16(0);
-    let handler = Atom::full(b"hdlr", 0)
+    let handler = Atom::full(*b"hdlr", 0)
         .u32(0)
         .bytes(b"vide")
         .u32s([0; 3])
         .bytes(b"VideoHandler\0");
-    let place = Atom::new(b"dinf").with(
-        Atom::full(b"dref", 0)
-            .u32(1)
-            .with(Atom::full(b"url ", 1)),
-    );
-    let information = Atom::new(b"minf")
-        .with(Atom::full(b"vmhd", 1).bytes(&[0; 8]))
+    let place =
+        Atom::new(*b"dinf").with(Atom::full(*b"dref", 0).u32(1).with(Atom::full(*b"url ", 1)));
+    let information = Atom::new(*b"minf")
+        .with(Atom::full(*b"vmhd", 1).bytes(&[0; 8]))
         .with(place)
         .with(samples(track, offset));
-    let media = Atom::new(b"mdia")
+    let media = Atom::new(*b"mdia")
         .with(media_header)
         .with(handler)
         .with(information);
-    Atom::new(b"moov")
+    Atom::new(*b"moov")
         .with(header)
-        .with(Atom::new(b"trak").with(track_header).with(media))
+        .with(Atom::new(*b"trak").with(track_header).with(media))
         .done()
 }
 
@@ -170,26 +164,23 @@ fn samples(track: &Track, offset: u32) -> Atom {
         .filter(|(_, sample)| sample.keyframe)
         .map(|(number, _)| number)
         .collect();
-    let sizes = track
-        .samples
-        .iter()
-        .map(|sample| sample.bytes.len() as u32);
-    Atom::new(b"stbl")
-        .with(Atom::full(b"stsd", 0).u32(1).with(description(track)))
-        .with(Atom::full(b"stts", 0).u32s([1, count, TICKS]))
+    let sizes = track.samples.iter().map(|sample| sample.bytes.len() as u32);
+    Atom::new(*b"stbl")
+        .with(Atom::full(*b"stsd", 0).u32(1).with(description(track)))
+        .with(Atom::full(*b"stts", 0).u32s([1, count, TICKS]))
         .with(
-            Atom::full(b"stss", 0)
+            Atom::full(*b"stss", 0)
                 .u32(keyframes.len() as u32)
                 .u32s(keyframes),
         )
-        .with(Atom::full(b"stsc", 0).u32s([1, 1, count, 1]))
-        .with(Atom::full(b"stsz", 0).u32s([0, count]).u32s(sizes))
-        .with(Atom::full(b"stco", 0).u32s([1, offset]))
+        .with(Atom::full(*b"stsc", 0).u32s([1, 1, count, 1]))
+        .with(Atom::full(*b"stsz", 0).u32s([0, count]).u32s(sizes))
+        .with(Atom::full(*b"stco", 0).u32s([1, offset]))
 }
 
 fn description(track: &Track) -> Atom {
     let profile = track.sps.get(1..4).unwrap_or(&[66, 0xc0, 31]);
-    let mut configuration = Atom::new(b"avcC")
+    let mut configuration = Atom::new(*b"avcC")
         .bytes(&[1])
         .bytes(profile)
         .bytes(&[0xff, 0xe1])
@@ -203,13 +194,13 @@ fn description(track: &Track) -> Atom {
         configuration = configuration.bytes(&[0xfd, 0xf8, 0xf8, 0]);
     }
     // BT.709, limited range: what the planes are made with.
-    let colour = Atom::new(b"colr")
+    let colour = Atom::new(*b"colr")
         .bytes(b"nclx")
         .u16(1)
         .u16(1)
         .u16(1)
         .bytes(&[0]);
-    Atom::new(b"avc1")
+    Atom::new(*b"avc1")
         .bytes(&[0; 6])
         .u16(1)
         .bytes(&[0; 16])
@@ -222,7 +213,7 @@ fn description(track: &Track) -> Atom {
         .u16(0xffff)
         .with(configuration)
         .with(colour)
-        .with(Atom::new(b"pasp").u32s([1, 1]))
+        .with(Atom::new(*b"pasp").u32s([1, 1]))
 }
 
 #[cfg(test)]
@@ -254,7 +245,9 @@ pub mod tests {
 
     #[test]
     fn start_codes_of_both_lengths_are_split() {
-        let stream = [0, 0, 0, 1, 0x67, 1, 2, 0, 0, 1, 0x68, 3, 0, 0, 0, 1, 0x65, 9];
+        let stream = [
+            0, 0, 0, 1, 0x67, 1, 2, 0, 0, 1, 0x68, 3, 0, 0, 0, 1, 0x65, 9,
+        ];
         let units: Vec<&[u8]> = nal_units(&stream).collect();
         assert_eq!(units, [&[0x67, 1, 2][..], &[0x68, 3], &[0x65, 9]]);
     }
@@ -275,7 +268,10 @@ pub mod tests {
         });
         let stco = find(&file, &["moov", "trak", "mdia", "minf", "stbl", "stco"]).unwrap();
         let offset = u32::from_be_bytes(stco[8..12].try_into().unwrap()) as usize;
-        assert_eq!(&file[offset..], &[0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xbb, 0xbb, 0xbb, 0xbb, 0xbb]);
+        assert_eq!(
+            &file[offset..],
+            &[0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xbb, 0xbb, 0xbb, 0xbb, 0xbb]
+        );
         assert_eq!(&file[offset - 4..offset], b"mdat");
     }
 }

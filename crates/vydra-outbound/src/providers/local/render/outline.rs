@@ -1,5 +1,7 @@
 //! Anti-aliased shapes: exact area coverage, summed up row by row.
 
+use super::cutout::Cutout;
+
 pub type Point = (f32, f32);
 
 /// A union of shapes within a box.
@@ -7,6 +9,8 @@ pub struct Outline {
     pub width: usize,
     pub height: usize,
     sums: Vec<f32>,
+    /// First and last touched column, then row.
+    reach: ([f32; 2], [f32; 2]),
 }
 
 impl Outline {
@@ -15,6 +19,7 @@ impl Outline {
             width,
             height,
             sums: vec![0.0; (width + 2) * height],
+            reach: ([f32::MAX, f32::MIN], [f32::MAX, f32::MIN]),
         }
     }
 
@@ -32,6 +37,30 @@ impl Outline {
             }
         }
         cover
+    }
+
+    /// The union as a layer no larger than it has to be: most shapes fill a corner of the box they are drawn in.
+    pub fn cut(&self) -> Cutout {
+        let ([left, right], [top, bottom]) = self.reach;
+        let clip = |value: f32, limit: usize| (value.max(0.0) as usize).min(limit);
+        let (left, top) = (clip(left, self.width), clip(top, self.height));
+        let width = clip(right.ceil(), self.width).saturating_sub(left).max(1);
+        let height = clip(bottom.ceil(), self.height).saturating_sub(top).max(1);
+        let mut cover = vec![0; width * height];
+        for (out, sums) in cover
+            .chunks_exact_mut(width)
+            .zip(self.sums.chunks_exact(self.width + 2).skip(top))
+        {
+            let mut sum: f32 = 0.0;
+            for (out, step) in out.iter_mut().zip(&sums[left..]) {
+                sum += step;
+                *out = (sum.abs().min(1.0) * 255.0 + 0.5) as u8;
+            }
+        }
+        let mut cutout = Cutout::new(width, height, cover);
+        cutout.left = left as f32;
+        cutout.top = top as f32;
+        cutout
     }
 
     pub fn polygon(&mut self, points: &[Point]) {
@@ -113,6 +142,9 @@ impl Outline {
         if bottom.1 <= 0.0 || bottom.1 - top.1 < 1e-6 {
             return;
         }
+        let (columns, rows) = &mut self.reach;
+        *columns = [columns[0].min(a.0.min(b.0)), columns[1].max(a.0.max(b.0))];
+        *rows = [rows[0].min(top.1), rows[1].max(bottom.1)];
         let slope = (bottom.0 - top.0) / (bottom.1 - top.1);
         let mut x = top.0 - top.1.min(0.0) * slope;
         let stride = self.width + 2;
@@ -123,7 +155,12 @@ impl Outline {
             let next = x + slope * dy;
             let (left, right) = if x < next { (x, next) } else { (next, x) };
             let (left, right) = (left.clamp(0.0, limit), right.clamp(0.0, limit));
-            span(&mut self.sums[row * stride..][..stride], left, right, dy * turn);
+            span(
+                &mut self.sums[row * stride..][..stride],
+                left,
+                right,
+                dy * turn,
+            );
             x = next;
         }
     }

@@ -4,14 +4,16 @@ use super::{Progress, RenderError, Speech, SpeechEngine, Spoken, report, tones};
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 pub const RATE: u32 = 22_050;
 /// Longer texts are cut: nobody listens to a stand-in for more than some minutes.
 const MAX_CHARS: usize = 5_000;
 const MAX_WAV: u64 = 64 * 1024 * 1024;
-const PATIENCE: Duration = Duration::from_secs(60);
-const STEP: Duration = Duration::from_millis(20);
+/// How long we wait between two looks at the caller's wish, and how often: a minute at most.
+const STEP: Duration = Duration::from_millis(600);
+const PATIENCE: u8 = 99;
 
 /// Which program speaks; tests name one that does not exist.
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +26,7 @@ impl Default for Espeak<'_> {
 }
 
 /// Blocks until the speech is there. Never fails for want of the program.
-pub fn speak(
-    speech: &Speech,
-    espeak: Espeak,
-    progress: Progress,
-) -> Result<Spoken, RenderError> {
+pub fn speak(speech: &Speech, espeak: Espeak, progress: Progress) -> Result<Spoken, RenderError> {
     report(progress, 0)?;
     let text = clean(speech.text);
     let speech = Speech {
@@ -56,11 +54,7 @@ fn clean(text: &str) -> String {
 }
 
 /// `None` when the engine is missing or gives nothing usable.
-fn run(
-    speech: &Speech,
-    espeak: Espeak,
-    progress: Progress,
-) -> Result<Option<Spoken>, RenderError> {
+fn run(speech: &Speech, espeak: Espeak, progress: Progress) -> Result<Option<Spoken>, RenderError> {
     let (pitch, speed, voice) = manner(speech);
     let started = Command::new(espeak.0)
         .args(["--stdin", "--stdout", "-b", "1", "-v", voice])
@@ -82,32 +76,28 @@ fn run(
             // A closed pipe shows as an empty answer, which is handled below.
             let _ = input.write_all(speech.text.as_bytes());
         });
-        let reader = threads.spawn(move || {
+        let (send, receive) = mpsc::channel();
+        threads.spawn(move || {
             let mut bytes = Vec::new();
-            output
-                .take(MAX_WAV)
-                .read_to_end(&mut bytes)
-                .map(|_| bytes)
-                .unwrap_or_default()
+            let read = output.take(MAX_WAV).read_to_end(&mut bytes);
+            // Nobody listens any more when we gave up.
+            let _ = send.send(read.map(|_| bytes).unwrap_or_default());
         });
-        let mut waited = Duration::ZERO;
-        while !reader.is_finished() {
-            let percent = (waited.as_millis() / 100).min(90) as u8;
-            if waited > PATIENCE || !progress(percent) {
-                let late = waited > PATIENCE;
-                end(&mut child);
-                return if late {
-                    Ok(None)
-                } else {
-                    Err(RenderError::Cancelled)
-                };
+        let mut percent = 0;
+        let heard = loop {
+            match receive.recv_timeout(STEP) {
+                Ok(bytes) => break Ok(from_wav(&bytes)),
+                Err(RecvTimeoutError::Disconnected) => break Ok(None),
+                Err(RecvTimeoutError::Timeout) if percent >= PATIENCE => break Ok(None),
+                Err(RecvTimeoutError::Timeout) => percent += 1,
             }
-            std::thread::sleep(STEP);
-            waited += STEP;
-        }
-        // Whatever it still has to say goes nowhere.
+            if let Err(stopped) = report(progress, percent) {
+                break Err(stopped);
+            }
+        };
+        // Whatever it still has to say goes nowhere; its end also frees both threads.
         end(&mut child);
-        Ok(reader.join().ok().and_then(|bytes| from_wav(&bytes)))
+        heard
     })
 }
 
@@ -119,7 +109,9 @@ fn end(child: &mut Child) {
 
 /// A voice name is the operator's, not espeak's: it picks a manner of speaking, and never reaches the command line.
 fn manner(speech: &Speech) -> (u64, u64, &'static str) {
-    const VOICES: [&str; 6] = ["en-us", "en-us+f3", "en-gb", "en-us+m3", "en-gb+f2", "en-us+m7"];
+    const VOICES: [&str; 6] = [
+        "en-us", "en-us+f3", "en-gb", "en-us+m3", "en-gb+f2", "en-us+m7",
+    ];
     let h = super::noise::hash(speech.voice);
     let voice = VOICES[(h % VOICES.len() as u64) as usize];
     (38 + (h >> 8) % 25, 155 + (h >> 16) % 20, voice)
@@ -130,7 +122,8 @@ fn from_wav(bytes: &[u8]) -> Option<Spoken> {
     let number = |at: usize| -> Option<u32> {
         Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
     };
-    let mono_16_bit = bytes.get(20..24) == Some(&[1, 0, 1, 0]) && bytes.get(34..36) == Some(&[16, 0]);
+    let mono_16_bit =
+        bytes.get(20..24) == Some(&[1, 0, 1, 0]) && bytes.get(34..36) == Some(&[16, 0]);
     if bytes.get(..4) != Some(b"RIFF") || bytes.get(36..40) != Some(b"data") || !mono_16_bit {
         return None;
     }
@@ -210,9 +203,20 @@ mod tests {
     #[test]
     fn hostile_texts_are_spoken() {
         let long = "word ".repeat(1_000);
-        for text in ["-w /tmp/x --help", "nul\0 byte", "🙂🙂", "", "[[h@'loU]] <speak>", &long] {
+        for text in [
+            "-w /tmp/x --help",
+            "nul\0 byte",
+            "🙂🙂",
+            "",
+            "[[h@'loU]] <speak>",
+            &long,
+        ] {
             for program in [NOWHERE, "espeak-ng"] {
-                let text = if program == NOWHERE { text } else { &text[..text.len().min(60)] };
+                let text = if program == NOWHERE {
+                    text
+                } else {
+                    &text[..text.len().min(60)]
+                };
                 assert_valid(&say(text, program));
             }
         }

@@ -7,10 +7,14 @@ use super::noise::{Texture, lattice};
 
 pub fn finish(brief: &Brief) -> Finish {
     let has = |wanted| brief.has(wanted);
-    let flat = brief.any(&[Trait::Minimal, Trait::Pixel, Trait::Watercolour, Trait::Sketch])
-        || brief.place == Place::Geometry;
+    let flat = brief.any(&[
+        Trait::Minimal,
+        Trait::Pixel,
+        Trait::Watercolour,
+        Trait::Sketch,
+    ]) || brief.place == Place::Geometry;
     Finish {
-        vignette: match (flat, has(Trait::Vintage)) {
+        vignette: match (flat || brief.overlay, has(Trait::Vintage)) {
             (true, _) => 0.0,
             (_, true) => 0.5,
             _ => 0.22,
@@ -69,7 +73,7 @@ fn watercolour(brief: &Brief, canvas: &mut Canvas) {
             let u = x as f32 / unit;
             let wobble = texture.at(u * 1.1, v * 1.1);
             let fine = texture.at(u * 3.1 + 0.4, v * 3.1);
-            let bleed = unit * 0.016;
+            let bleed = unit * 0.01;
             let at = (
                 x as f32 + (wobble * 0.8 + fine * 0.4) * bleed,
                 y as f32 + (fine * 0.8 - wobble * 0.4) * bleed,
@@ -81,7 +85,9 @@ fn watercolour(brief: &Brief, canvas: &mut Canvas) {
             let grain = lattice(x as i32 / 2, y as i32 / 2, 5) * 0.5 + fine * 0.5;
             let wash = 0.2 + wobble * 0.09 + grain * 0.07;
             let painted = mix(colour, paper, wash.clamp(0.0, 1.0)).map(|c| c - edge * 0.55);
-            let border = (x as f32).min(width - x as f32).min((y as f32).min(height - y as f32));
+            let border = (x as f32)
+                .min(width - x as f32)
+                .min((y as f32).min(height - y as f32));
             let margin = (border / unit - 0.035 - wobble * 0.022 - fine * 0.008) * 60.0;
             *pixel = mix(paper, painted, margin.clamp(0.0, 1.0));
         }
@@ -104,7 +110,7 @@ fn sketch(brief: &Brief, canvas: &mut Canvas) {
             let right = source[y * width + (x + reach).min(width - 1)];
             let below = source[(y + reach).min(height - 1) * width + x];
             let edge = ((grey - right).abs() + (grey - below).abs()) * 5.0;
-            let wobble = texture.at(x as f32 / unit * 2.0, y as f32 / unit * 2.0) * 3.0;
+            let wobble = texture.at(x as f32 / unit * 0.12, y as f32 / unit * 0.12) * 5.0;
             let mut dark = edge.min(0.85);
             for (level, (dx, dy)) in [(0.72, (1.0, 1.0)), (0.5, (1.0, -1.0)), (0.3, (0.25, 1.0))] {
                 let phase = (x as f32 * dx + y as f32 * dy) / (step * 4.2) + wobble;
@@ -119,6 +125,7 @@ fn sketch(brief: &Brief, canvas: &mut Canvas) {
 }
 
 fn pixelate(canvas: &mut Canvas) {
+    const LEVELS: f32 = 22.0;
     let block = ((canvas.unit() / 112.0).round() as usize).max(2);
     let (width, height) = (canvas.width, canvas.height);
     for top in (0..height).step_by(block) {
@@ -135,7 +142,8 @@ fn pixelate(canvas: &mut Canvas) {
             let count = ((bottom - top) * (right - left)) as f32;
             // Few levels with an ordered pattern between them, as old machines did it.
             let pattern = [[0.0, 0.5], [0.75, 0.25]][(top / block) % 2][(left / block) % 2];
-            let colour = sum.map(|c| ((c / count * 11.0 + pattern).floor() / 11.0).clamp(0.0, 1.0));
+            let colour =
+                sum.map(|c| ((c / count * LEVELS + pattern).floor() / LEVELS).clamp(0.0, 1.0));
             for y in top..bottom {
                 canvas.pixels[y * width + left..y * width + right].fill(colour);
             }

@@ -108,7 +108,10 @@ mod tests {
 
     #[test]
     fn words_have_syllables() {
-        assert_eq!(["banana", "I", "🙂", "strength"].map(syllables), [3, 1, 1, 1]);
+        assert_eq!(
+            ["banana", "I", "🙂", "strength"].map(syllables),
+            [3, 1, 1, 1]
+        );
     }
 
     #[test]

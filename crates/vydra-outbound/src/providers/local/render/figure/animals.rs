@@ -100,13 +100,23 @@ pub fn sitting(stage: &Stage, subject: Subject, x: f32) -> Actor {
     };
     sketch.part(&fur, 0.8, |pen| {
         for side in [-1.0, 1.0] {
-            pen.limb(at(side * 0.06, 0.62), 0.055 * s, at(side * 0.055, 0.84), 0.044 * s);
+            pen.limb(
+                at(side * 0.06, 0.62),
+                0.055 * s,
+                at(side * 0.055, 0.84),
+                0.044 * s,
+            );
         }
     });
     sketch.part(&legs, 0.8, |pen| {
         for side in [-1.0, 1.0] {
-            pen.limb(at(side * 0.055, 0.84), 0.044 * s, at(side * 0.055, 0.93), 0.04 * s)
-                .ellipse(at(side * 0.06, 0.955), (0.056 * s, 0.036));
+            pen.limb(
+                at(side * 0.055, 0.84),
+                0.044 * s,
+                at(side * 0.055, 0.93),
+                0.04 * s,
+            )
+            .ellipse(at(side * 0.06, 0.955), (0.056 * s, 0.036));
         }
     });
     ears(&mut sketch, subject, &fur, pale);
@@ -137,7 +147,13 @@ pub fn sitting(stage: &Stage, subject: Subject, x: f32) -> Actor {
         sketch.part(&light_fur, 0.5, |pen| {
             for side in [-1.0, 1.0] {
                 let x = |dx: f32| 0.5 + side * dx;
-                pen.curve(&[(x(0.225), 0.415), (x(0.12), 0.375), (x(0.03), 0.44), (x(0.0), 0.508), (x(0.1), 0.462)]);
+                pen.curve(&[
+                    (x(0.225), 0.415),
+                    (x(0.12), 0.375),
+                    (x(0.03), 0.44),
+                    (x(0.0), 0.508),
+                    (x(0.1), 0.462),
+                ]);
             }
         });
     }
@@ -154,7 +170,13 @@ fn tail(sketch: &mut Sketch, subject: Subject, fur: &[Rgb; 3], pale: &[Rgb; 3]) 
         Subject::Cat => {
             sketch.part(fur, 1.0, |pen| {
                 pen.stroke(
-                    &[(0.62, 0.93), (0.78, 0.92), (0.86, 0.8), (0.83, 0.68), (0.88, 0.58)],
+                    &[
+                        (0.62, 0.93),
+                        (0.78, 0.92),
+                        (0.86, 0.8),
+                        (0.83, 0.68),
+                        (0.88, 0.58),
+                    ],
                     0.036,
                     0.026,
                 );
@@ -167,7 +189,15 @@ fn tail(sketch: &mut Sketch, subject: Subject, fur: &[Rgb; 3], pale: &[Rgb; 3]) 
         }
         Subject::Fox => {
             sketch.part(fur, 1.0, |pen| {
-                pen.curve(&[(0.6, 0.9), (0.74, 0.82), (0.86, 0.7), (0.95, 0.72), (0.95, 0.86), (0.82, 0.96), (0.64, 0.97)]);
+                pen.curve(&[
+                    (0.6, 0.9),
+                    (0.74, 0.82),
+                    (0.86, 0.7),
+                    (0.95, 0.72),
+                    (0.95, 0.86),
+                    (0.82, 0.96),
+                    (0.64, 0.97),
+                ]);
             });
             sketch.part(pale, 0.7, |pen| {
                 pen.curve(&[(0.87, 0.7), (0.955, 0.71), (0.955, 0.83), (0.9, 0.8)]);
@@ -182,7 +212,8 @@ fn ears(sketch: &mut Sketch, subject: Subject, fur: &[Rgb; 3], pale: Rgb) {
     let pair = |sketch: &mut Sketch, colours: &[Rgb; 3], points: &[Point], round: bool| {
         sketch.part(colours, 0.8, |pen| {
             for side in [-1.0, 1.0] {
-                let points: Vec<Point> = points.iter().map(|(dx, y)| (0.5 + side * dx, *y)).collect();
+                let points: Vec<Point> =
+                    points.iter().map(|(dx, y)| (0.5 + side * dx, *y)).collect();
                 if round {
                     pen.curve(&points);
                 } else {
@@ -194,20 +225,98 @@ fn ears(sketch: &mut Sketch, subject: Subject, fur: &[Rgb; 3], pale: Rgb) {
     match subject {
         Subject::Cat | Subject::Fox => {
             let high = if subject == Subject::Fox { -0.045 } else { 0.0 };
-            pair(sketch, fur, &[(0.035, 0.2), (0.12, 0.105 + high), (0.165, 0.055 + high), (0.19, 0.12 + high), (0.2, 0.3)], true);
-            pair(sketch, &inner, &[(0.08, 0.2), (0.13, 0.14 + high), (0.158, 0.1 + high), (0.17, 0.16 + high), (0.175, 0.25)], true);
+            pair(
+                sketch,
+                fur,
+                &[
+                    (0.035, 0.2),
+                    (0.12, 0.105 + high),
+                    (0.165, 0.055 + high),
+                    (0.19, 0.12 + high),
+                    (0.2, 0.3),
+                ],
+                true,
+            );
+            pair(
+                sketch,
+                &inner,
+                &[
+                    (0.08, 0.2),
+                    (0.13, 0.14 + high),
+                    (0.158, 0.1 + high),
+                    (0.17, 0.16 + high),
+                    (0.175, 0.25),
+                ],
+                true,
+            );
         }
         Subject::Rabbit => {
-            pair(sketch, fur, &[(0.03, 0.24), (0.035, 0.08), (0.085, 0.0), (0.135, 0.06), (0.13, 0.24)], true);
-            pair(sketch, &inner, &[(0.058, 0.22), (0.062, 0.1), (0.087, 0.04), (0.11, 0.09), (0.105, 0.22)], true);
+            pair(
+                sketch,
+                fur,
+                &[
+                    (0.03, 0.24),
+                    (0.035, 0.08),
+                    (0.085, 0.0),
+                    (0.135, 0.06),
+                    (0.13, 0.24),
+                ],
+                true,
+            );
+            pair(
+                sketch,
+                &inner,
+                &[
+                    (0.058, 0.22),
+                    (0.062, 0.1),
+                    (0.087, 0.04),
+                    (0.11, 0.09),
+                    (0.105, 0.22),
+                ],
+                true,
+            );
         }
         Subject::Bear => {
-            pair(sketch, fur, &[(0.12, 0.2), (0.14, 0.12), (0.21, 0.115), (0.25, 0.18), (0.21, 0.26)], true);
-            pair(sketch, &inner, &[(0.155, 0.2), (0.165, 0.155), (0.205, 0.15), (0.225, 0.185), (0.2, 0.23)], true);
+            pair(
+                sketch,
+                fur,
+                &[
+                    (0.12, 0.2),
+                    (0.14, 0.12),
+                    (0.21, 0.115),
+                    (0.25, 0.18),
+                    (0.21, 0.26),
+                ],
+                true,
+            );
+            pair(
+                sketch,
+                &inner,
+                &[
+                    (0.155, 0.2),
+                    (0.165, 0.155),
+                    (0.205, 0.15),
+                    (0.225, 0.185),
+                    (0.2, 0.23),
+                ],
+                true,
+            );
         }
         _ => {
             let dark = fur.map(|colour| blend(colour, [0.05, 0.03, 0.03], 0.28));
-            pair(sketch, &dark, &[(0.12, 0.18), (0.2, 0.185), (0.265, 0.3), (0.25, 0.45), (0.2, 0.44), (0.165, 0.3)], true);
+            pair(
+                sketch,
+                &dark,
+                &[
+                    (0.12, 0.18),
+                    (0.2, 0.185),
+                    (0.265, 0.3),
+                    (0.25, 0.45),
+                    (0.2, 0.44),
+                    (0.165, 0.3),
+                ],
+                true,
+            );
         }
     }
 }
@@ -230,7 +339,10 @@ fn face(sketch: &mut Sketch, breed: &Breed, subject: Subject, eye: Rgb, pale: &[
             }
         });
     }
-    let (dx, y) = (0.088 * s, if subject == Subject::Fox { 0.365 } else { 0.32 });
+    let (dx, y) = (
+        0.088 * s,
+        if subject == Subject::Fox { 0.365 } else { 0.32 },
+    );
     let wide = if breed.slit { 0.036 } else { 0.03 };
     let ink = sketch.dim(hex(0x1a_1416), 0.2);
     let white = sketch.dim(hex(0xff_ffff), 0.1);
@@ -249,8 +361,13 @@ fn face(sketch: &mut Sketch, breed: &Breed, subject: Subject, eye: Rgb, pale: &[
         iris_part.tone.fill(170);
     }
     sketch.part(&[ink], 0.0, |pen| {
-        let radii = if breed.slit { (wide * 0.45, wide * 0.82) } else { (wide, wide * 1.08) };
-        pen.ellipse((0.5 - dx, y), radii).ellipse((0.5 + dx, y), radii);
+        let radii = if breed.slit {
+            (wide * 0.45, wide * 0.82)
+        } else {
+            (wide, wide * 1.08)
+        };
+        pen.ellipse((0.5 - dx, y), radii)
+            .ellipse((0.5 + dx, y), radii);
     });
     sketch.part(&[white], 0.0, |pen| {
         for side in [-1.0, 1.0] {
@@ -275,8 +392,26 @@ fn face(sketch: &mut Sketch, breed: &Breed, subject: Subject, eye: Rgb, pale: &[
     if subject != Subject::Fox {
         sketch.part(&[blend(ink, pale[1], 0.3)], 0.0, |pen| {
             let y = nose_y + 0.014 * big;
-            pen.stroke(&[(0.5, y), (0.5, y + 0.014), (0.487, y + 0.026), (0.463, y + 0.024)], 0.0035, 0.003)
-                .stroke(&[(0.5, y), (0.5, y + 0.014), (0.513, y + 0.026), (0.537, y + 0.024)], 0.0035, 0.003);
+            pen.stroke(
+                &[
+                    (0.5, y),
+                    (0.5, y + 0.014),
+                    (0.487, y + 0.026),
+                    (0.463, y + 0.024),
+                ],
+                0.0035,
+                0.003,
+            )
+            .stroke(
+                &[
+                    (0.5, y),
+                    (0.5, y + 0.014),
+                    (0.513, y + 0.026),
+                    (0.537, y + 0.024),
+                ],
+                0.0035,
+                0.003,
+            );
         });
     }
     if matches!(subject, Subject::Cat | Subject::Rabbit) {
@@ -286,7 +421,11 @@ fn face(sketch: &mut Sketch, breed: &Breed, subject: Subject, eye: Rgb, pale: &[
                 for k in [-1.0, 0.0, 1.0] {
                     let x = |dx: f32| 0.5 + side * dx;
                     pen.stroke(
-                        &[(x(0.085), 0.41 + k * 0.012), (x(0.18), 0.402 + k * 0.028), (x(0.275), 0.412 + k * 0.05)],
+                        &[
+                            (x(0.085), 0.41 + k * 0.012),
+                            (x(0.18), 0.402 + k * 0.028),
+                            (x(0.275), 0.412 + k * 0.05),
+                        ],
                         0.0022,
                         0.001,
                     );

@@ -4,7 +4,7 @@ use super::brief::{Brief, Subject};
 use super::canvas::Canvas;
 use super::colour::{Rgb, blend, ramp};
 use super::cutout::Cutout;
-use super::noise::Rng;
+use super::noise::{Rng, Texture};
 use super::outline::{Outline, Point, smooth};
 use super::palette::Palette;
 
@@ -16,6 +16,7 @@ mod wildlife;
 pub struct Stage<'a> {
     pub brief: &'a Brief,
     pub palette: &'a Palette,
+    pub texture: &'a Texture,
     pub width: f32,
     pub height: f32,
     pub horizon: f32,
@@ -54,6 +55,7 @@ pub struct Actor {
     pub behind: bool,
     /// In the water, with a reflection.
     pub afloat: bool,
+    foot: f32,
     phase: f32,
     unit: f32,
 }
@@ -86,7 +88,7 @@ impl Actor {
         }
         for part in &self.parts {
             if self.afloat {
-                part.mirror(canvas, sx - camera * part.depth, sy, t);
+                part.mirror(canvas, self.foot + sy, sx - camera * part.depth, t);
             }
         }
         for part in &self.parts {
@@ -171,7 +173,12 @@ impl<'a> Sketch<'a> {
     }
 
     /// One part; `relief` is the roundness of its shading, 0 for flat.
-    pub fn part(&mut self, colours: &[Rgb], relief: f32, draw: impl FnOnce(&mut Pen)) -> &mut Cutout {
+    pub fn part(
+        &mut self,
+        colours: &[Rgb],
+        relief: f32,
+        draw: impl FnOnce(&mut Pen),
+    ) -> &mut Cutout {
         let (width, height) = (
             (self.size * self.wide).ceil().max(2.0) as usize,
             self.size.ceil().max(2.0) as usize,
@@ -181,7 +188,7 @@ impl<'a> Sketch<'a> {
             size: self.size,
         };
         draw(&mut pen);
-        let mut cutout = Cutout::new(width, height, pen.outline.cover());
+        let mut cutout = pen.outline.cut();
         cutout.ramp = match colours {
             [one] => vec![*one; 256],
             more => ramp(more, 256),
@@ -200,7 +207,7 @@ impl<'a> Sketch<'a> {
     pub fn shades(&self, colour: Rgb) -> [Rgb; 3] {
         let p = self.stage.palette;
         let night = p.dark;
-        let body = blend(colour, p.ink, 0.12 + night * 0.42);
+        let body = blend(colour, p.ink, 0.08 + night * 0.3);
         [
             blend(body, blend(p.ink, p.sky[0], 0.4), 0.62),
             body,
@@ -210,7 +217,11 @@ impl<'a> Sketch<'a> {
 
     /// A colour that keeps its own light: eyes, windows.
     pub fn dim(&self, colour: Rgb, amount: f32) -> Rgb {
-        blend(colour, self.stage.palette.ink, self.stage.palette.dark * amount)
+        blend(
+            colour,
+            self.stage.palette.ink,
+            self.stage.palette.dark * amount,
+        )
     }
 
     /// Puts the box's lower middle at `foot`.
@@ -218,8 +229,8 @@ impl<'a> Sketch<'a> {
         let left = (foot.0 - self.size * self.wide / 2.0).round();
         let top = (foot.1 - self.size).round();
         for part in &mut self.parts {
-            part.left = left;
-            part.top = top;
+            part.left += left;
+            part.top += top;
             part.depth = depth;
         }
         Actor {
@@ -229,6 +240,7 @@ impl<'a> Sketch<'a> {
             motion: Motion::Still,
             behind: false,
             afloat: false,
+            foot: foot.1,
             phase: self.rng.range(0.4, 3.0),
             unit: self.stage.width.min(self.stage.height),
         }
@@ -302,6 +314,9 @@ fn play(stage: &Stage, subject: Subject, x: f32) -> Vec<Actor> {
 impl Subject {
     /// Not standing on the ground.
     pub fn is_aloft(self) -> bool {
-        matches!(self, Self::Boat | Self::Whale | Self::Balloon | Self::Rocket)
+        matches!(
+            self,
+            Self::Boat | Self::Whale | Self::Balloon | Self::Rocket
+        )
     }
 }

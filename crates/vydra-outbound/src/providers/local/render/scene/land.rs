@@ -49,16 +49,30 @@ impl Layer<'_> {
         let far = |colour: Rgb, amount: f32| blend(colour, p.haze, (1.0 - depth) * amount);
         let day = 1.0 - p.dark * 0.75;
         let shade = far(blend(p.ink, p.land, 0.18 * day + 0.05), 0.86);
-        let lit = far(blend(p.ink, p.land, (0.36 + 0.5 * day) * (1.0 - depth * 0.25)), 0.74);
+        let lit = far(
+            blend(p.ink, p.land, (0.36 + 0.5 * day) * (1.0 - depth * 0.25)),
+            0.74,
+        );
         let bright = far(blend(lit, p.sun, 0.22 * day + 0.06), 0.6);
-        let snow_lit = far(blend([0.97, 0.98, 1.0], p.sky[3], 0.25 + p.dark * 0.4), 0.35);
-        let snow_shade = far(blend(blend(snow_lit, p.sky[1], 0.5), p.ink, p.dark * 0.25), 0.3);
+        let snow_lit = far(
+            blend([0.97, 0.98, 1.0], p.sky[3], 0.25 + p.dark * 0.4),
+            0.35,
+        );
+        let snow_shade = far(
+            blend(blend(snow_lit, p.sky[1], 0.5), p.ink, p.dark * 0.25),
+            0.3,
+        );
         match ground {
-            Ground::Rock | Ground::Snow(_) => ramp(&[shade, lit, bright, snow_shade, snow_lit], 256),
+            Ground::Rock | Ground::Snow(_) => {
+                ramp(&[shade, lit, bright, snow_shade, snow_lit], 256)
+            }
             Ground::Hill => ramp(&[shade, blend(shade, lit, 0.5), lit, bright, bright], 256),
             Ground::Dune => {
                 let deep = far(blend(blend(p.ink, p.land, 0.55), p.cloud_shade, 0.3), 0.7);
-                let sand = far(blend(blend(p.land, p.sky[3], 0.55), p.ink, p.dark * 0.55), 0.6);
+                let sand = far(
+                    blend(blend(p.land, p.sky[3], 0.55), p.ink, p.dark * 0.35),
+                    0.6,
+                );
                 let crest = far(blend(sand, p.sun, 0.5 - p.dark * 0.3), 0.5);
                 ramp(&[deep, blend(deep, sand, 0.45), sand, crest, crest], 256)
             }
@@ -75,7 +89,7 @@ impl Layer<'_> {
         cutout.depth = self.near;
         cutout.mist_colour = blend(self.palette.haze, self.palette.sky[4], 0.3);
         let depth = height.max(1) as f32;
-        let strength = self.mist * (1.0 - self.near * 0.7);
+        let strength = self.mist * (1.0 - self.near).powi(2);
         cutout.mist = (0..height)
             .map(|row| (row as f32 / depth).powf(1.4) * strength)
             .collect();
@@ -97,52 +111,69 @@ impl Layer<'_> {
                 (profile[i], slope * side.clamp(-1.0, 1.0))
             })
             .collect();
-        let scale = 1.0 / self.unit;
-        let offset = self.near * 3.7;
-        let rock = matches!(ground, Ground::Rock | Ground::Snow(_));
-        for y in 0..cutout.height {
-            let row = cutout.top + y as f32;
-            let tones = &mut cutout.tone[y * width..][..width];
-            let cover = &cutout.cover[y * width..][..width];
-            for (x, ((tone, cover), (crest, slope))) in
-                tones.iter_mut().zip(cover).zip(&columns).enumerate()
-            {
-                if *cover == 0 {
-                    continue;
+        // Shading is soft: every second row and column is computed, the others lie between.
+        let half = width.div_ceil(2) + 1;
+        let lines = cutout.height.div_ceil(2) + 1;
+        let mut grid = vec![0.0_f32; half * lines];
+        for (line, values) in grid.chunks_exact_mut(half).enumerate() {
+            let row = cutout.top + (line * 2) as f32;
+            for (i, value) in values.iter_mut().enumerate() {
+                let (crest, slope) = columns[(i * 2).min(width - 1)];
+                // A row of neighbours above the crest serves the pixels between.
+                if row > crest - 4.0 {
+                    let below = (row - crest).max(0.0) / self.unit;
+                    *value = self.tone(ground, (i * 2) as f32 / self.unit, below, slope);
                 }
-                let below = (row - crest).max(0.0) * scale;
-                let u = x as f32 * scale + offset;
-                let value = if rock {
-                    // Gullies run down from the crest, leaning with the slope.
-                    let warp = u + slope * below * 0.5;
-                    let a = self.texture.at(warp * 1.3, below * 0.55 + offset);
-                    let b = self.texture.at(warp * 1.3 + 0.012, below * 0.55 + offset);
-                    let fine = self.texture.at(warp * 4.2, below * 2.2 + u);
-                    let facing = (b - a) * 3.2 + fine * 0.28 + slope * 0.5;
-                    let lit = (0.3 + facing * 0.42).clamp(0.0, 1.0);
-                    let mut value = lit * 118.0;
-                    if let Ground::Snow(line) = ground {
-                        let cap = line - below * 2.4 + fine * 0.12 + a * 0.16 + facing * 0.03;
-                        let white = smoothstep(-0.012, 0.022, cap);
-                        let snow = 172.0 + smoothstep(-0.25, 0.4, facing) * 83.0;
-                        value += (snow - value) * white;
-                    }
-                    value
-                } else if ground == Ground::Dune {
-                    let sides = smoothstep(-0.22, 0.22, *slope + self.texture.at(u * 0.5, below) * 0.08);
-                    let crestlight = (-below * 16.0).exp();
-                    let ripple = (below * 260.0 + u * 30.0 + self.texture.at(u, below * 2.0) * 9.0).sin();
-                    let near = smoothstep(0.5, 1.0, self.near) * 7.0;
-                    52.0 + sides * 76.0 + crestlight * sides * 60.0 + ripple * near
-                        - below * 60.0
-                } else {
-                    let grass = self.texture.at(u * 2.6, below * 7.0 + offset);
-                    let fine = self.texture.at(u * 9.0, below * 30.0);
-                    let crestlight = (-below * 22.0).exp() * 54.0;
-                    70.0 + slope * 80.0 + grass * 26.0 + fine * 14.0 + crestlight
-                        - (below * 90.0).min(60.0)
+            }
+        }
+        for (y, tones) in cutout.tone.chunks_exact_mut(width).enumerate() {
+            let upper = &grid[y / 2 * half..][..half];
+            let lower = &grid[y.div_ceil(2) * half..][..half];
+            for (x, tone) in tones.iter_mut().enumerate() {
+                let (i, k) = (x / 2, x.div_ceil(2));
+                *tone = ((upper[i] + upper[k] + lower[i] + lower[k]) * 0.25) as u8;
+            }
+        }
+    }
+
+    /// The tone of a point `below` the crest, where the land falls with `slope` towards the light.
+    #[inline]
+    fn tone(&self, ground: Ground, x: f32, below: f32, slope: f32) -> f32 {
+        let offset = self.near * 3.7;
+        let u = x + offset;
+        let at = |x: f32, y: f32| self.texture.at(x, y);
+        match ground {
+            Ground::Rock | Ground::Snow(_) => {
+                // Gullies run down from the crest, leaning with the slope.
+                let warp = u + slope * below * 0.5;
+                let sway = at(u * 0.7, below * 1.1) * 0.05;
+                let across = (warp + sway) * 1.5;
+                let a = at(across, below * 0.8 + offset);
+                let b = at(across + 0.014, below * 0.8 + offset - 0.006);
+                let fine = at(warp * 4.2, below * 3.1 + u);
+                let deep = (1.0 - below * 2.2).clamp(0.35, 1.0);
+                let facing = ((b - a) * 2.9 + slope * 0.55) * deep + fine * 0.22;
+                let rock = (0.32 + facing * 0.42).clamp(0.0, 1.0) * 118.0;
+                let Ground::Snow(line) = ground else {
+                    return rock;
                 };
-                *tone = value as u8;
+                let cap = line - below * 2.4 + fine * 0.12 + a * 0.16 + facing * 0.03;
+                let white = smoothstep(-0.012, 0.022, cap);
+                let snow = 172.0 + smoothstep(-0.25, 0.4, facing) * 83.0;
+                rock + (snow - rock) * white
+            }
+            Ground::Dune => {
+                let sides = smoothstep(-0.22, 0.22, slope + at(u * 0.5, below) * 0.08);
+                let crest = (-below * 16.0).exp();
+                let ripple = (below * 260.0 + u * 30.0 + at(u, below * 2.0) * 9.0).sin();
+                let near = smoothstep(0.5, 1.0, self.near) * 7.0;
+                52.0 + sides * 76.0 + crest * sides * 60.0 + ripple * near - below * 60.0
+            }
+            Ground::Hill => {
+                let grass = at(u * 2.6, below * 7.0 + offset);
+                let fine = at(u * 9.0, below * 30.0);
+                let crest = (-below * 22.0).exp() * 54.0;
+                70.0 + slope * 80.0 + grass * 26.0 + fine * 14.0 + crest - (below * 90.0).min(60.0)
             }
         }
     }
@@ -151,25 +182,33 @@ impl Layer<'_> {
 /// Coverage of everything below a profile: the cover, its first row, and its number of rows.
 pub fn fill(profile: &[f32], bottom: f32) -> (Vec<u8>, i32, usize) {
     let width = profile.len() / FINE;
-    let top = profile.iter().copied().fold(bottom, f32::min).floor().max(-4_000.0);
+    let top = profile
+        .iter()
+        .copied()
+        .fold(bottom, f32::min)
+        .floor()
+        .max(-4_000.0);
     let height = (bottom - top).ceil().max(1.0) as usize;
     let mut cover = vec![0; width * height];
-    for (x, columns) in profile.chunks_exact(FINE).enumerate() {
-        let first = columns.iter().copied().fold(f32::MAX, f32::min) - top;
-        let last = columns.iter().copied().fold(f32::MIN, f32::max) - top;
-        let (start, solid) = (
-            (first.max(0.0) as usize).min(height),
-            ((last.max(0.0) as usize) + 1).min(height),
-        );
-        for y in start..solid {
-            let sum: f32 = columns
-                .iter()
-                .map(|edge| (y as f32 + 1.0 - (edge - top)).clamp(0.0, 1.0))
-                .sum();
-            cover[y * width + x] = (sum / FINE as f32 * 255.0 + 0.5) as u8;
-        }
-        for y in solid..height {
-            cover[y * width + x] = 255;
+    let spans: Vec<(usize, usize)> = profile
+        .chunks_exact(FINE)
+        .map(|columns| {
+            let first = columns.iter().copied().fold(f32::MAX, f32::min) - top;
+            let last = columns.iter().copied().fold(f32::MIN, f32::max) - top;
+            (first.max(0.0) as usize, last.max(0.0) as usize + 1)
+        })
+        .collect();
+    for (y, row) in cover.chunks_exact_mut(width).enumerate() {
+        for (x, (cover, (first, solid))) in row.iter_mut().zip(&spans).enumerate() {
+            if y >= *solid {
+                *cover = 255;
+            } else if y >= *first {
+                let sum: f32 = profile[x * FINE..][..FINE]
+                    .iter()
+                    .map(|edge| (y as f32 + 1.0 - (edge - top)).clamp(0.0, 1.0))
+                    .sum();
+                *cover = (sum / FINE as f32 * 255.0 + 0.5) as u8;
+            }
         }
     }
     (cover, top as i32, height)

@@ -5,6 +5,7 @@ use super::super::canvas::Canvas;
 use super::super::colour::{Rgb, mix, ramp, screen, smoothstep};
 use super::super::noise::{Rng, Texture};
 use super::super::palette::Palette;
+use std::sync::Arc;
 
 const SHRINK: usize = 3;
 
@@ -16,10 +17,14 @@ struct Star {
     phase: f32,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "five phenomena, each there or not"
+)]
 pub struct Sky {
     ramp: Vec<Rgb>,
     palette: Palette,
-    texture: Texture,
+    texture: Arc<Texture>,
     pub horizon: f32,
     pub sun: (f32, f32),
     radius: f32,
@@ -38,7 +43,13 @@ pub struct Sky {
 }
 
 impl Sky {
-    pub fn new(brief: &Brief, palette: &Palette, width: f32, height: f32, horizon: f32) -> Self {
+    pub fn new(
+        brief: &Brief,
+        palette: &Palette,
+        texture: Arc<Texture>,
+        (width, height): (f32, f32),
+        horizon: f32,
+    ) -> Self {
         let mut rng = brief.rng(11);
         let unit = width.min(height);
         let moon = brief.hour == Hour::Night;
@@ -64,7 +75,7 @@ impl Sky {
             0.85
         } else if brief.has(Trait::Clouds) {
             0.68
-        } else if brief.any(&[Trait::Minimal, Trait::Neon]) {
+        } else if brief.any(&[Trait::Minimal, Trait::Neon, Trait::Aurora]) {
             0.0
         } else if moon {
             rng.range(0.0, 0.35)
@@ -79,11 +90,11 @@ impl Sky {
         Self {
             ramp: ramp(&palette.sky, 512),
             palette: palette.clone(),
-            texture: Texture::new(rng.next() as u32),
+            texture,
             horizon,
             sun: (width * across, horizon * up),
             radius,
-            crescent: (moon && rng.chance(0.5)).then(|| rng.range(0.35, 0.75)),
+            crescent: (moon && !striped && rng.chance(0.5)).then(|| rng.range(0.35, 0.75)),
             moon,
             striped,
             clouds,
@@ -155,7 +166,11 @@ impl Sky {
         let (dx, dy) = ((x - self.sun.0) / unit, (y - self.sun.1) / unit);
         let squared = dx * dx + dy * dy;
         let flat = dx * dx * 0.45 + dy * dy * 2.4;
-        let (tight, wide) = if self.moon { (0.30, 0.16) } else { (0.42, 0.34) };
+        let (tight, wide) = if self.moon {
+            (0.30, 0.16)
+        } else {
+            (0.42, 0.34)
+        };
         let near = 1.0 / (1.0 + squared * 70.0);
         let far = 1.0 / (1.0 + flat * 9.0);
         let lit = screen(base, self.palette.sun, near * near * tight);
@@ -170,7 +185,9 @@ impl Sky {
         let u = (x - self.sun.0) / unit * 0.16 * far + self.offset.0 + t * self.wind;
         let v = far * 0.30 + self.offset.1;
         let broad = self.texture.at(u, v * 1.5);
-        let fine = self.texture.at(u * 3.3 + t * self.wind * 1.5, v * 5.0 + 0.3);
+        let fine = self
+            .texture
+            .at(u * 3.3 + t * self.wind * 1.5, v * 5.0 + 0.3);
         let n = broad + fine * 0.32;
         let edge = 0.52 - self.clouds * 0.95;
         let density = smoothstep(edge, edge + 0.55, n);
@@ -180,10 +197,9 @@ impl Sky {
         let (dx, dy) = (self.sun.0 - x, self.sun.1 - y);
         let away = (dx * dx + dy * dy).sqrt().max(1.0);
         let step = 0.02 * far;
-        let towards = self.texture.at(
-            u + dx / away * step,
-            (v - dy / away * step * 0.8) * 1.5,
-        );
+        let towards = self
+            .texture
+            .at(u + dx / away * step, (v - dy / away * step * 0.8) * 1.5);
         let light = (0.5 + (broad - towards) * 1.5 - density * 0.22).clamp(0.0, 1.0);
         let near = 1.0 / (1.0 + away * away / (unit * unit) * 6.0);
         let mut colour = mix(self.palette.cloud_shade, self.palette.cloud_lit, light);
@@ -206,8 +222,16 @@ impl Sky {
             let rift = smoothstep(-0.1, 0.5, dust + fine * 0.5) * 0.75;
             let light = band * (0.42 + fine * 0.25) * (1.0 - rift * 0.7);
             let fade = 1.0 - (y / self.horizon).powi(3) * 0.8;
-            colour = screen(colour, self.palette.cloud_lit, (light * 0.62 * fade).max(0.0));
-            colour = screen(colour, self.palette.sun, (band * light * 0.35 * fade).max(0.0));
+            colour = screen(
+                colour,
+                self.palette.cloud_lit,
+                (light * 0.62 * fade).max(0.0),
+            );
+            colour = screen(
+                colour,
+                self.palette.sun,
+                (band * light * 0.35 * fade).max(0.0),
+            );
         }
         if self.aurora {
             colour = self.curtains(colour, u, y, t);
@@ -221,15 +245,21 @@ impl Sky {
         for layer in 0..3 {
             let k = layer as f32;
             let drift = t * 0.012 * (1.0 + k * 0.4);
-            let fold = self.texture.at(u * 0.16 + k * 0.37 + drift, self.offset.1 + k * 0.21);
-            let swing = self.texture.at(u * 0.5 + k * 0.6 - drift * 0.7, 0.3 + k * 0.13);
+            let fold = self
+                .texture
+                .at(u * 0.16 + k * 0.37 + drift, self.offset.1 + k * 0.21);
+            let swing = self
+                .texture
+                .at(u * 0.5 + k * 0.6 - drift * 0.7, 0.3 + k * 0.13);
             let foot = 0.2 + k * 0.13 + fold * 0.3 + swing * 0.05;
             let above = height - foot;
-            let rays = self.texture.at(u * 2.1 + fold * 0.6 + drift * 2.0, 0.71 + k * 0.3);
+            let rays = self
+                .texture
+                .at(u * 2.1 + fold * 0.6 + drift * 2.0, 0.71 + k * 0.3);
             let strength = (0.6 + rays * 0.8 + swing * 0.5).clamp(0.05, 1.3);
             let rise = smoothstep(-0.025, 0.02, above);
             let fall = (-above.max(0.0) * (4.2 + k)).exp();
-            let light = rise * fall * strength * (0.62 - k * 0.1);
+            let light = rise * fall * strength * (1.15 - k * 0.2);
             let green = [0.25, 0.95, 0.62];
             let violet = [0.62, 0.3, 0.95];
             let hue = mix(green, violet, smoothstep(0.05, 0.5, above + k * 0.05));
@@ -243,14 +273,20 @@ impl Sky {
             let twinkle = 0.78 + 0.22 * (t * 2.3 + star.phase).sin();
             let fade = 1.0 - (star.y / self.horizon).powi(2) * 0.9;
             let (dx, dy) = (star.x - self.sun.0, star.y - self.sun.1);
-            if dx.hypot(dy) < self.radius * 1.3 {
+            if (dx * dx + dy * dy).sqrt() < self.radius * 1.3 {
                 continue;
             }
             let light = star.light * twinkle * fade * (1.0 - cover(star.x, star.y)).powi(2);
             if light > 0.03 {
                 canvas.glow(star.x, star.y, star.size, [0.95, 0.96, 1.0], light);
                 if star.light > 0.97 {
-                    canvas.glow(star.x, star.y, star.size * 5.0, self.palette.cloud_lit, light * 0.35);
+                    canvas.glow(
+                        star.x,
+                        star.y,
+                        star.size * 5.0,
+                        self.palette.cloud_lit,
+                        light * 0.35,
+                    );
                 }
             }
         }
@@ -269,13 +305,13 @@ impl Sky {
                 if dx > r + 1.0 {
                     break;
                 }
-                let mut alpha = (r + 0.5 - dx.hypot(dy)).clamp(0.0, 1.0);
+                let mut alpha = (r + 0.5 - (dx * dx + dy * dy).sqrt()).clamp(0.0, 1.0);
                 if alpha <= 0.0 {
                     continue;
                 }
                 if let Some(shift) = self.crescent {
                     let (sx, sy) = (dx - r * shift, dy + r * shift * 0.45);
-                    alpha *= (sx.hypot(sy) - r * 0.96 + 0.5).clamp(0.0, 1.0);
+                    alpha *= ((sx * sx + sy * sy).sqrt() - r * 0.96 + 0.5).clamp(0.0, 1.0);
                 }
                 let mut colour = white;
                 if self.moon && !self.striped {
@@ -284,13 +320,19 @@ impl Sky {
                     let dim = smoothstep(0.0, 0.6, maria) * 0.22 + (u * u + v * v) * 0.08;
                     colour = mix(white, self.palette.sky[2], dim);
                 } else if self.striped {
-                    let down = (dy / r + 1.0) / 2.0;
+                    let down = (dy / r).midpoint(1.0);
                     colour = mix(self.palette.sun, self.palette.accents[2], down);
                     let slot = (down * 9.0).fract();
                     let gap = ((down - 0.42) * 0.9).max(0.0);
-                    alpha *= 1.0 - smoothstep(1.0 - gap - 0.06, 1.0 - gap + 0.02, slot) * f32::from(u8::from(gap > 0.0));
+                    alpha *= 1.0
+                        - smoothstep(1.0 - gap - 0.06, 1.0 - gap + 0.02, slot)
+                            * f32::from(u8::from(gap > 0.0));
                 }
-                *pixel = mix(*pixel, colour, alpha * (1.0 - cover(x as f32, y as f32) * 0.75));
+                *pixel = mix(
+                    *pixel,
+                    colour,
+                    alpha * (1.0 - cover(x as f32, y as f32) * 0.75),
+                );
             }
         }
     }

@@ -22,7 +22,9 @@ pub fn row(layer: &Layer, base: f32, tall: f32, rng: &mut Rng) -> Cutout {
     while x < width as f32 {
         let wide = tall * rng.range(0.11, 0.26);
         // A centre of town: towers gather around one point.
-        let town = layer.texture.at(x / layer.unit * 0.33 + layer.near * 3.0, 0.61);
+        let town = layer
+            .texture
+            .at(x / layer.unit * 0.33 + layer.near * 3.0, 0.61);
         let high = tall * (0.42 + town * 0.55 + rng.range(-0.14, 0.26)).clamp(0.16, 1.12);
         houses.push((x, wide, foot - high));
         outline.rectangle(x, foot - high, x + wide, height as f32);
@@ -57,7 +59,11 @@ fn roof(outline: &mut Outline, x: f32, wide: f32, y: f32, tall: f32, rng: &mut R
             let thin = (tall * 0.005).max(0.5);
             outline.rectangle(middle - thin, y - tall * 0.24, middle + thin, y);
         }
-        1 => outline.polygon(&[(x, y + 1.0), (x + wide, y + 1.0), (x + wide, y - tall * 0.06)]),
+        1 => outline.polygon(&[
+            (x, y + 1.0),
+            (x + wide, y + 1.0),
+            (x + wide, y - tall * 0.06),
+        ]),
         2 => outline.polygon(&[
             (x + wide * 0.1, y + 1.0),
             (x + wide * 0.9, y + 1.0),
@@ -80,7 +86,7 @@ fn facade(cutout: &mut Cutout, house: (f32, f32, f32), foot: f32, layer: &Layer,
     let columns = ((wide / pitch) as i32 - 1).max(1);
     let step = wide / (columns as f32 + 0.6);
     let seed = rng.next() as u32;
-    let lit_share = rng.range(0.14, 0.5) * (0.25 + layer.palette.dark * 0.75);
+    let lit_share = rng.range(0.22, 0.68) * (0.25 + layer.palette.dark * 0.75);
     let hue = rng.unit();
     let band = rng.chance(0.25);
     let sun_side = layer.sun > x - layer.margin as f32;
@@ -106,7 +112,11 @@ fn facade(cutout: &mut Cutout, house: (f32, f32, f32), foot: f32, layer: &Layer,
                 let luck = lattice(cell, floor, seed);
                 if luck < lit_share {
                     let glow = lattice(cell, floor, seed ^ 9);
-                    let colour = if glow > 0.86 { 0.75 + hue * 0.2 } else { glow * 0.5 };
+                    let colour = if glow > 0.93 {
+                        0.72 + hue * 0.25
+                    } else {
+                        glow * 0.55
+                    };
                     tone = f32::from(WALLS) + 4.0 + colour * 120.0;
                 } else {
                     tone -= 12.0;
@@ -124,15 +134,24 @@ fn colours(palette: &Palette, near: f32) -> Vec<Rgb> {
         let own = blend(palette.ink, blend(palette.land, palette.sky[1], 0.5), light);
         blend(own, palette.haze, far * 0.72)
     };
-    let walls = ramp(&[wall(0.04), wall(0.18 + day * 0.3), wall(0.34 + day * 0.5)], 128);
+    let walls = ramp(
+        &[wall(0.04), wall(0.18 + day * 0.3), wall(0.34 + day * 0.5)],
+        128,
+    );
     let a = palette.accents;
     let warm = [1.0, 0.8, 0.48];
-    let lit = |colour: Rgb| blend(blend(colour, palette.haze, far * 0.3), palette.sky[3], day * 0.35);
+    let lit = |colour: Rgb| {
+        blend(
+            blend(colour, palette.haze, far * 0.3),
+            palette.sky[3],
+            day * 0.35,
+        )
+    };
     let windows = ramp(
         &[
             lit(blend(warm, a[0], 0.3)),
             lit([1.0, 0.9, 0.68]),
-            lit(blend(a[0], warm, 0.4)),
+            lit(blend(a[1], warm, 0.6)),
             lit(a[2]),
             lit(a[4]),
         ],

@@ -27,10 +27,14 @@ pub fn conifers(layer: &Layer, profile: &[f32], tall: f32, density: f32, rng: &m
     let mut x = -tall * 0.2;
     while x < width as f32 + tall * 0.2 {
         let column = (x.max(0.0) as usize).min(width - 1);
-        let foot = profile[column * FINE] - top + tall * 0.05;
         // Groves: tall in some stretches, low in others.
-        let grove = layer.texture.at(x / layer.unit * 0.9 + layer.near * 5.0, 0.37) * 0.45;
+        let grove = layer
+            .texture
+            .at(x / layer.unit * 0.9 + layer.near * 5.0, 0.37)
+            * 0.45;
         let size = tall * (rng.range(0.5, 1.0) + grove).clamp(0.22, 1.4);
+        // The lowest branches reach into the ground: a gap under them would be a bright dash.
+        let foot = profile[column * FINE] - top + size * 0.13;
         conifer(&mut outline, (x, foot), size, rng);
         x += step * rng.range(0.5, 1.5);
     }
@@ -45,7 +49,7 @@ pub fn conifers(layer: &Layer, profile: &[f32], tall: f32, density: f32, rng: &m
     }
     cutout.ramp = colours;
     cutout.mist_colour = blend(layer.palette.haze, layer.palette.sky[4], 0.3);
-    let strength = layer.mist * (1.0 - layer.near * 0.6);
+    let strength = layer.mist * (1.0 - layer.near).powf(1.4);
     cutout.mist = (0..height)
         .map(|row| {
             let low = row as f32 / (tall * 2.2 + layer.unit * 0.04);
@@ -53,9 +57,14 @@ pub fn conifers(layer: &Layer, profile: &[f32], tall: f32, density: f32, rng: &m
         })
         .collect();
     cutout.tone.fill(64);
-    let light = if layer.sun > layer.width as f32 / 2.0 { 1.0 } else { -1.0 };
+    let light = if layer.sun > layer.width as f32 / 2.0 {
+        1.0
+    } else {
+        -1.0
+    };
     if layer.near > 0.3 {
-        cutout.rim((tall * 0.03).max(1.0), (light, -0.6), 90.0);
+        // Sideways only: the ground between the trees has an edge too, and must not glow.
+        cutout.rim((tall * 0.03).max(1.0), (light, 0.0), 90.0);
     }
     cutout
 }
@@ -89,12 +98,23 @@ pub fn conifer(outline: &mut Outline, foot: Point, size: f32, rng: &mut Rng) {
 }
 
 /// A tree with a round crown, `size` pixels tall, its foot at the middle of the lower edge.
-pub fn broad(size: f32, palette: &Palette, crown: Rgb, light: f32, rng: &mut Rng) -> Vec<Cutout> {
+pub fn broad(
+    size: f32,
+    palette: &Palette,
+    texture: &Texture,
+    crown: Rgb,
+    light: f32,
+    rng: &mut Rng,
+) -> Vec<Cutout> {
     let side = size.max(12.0) as usize;
     let s = side as f32;
     let mut trunk = Outline::new(side, side);
     let fork = (s * 0.5 + rng.range(-0.02, 0.02) * s, s * 0.62);
-    trunk.stroke(&[(s * 0.5, s * 1.02), (s * 0.49, s * 0.8), fork], s * 0.04, s * 0.024);
+    trunk.stroke(
+        &[(s * 0.5, s * 1.02), (s * 0.49, s * 0.8), fork],
+        s * 0.04,
+        s * 0.024,
+    );
     let mut blobs = Vec::new();
     for i in 0..9 {
         let angle = i as f32 / 9.0 * std::f32::consts::TAU + rng.range(-0.3, 0.3);
@@ -107,7 +127,8 @@ pub fn broad(size: f32, palette: &Palette, crown: Rgb, light: f32, rng: &mut Rng
         trunk.stroke(&[fork, centre], s * 0.018, s * 0.006);
     }
     blobs.push(((s * 0.5, s * 0.34), s * 0.2));
-    let texture = Texture::new(rng.next() as u32);
+    let (ox, oy) = (rng.unit(), rng.unit());
+    let at = |x: f32, y: f32| texture.at(x + ox, y + oy);
     let mut leaves = Outline::new(side, side);
     for (centre, radius) in &blobs {
         let count = 22;
@@ -124,14 +145,14 @@ pub fn broad(size: f32, palette: &Palette, crown: Rgb, light: f32, rng: &mut Rng
     // Holes and a ragged edge: a crown is no balloon.
     for (i, cover) in cover.iter_mut().enumerate() {
         let (x, y) = ((i % side) as f32 / s, (i / side) as f32 / s);
-        let gap = texture.at(x * 2.4, y * 2.4) + texture.at(x * 6.0, y * 6.0) * 0.6;
+        let gap = at(x * 0.9, y * 0.9) + at(x * 2.1, y * 2.1) * 0.7;
         *cover = (f32::from(*cover) * ((gap + 1.0) * 4.0).clamp(0.0, 1.0)) as u8;
     }
     let mut crown_cut = Cutout::new(side, side, cover);
     crown_cut.relief((side / 14).max(1), (light, -0.7), 0.42);
     for (i, tone) in crown_cut.tone.iter_mut().enumerate() {
         let (x, y) = ((i % side) as f32 / s, (i / side) as f32 / s);
-        let leaf = texture.at(x * 3.5, y * 3.5) * 34.0 + texture.at(x * 11.0, y * 11.0) * 30.0;
+        let leaf = at(x * 0.8, y * 0.8) * 26.0 + at(x * 2.3, y * 2.3) * 34.0;
         *tone = (f32::from(*tone) - 8.0 + leaf) as u8;
     }
     let day = 1.0 - palette.dark * 0.7;
@@ -139,7 +160,11 @@ pub fn broad(size: f32, palette: &Palette, crown: Rgb, light: f32, rng: &mut Rng
         &[
             blend(palette.ink, crown, 0.2),
             blend(palette.ink, crown, 0.25 + 0.5 * day),
-            blend(blend(palette.ink, crown, 0.35 + 0.65 * day), palette.sun, 0.28),
+            blend(
+                blend(palette.ink, crown, 0.35 + 0.65 * day),
+                palette.sun,
+                0.28,
+            ),
         ],
         256,
     );

@@ -14,6 +14,7 @@ use super::sky::Sky;
 use super::water::Water;
 use super::weather::Particles;
 use super::{skyline, trees};
+use std::sync::Arc;
 
 /// How far the camera drifts to either side, in widths.
 const DRIFT: f32 = 0.045;
@@ -31,7 +32,7 @@ pub struct Vista {
 struct Site<'a> {
     brief: &'a Brief,
     palette: &'a Palette,
-    texture: Texture,
+    texture: Arc<Texture>,
     size: Size,
     sun: f32,
     rng: Rng,
@@ -44,7 +45,13 @@ struct Site<'a> {
 
 impl Vista {
     pub fn new(brief: &Brief, size: Size) -> Self {
-        let palette = Palette::of(brief);
+        let mut palette = Palette::of(brief);
+        if is_green(brief) {
+            palette.land = blend(palette.land, hex(0x6a_9a4c), 0.5);
+        } else if brief.place == Place::Desert && brief.colours.is_empty() {
+            palette.land = blend(palette.land, hex(0xd8_9a5c), 0.6);
+            palette.haze = blend(palette.haze, hex(0xe8_c49a), 0.4);
+        }
         let mut rng = brief.rng(3);
         let height = size.height as f32;
         let tall = size.height > size.width;
@@ -57,11 +64,13 @@ impl Vista {
                 _ => rng.range(0.62, 0.68),
             }
             + if tall { height * 0.03 } else { 0.0 };
-        let sky = Sky::new(brief, &palette, size.width as f32, height, horizon);
+        let texture = Arc::new(Texture::new(rng.next() as u32));
+        let area = (size.width as f32, height);
+        let sky = Sky::new(brief, &palette, Arc::clone(&texture), area, horizon);
         let mut site = Site {
             brief,
             palette: &palette,
-            texture: Texture::new(rng.next() as u32),
+            texture,
             size,
             sun: sky.sun.0,
             rng,
@@ -71,11 +80,19 @@ impl Vista {
             ground_depth: 0.8,
         };
         let rough = site.build(horizon);
-        let seed = brief.rng(5).next() as u32;
-        let water = rough.map(|rough| Water::new(&palette, horizon, rough, sky.sun.0, seed));
+        let water = rough.map(|rough| {
+            Water::new(
+                &palette,
+                horizon,
+                rough,
+                sky.sun.0,
+                Arc::clone(&site.texture),
+            )
+        });
         let stage = Stage {
             brief,
             palette: &palette,
+            texture: &site.texture,
             width: size.width as f32,
             height,
             horizon,
@@ -94,6 +111,20 @@ impl Vista {
             particles: Particles::new(brief, &palette, size),
         }
     }
+}
+
+/// Grass is green where nothing says otherwise and there is light to see it by.
+fn is_green(brief: &Brief) -> bool {
+    matches!(brief.place, Place::Meadow | Place::Forest)
+        && matches!(brief.hour, Hour::Day | Hour::Dawn)
+        && brief.colours.is_empty()
+        && !brief.any(&[
+            Trait::Autumn,
+            Trait::Spring,
+            Trait::Snow,
+            Trait::Storm,
+            Trait::Neon,
+        ])
 }
 
 impl Scene for Vista {
@@ -115,7 +146,11 @@ impl Scene for Vista {
         for layer in &self.near {
             layer.paint(canvas, -camera * layer.depth, 0.0);
         }
-        for actor in self.actors.iter().filter(|actor| !actor.afloat && !actor.behind) {
+        for actor in self
+            .actors
+            .iter()
+            .filter(|actor| !actor.afloat && !actor.behind)
+        {
             actor.paint(canvas, camera, t);
         }
         self.particles.paint(canvas, t, 1.0);
@@ -126,13 +161,14 @@ impl Site<'_> {
     /// Makes the layers; returns how rough the water is, if there is any.
     fn build(&mut self, horizon: f32) -> Option<f32> {
         match self.brief.place {
-            Place::Sea => self.sea(horizon),
+            Place::Sea => return Some(self.sea(horizon)),
+            Place::City => return Some(self.city(horizon)),
             Place::Forest => self.forest(horizon),
             Place::Desert => self.desert(horizon),
-            Place::City => self.city(horizon),
             Place::Meadow | Place::Garden => self.meadow(horizon),
-            _ => self.mountains(horizon),
+            _ => return self.mountains(horizon),
         }
+        None
     }
 
     fn unit(&self) -> f32 {
@@ -167,7 +203,6 @@ impl Site<'_> {
     }
 
     fn ridge(&mut self, near: f32, base: f32, tall: f32, rate: f32, ground: Ground, bottom: f32) {
-        let unit = self.unit();
         let cutout = self.layer(near, bottom, |layer, rng| {
             let seed = rng.next() as u32;
             let shift = rng.range(0.0, 90.0);
@@ -179,14 +214,13 @@ impl Site<'_> {
                     Ground::Dune => 0.5 + fractal(x * 0.7, 2, seed) * 0.5,
                     _ => {
                         let massif = 0.62 + fractal(x * 0.45, 2, seed ^ 5) * 0.42;
-                        ridged(x, octaves, seed) * massif * 1.15
+                        (ridged(x, octaves, seed) * massif * 1.15 - 0.2).max(0.0) * 1.4
                     }
                 };
                 base - rise * tall
             });
             layer.cut(&profile, ground)
         });
-        let _ = unit;
         if self.far_stage() {
             self.far.push(cutout);
         } else {
@@ -204,7 +238,7 @@ impl Site<'_> {
         let unit = self.unit();
         let lake = self.brief.has(Trait::Water)
             || self.brief.subjects.contains(&Subject::Boat)
-            || self.rng.chance(0.55);
+            || self.rng.chance(0.7);
         let winter = self.brief.has(Trait::Snow);
         let alpine = winter || self.rng.chance(0.65);
         let snow = |line: f32| {
@@ -217,7 +251,12 @@ impl Site<'_> {
             }
         };
         let count = if self.brief.has(Trait::Minimal) { 3 } else { 4 };
-        let reach = height * if self.size.height > self.size.width { 0.3 } else { 0.4 };
+        let reach = height
+            * if self.size.height > self.size.width {
+                0.3
+            } else {
+                0.4
+            };
         let bottom = if lake { horizon + 2.0 } else { height };
         for i in 0..count {
             let k = i as f32 / (count - 1) as f32;
@@ -225,27 +264,45 @@ impl Site<'_> {
             let tall = reach * (0.98 - k * 0.62) * self.rng.range(0.88, 1.1);
             let base = horizon - height * 0.03 + k * height * 0.035;
             let rate = 1.5 + k * 0.7;
-            let ground = if k < 0.75 { snow(0.16 - k * 0.1) } else { Ground::Rock };
-            let end = if lake { bottom } else { (base + height * 0.12).min(height) };
+            let ground = if k < 0.75 {
+                snow(0.16 - k * 0.1)
+            } else {
+                Ground::Rock
+            };
+            let end = if lake {
+                bottom
+            } else {
+                (base + height * if k < 0.9 { 0.11 } else { 0.24 }).min(height)
+            };
             self.ridge(near, base, tall, rate, ground, end);
         }
         if lake {
             let shore = self.layer(0.45, horizon + 2.0, |layer, rng| {
                 let seed = rng.next() as u32;
-                let profile = layer.profile(|x| horizon - unit * 0.012 - fractal(x * 1.3, 3, seed).abs() * unit * 0.03);
+                let profile = layer.profile(|x| {
+                    horizon - unit * 0.012 - fractal(x * 1.3, 3, seed).abs() * unit * 0.03
+                });
                 trees::conifers(layer, &profile, unit * 0.05, 1.3, rng)
             });
             self.far.push(shore);
             self.foreground(height * 0.93, unit * 0.075, true);
             return Some(0.16);
         }
-        let wood = self.layer(0.5, height * 0.92, |layer, rng| {
-            let seed = rng.next() as u32;
-            let profile = layer.profile(|x| height * 0.77 - fractal(x * 1.1, 4, seed) * unit * 0.06);
-            trees::conifers(layer, &profile, unit * 0.07, 1.2, rng)
-        });
-        self.near.push(wood);
-        self.foreground(height * 0.89, unit * 0.1, true);
+        for (near, line, tall) in [
+            (0.44, 0.74, 0.045),
+            (0.54, 0.79, 0.065),
+            (0.64, 0.855, 0.095),
+        ] {
+            let end = height * (line + 0.16_f32).min(1.0);
+            let wood = self.layer(near, end, |layer, rng| {
+                let seed = rng.next() as u32;
+                let profile =
+                    layer.profile(|x| height * line - fractal(x * 1.1, 4, seed) * unit * 0.05);
+                trees::conifers(layer, &profile, unit * tall, 1.25, rng)
+            });
+            self.near.push(wood);
+        }
+        self.foreground(height * 0.93, unit * 0.09, true);
         None
     }
 
@@ -262,12 +319,17 @@ impl Site<'_> {
             let side = if rng.chance(0.5) { 1.0 } else { -1.0 };
             let profile = layer.profile(|x| {
                 let across = x / wide * 2.0 - 1.0;
-                base - fractal(x * 1.2, 3, seed) * swell * 0.45 - across * side * swell * 0.7
+                base - fractal(x * 1.2, 3, seed) * swell * 0.45
+                    - across * side * swell * 0.7
                     - across * across * swell * 0.35
             });
             let mut hill = layer.cut(&profile, Ground::Hill);
             if winter {
-                let snow = blend([0.95, 0.97, 1.0], palette.sky[2], 0.22 + palette.dark * 0.45);
+                let snow = blend(
+                    [0.95, 0.97, 1.0],
+                    palette.sky[2],
+                    0.22 + palette.dark * 0.45,
+                );
                 for (i, colour) in hill.ramp.iter_mut().enumerate() {
                     *colour = blend(*colour, snow, 0.55 + i as f32 / 255.0 * 0.4);
                 }
@@ -291,13 +353,19 @@ impl Site<'_> {
             self.near.push(grove);
         }
         self.near.push(cutout);
+        self.stand_on(&profile, margin, near);
+    }
+
+    /// Subjects stand on this profile.
+    fn stand_on(&mut self, profile: &[f32], margin: usize, near: f32) {
+        let last = profile.len() - 1;
         self.ground = (0..self.size.width as usize)
-            .map(|x| profile[((x + margin) * FINE).min(profile.len() - 1)])
+            .map(|x| profile[((x + margin) * FINE).min(last)])
             .collect();
         self.ground_depth = near;
     }
 
-    fn sea(&mut self, horizon: f32) -> Option<f32> {
+    fn sea(&mut self, horizon: f32) -> f32 {
         let height = self.size.height as f32;
         let unit = self.unit();
         let islands = self.rng.below(3);
@@ -318,13 +386,20 @@ impl Site<'_> {
             self.far.push(island);
         }
         let standing = self.brief.subjects.iter().any(|subject| {
-            !matches!(subject, Subject::Boat | Subject::Whale | Subject::Bird | Subject::Balloon | Subject::Rocket)
+            !matches!(
+                subject,
+                Subject::Boat | Subject::Whale | Subject::Bird | Subject::Balloon | Subject::Rocket
+            )
         });
         if standing || self.rng.chance(0.35) {
             self.headland(height, unit);
         }
         let wild = self.brief.any(&[Trait::Storm, Trait::Rain]);
-        Some(if wild { 1.0 } else { self.rng.range(0.45, 0.75) })
+        if wild {
+            1.0
+        } else {
+            self.rng.range(0.45, 0.75)
+        }
     }
 
     /// A cliff rising at one side of the picture.
@@ -337,42 +412,54 @@ impl Site<'_> {
                 let from_edge = if left { x / wide } else { 1.0 - x / wide };
                 let slope = 1.0 - ((from_edge - 0.06) / 0.46).clamp(0.0, 1.0);
                 let rise = slope.powf(0.8) * 0.24 + slope * ridged(x * 3.0, 5, seed) * 0.03;
-                height * 1.0 - rise * height + fractal(x * 7.0, 3, seed) * unit * 0.006 + unit * 0.015
+                height * 1.0 - rise * height
+                    + fractal(x * 7.0, 3, seed) * unit * 0.006
+                    + unit * 0.015
             });
             (layer.cut(&profile, Ground::Hill), profile, layer.margin)
         });
         self.near.push(cutout);
-        self.ground = (0..self.size.width as usize)
-            .map(|x| profile[((x + margin) * FINE).min(profile.len() - 1)])
-            .collect();
-        self.ground_depth = 0.75;
+        self.stand_on(&profile, margin, 0.75);
     }
 
-    fn forest(&mut self, horizon: f32) -> Option<f32> {
+    fn forest(&mut self, horizon: f32) {
         let height = self.size.height as f32;
         let unit = self.unit();
-        self.ridge(0.05, horizon - height * 0.06, height * 0.22, 1.4, Ground::Rock, horizon + height * 0.1);
+        self.ridge(
+            0.05,
+            horizon - height * 0.06,
+            height * 0.22,
+            1.4,
+            Ground::Rock,
+            horizon + height * 0.1,
+        );
         for i in 0..5 {
             let k = i as f32 / 4.0;
             let near = 0.16 + k * 0.56;
-            let line = horizon - height * 0.1 + k * height * 0.27;
+            let line = horizon - height * 0.1 + k * height * 0.33;
             let tall = unit * (0.07 + k * k * 0.26);
-            let end = if i == 4 { height } else { line + height * 0.16 };
+            let end = if i == 4 { height } else { line + height * 0.2 };
             let wood = self.layer(near, end, |layer, rng| {
                 let seed = rng.next() as u32;
-                let profile = layer.profile(|x| line - fractal(x * (1.3 - k * 0.4), 4, seed) * unit * 0.05);
+                let profile =
+                    layer.profile(|x| line - fractal(x * (1.3 - k * 0.4), 4, seed) * unit * 0.05);
                 trees::conifers(layer, &profile, tall, 1.35 - k * 0.5, rng)
             });
             self.far.push(wood);
         }
-        self.foreground(height * 0.94, unit * 0.06, false);
-        None
+        self.foreground(height * 0.92, unit * 0.07, false);
     }
 
-    fn desert(&mut self, horizon: f32) -> Option<f32> {
+    fn desert(&mut self, horizon: f32) {
         let height = self.size.height as f32;
-        let unit = self.unit();
-        self.ridge(0.06, horizon + height * 0.01, height * 0.13, 1.5, Ground::Rock, horizon + height * 0.08);
+        self.ridge(
+            0.06,
+            horizon + height * 0.01,
+            height * 0.13,
+            1.5,
+            Ground::Rock,
+            horizon + height * 0.08,
+        );
         for i in 0..4 {
             let k = i as f32 / 3.0;
             let near = 0.22 + k * 0.62;
@@ -391,43 +478,62 @@ impl Site<'_> {
                 (layer.cut(&profile, Ground::Dune), profile, layer.margin)
             });
             self.far.push(cutout);
-            self.ground = (0..self.size.width as usize)
-                .map(|x| profile[((x + margin) * FINE).min(profile.len() - 1)] + unit * 0.01)
-                .collect();
-            self.ground_depth = near;
+            self.stand_on(&profile, margin, near);
         }
-        None
     }
 
-    fn city(&mut self, horizon: f32) -> Option<f32> {
+    fn city(&mut self, horizon: f32) -> f32 {
         let height = self.size.height as f32;
         let unit = self.unit();
-        let scale = if self.size.height > self.size.width { 0.36 } else { 0.46 };
+        let scale = if self.size.height > self.size.width {
+            0.36
+        } else {
+            0.46
+        };
         for i in 0..3 {
             let near = 0.1 + i as f32 * 0.2;
             let tall = height * scale * (1.0 - i as f32 * 0.2);
-            let row = self.layer(near, horizon + 2.0, |layer, rng| skyline::row(layer, horizon, tall, rng));
+            let row = self.layer(near, horizon + 2.0, |layer, rng| {
+                skyline::row(layer, horizon, tall, rng)
+            });
             self.far.push(row);
         }
         let grounded = self.brief.subjects.iter().any(|subject| {
-            !matches!(subject, Subject::Boat | Subject::Whale | Subject::Bird | Subject::Balloon | Subject::Rocket)
+            !matches!(
+                subject,
+                Subject::Boat | Subject::Whale | Subject::Bird | Subject::Balloon | Subject::Rocket
+            )
         });
         if grounded {
             self.foreground(height * 0.95, unit * 0.03, false);
         }
-        Some(0.34)
+        0.34
     }
 
-    fn meadow(&mut self, horizon: f32) -> Option<f32> {
+    fn meadow(&mut self, horizon: f32) {
         let height = self.size.height as f32;
         let unit = self.unit();
-        self.ridge(0.06, horizon, height * 0.2, 1.2, Ground::Rock, horizon + height * 0.08);
+        self.ridge(
+            0.06,
+            horizon,
+            height * 0.2,
+            1.2,
+            Ground::Rock,
+            horizon + height * 0.08,
+        );
         for i in 0..3 {
             let k = i as f32 / 2.0;
             let near = 0.2 + k * 0.36;
             let base = horizon + height * (0.03 + k * 0.1);
             let end = base + height * 0.2;
-            self.ridge(near, base, height * 0.075, 1.1 - k * 0.3, Ground::Hill, end.min(height));
+            self.ridge(
+                near,
+                base,
+                height * 0.075,
+                1.1 - k * 0.3,
+                Ground::Hill,
+                end.min(height),
+            );
             let line = base - height * 0.02;
             let wood = self.layer(near + 0.02, end.min(height), |layer, rng| {
                 let seed = rng.next() as u32;
@@ -451,23 +557,33 @@ impl Site<'_> {
         if !self.brief.subjects.contains(&Subject::Tree) && self.rng.chance(0.7) {
             self.lone_tree(crown);
         }
-        None
     }
 
     fn lone_tree(&mut self, crown: Rgb) {
         let (width, unit) = (self.size.width as f32, self.unit());
         let left = self.sun > width / 2.0;
-        let x = width * if left { self.rng.range(0.12, 0.26) } else { self.rng.range(0.74, 0.88) };
+        let x = width
+            * if left {
+                self.rng.range(0.12, 0.26)
+            } else {
+                self.rng.range(0.74, 0.88)
+            };
         let tall = unit * self.rng.range(0.3, 0.44);
         let light = if self.sun > x { 1.0 } else { -1.0 };
         let foot = self.ground[(x as usize).min(self.ground.len() - 1)];
         let depth = self.ground_depth;
-        for mut part in trees::broad(tall, self.palette, crown, light, &mut self.rng) {
+        for mut part in trees::broad(
+            tall,
+            self.palette,
+            &self.texture,
+            crown,
+            light,
+            &mut self.rng,
+        ) {
             part.left = (x - tall / 2.0).round();
             part.top = foot - tall + unit * 0.008;
             part.depth = depth;
             self.near.push(part);
         }
-        let _ = Hour::Day;
     }
 }

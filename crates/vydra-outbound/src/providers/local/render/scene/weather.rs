@@ -50,7 +50,9 @@ impl Particles {
             Some((Kind::Rain, 420))
         } else if brief.any(&[Trait::Autumn, Trait::Spring]) {
             Some((Kind::Petal, 70))
-        } else if has(Trait::Fireflies) || (brief.place == Place::Forest && brief.hour == Hour::Night) {
+        } else if has(Trait::Fireflies)
+            || (brief.place == Place::Forest && brief.hour == Hour::Night)
+        {
             Some((Kind::Firefly, 60))
         } else {
             None
@@ -80,7 +82,9 @@ impl Particles {
     fn of(kind: Option<(Kind, usize)>, brief: &Brief, palette: &Palette, size: Size) -> Self {
         let mut rng = brief.rng(41);
         let wide = size.width as f32 / size.height as f32;
-        let count = kind.map_or(0, |(_, count)| (count as f32 * wide.clamp(0.6, 2.2)) as usize);
+        let count = kind.map_or(0, |(_, count)| {
+            (count as f32 * wide.clamp(0.6, 2.2)) as usize
+        });
         let motes = (0..count)
             .map(|_| Mote {
                 x: rng.unit(),
@@ -142,7 +146,13 @@ impl Particles {
                 for i in 0..steps {
                     let along = i as f32 / steps as f32;
                     let alpha = along * (0.10 + mote.near * 0.22) * strength;
-                    blot(canvas, x + along * length * lean, y + along * length, colour, alpha);
+                    blot(
+                        canvas,
+                        x + along * length * lean,
+                        y + along * length,
+                        colour,
+                        alpha,
+                    );
                 }
             }
             Kind::Petal => {
@@ -154,12 +164,19 @@ impl Particles {
                 for i in -2..=2 {
                     let k = i as f32 / 2.0;
                     let r = size * (1.0 - k * k * 0.55) * (0.45 + 0.25 * cos.abs());
-                    canvas.dot(x + k * size * cos, y + k * size * sin, r, colour, 0.85 * strength);
+                    canvas.dot(
+                        x + k * size * cos,
+                        y + k * size * sin,
+                        r,
+                        colour,
+                        0.85 * strength,
+                    );
                 }
             }
             Kind::Firefly => {
                 let x = (mote.x + (t * 0.23 + mote.phase).sin() * 0.03).rem_euclid(1.0) * width;
-                let y = (0.45 + mote.y * 0.53 + (t * 0.31 + mote.phase * 2.0).cos() * 0.02) * height;
+                let y =
+                    (0.45 + mote.y * 0.53 + (t * 0.31 + mote.phase * 2.0).cos() * 0.02) * height;
                 let pulse = 0.45 + 0.55 * (t * 1.6 + mote.phase * 3.0).sin();
                 let radius = unit * (0.008 + mote.near * 0.018);
                 let alpha = pulse.max(0.0) * strength;
@@ -221,7 +238,13 @@ impl Bird {
                 let k = i as f32 / steps as f32;
                 let lift = k * (1.0 - k) * 1.3 + k * flap * 0.8;
                 let thick = self.size * 0.09 * (1.3 - k) + 0.25;
-                canvas.dot(x + side * k * self.size, y - lift * self.size, thick, colour, 0.85);
+                canvas.dot(
+                    x + side * k * self.size,
+                    y - lift * self.size,
+                    thick,
+                    colour,
+                    0.85,
+                );
             }
         }
     }

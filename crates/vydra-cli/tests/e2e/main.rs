@@ -1,0 +1,31 @@
+//! The real binary, end to end: started as an operator starts it, called as clients call it, stopped, killed, and started
+//! again. The ledger is audited when the data of a test are dropped.
+//!
+//! A test that needs a program of the system (curl, ffprobe, chromium) says so and skips when it is not installed.
+
+#[cfg(test)]
+mod api;
+#[cfg(test)]
+mod browser;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod crashes;
+#[cfg(test)]
+mod dev;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod full_disk;
+#[cfg(test)]
+mod programs;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod routes;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod stops;

@@ -1,0 +1,107 @@
+//! Stopped as an operator stops it: what has begun is ended or handed back, in bounded time.
+
+use crate::api::Api;
+use crate::server::{Data, text};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// A job of which the worker has told some progress.
+async fn at_work(api: &Api, job: &str) -> Value {
+    let working = async {
+        loop {
+            let body = api.get(&format!("jobs/{job}")).await.expect(200);
+            if body["status"] == "running" && body["progress"].as_u64().unwrap() > 0 {
+                return body;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), working)
+        .await
+        .expect("the job does not begin")
+}
+
+async fn slow_job(api: &Api, span: &str) -> String {
+    let input = json!({"workflow": "generate_image", "input": {"prompt": "a snail"}});
+    let created = api
+        .simulate(&format!("SLOW={span}"), "jobs", &input)
+        .await
+        .expect(201);
+    text(&created["id"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_jobs_are_handed_back_and_go_on_after_the_restart() {
+    let data = Data::new().with("VYDRA__WORKER__DRAIN", "200ms");
+    let org = data.org("acme", 0).await;
+    let key = data.key(&org, &["--test"]).await;
+    let mut server = data.serve().await;
+    let api = server.api(&key);
+    let (long, short) = (slow_job(&api, "30s").await, slow_job(&api, "4s").await);
+    at_work(&api, &long).await;
+    at_work(&api, &short).await;
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a stop takes is what is asked"
+    )]
+    let began = Instant::now();
+    server.terminate().await;
+    assert_eq!(server.ended().await.code(), Some(0));
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(
+        server
+            .log()
+            .contains("handing back the jobs that still run"),
+        "{}",
+        server.log()
+    );
+    drop(server);
+
+    let server = data.serve().await;
+    let api = server.api(&key);
+    assert_eq!(at_work(&api, &long).await["creditsRefunded"], 0);
+    let ended = api.end_of(&short).await;
+    assert_eq!(
+        (&ended["status"], &ended["creditsRefunded"]),
+        (&json!("completed"), &json!(0))
+    );
+    let cancelled = api.delete(&format!("jobs/{long}")).await.expect(200);
+    assert_eq!(
+        cancelled["refund"],
+        json!({"applied": true, "creditsRefunded": 5})
+    );
+    assert_eq!(api.credits().await, 10_000 - 5);
+    server.stop().await;
+}
+
+/// A sync call that is waiting gets its result, if it comes within the time for draining.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_has_begun_is_answered() {
+    let data = Data::new();
+    let org = data.org("acme", 0).await;
+    let key = data.key(&org, &["--test"]).await;
+    let mut server = data.serve().await;
+    let api = server.api(&key);
+    let input = json!({"text": "Wait for me."});
+    let calling = api.simulate("SLOW=2s", "models/elevenlabs/tts", &input);
+    let stopping = async {
+        let job = loop {
+            match api.get("jobs?status=running").await.expect(200)["data"].get(0) {
+                Some(job) => break text(&job["id"]),
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        server.terminate().await;
+        job
+    };
+    let (answer, job) = tokio::join!(calling, stopping);
+    let body = answer.expect(200);
+    assert_eq!(
+        (&body["jobId"], &body["status"]),
+        (&json!(job), &json!("completed"))
+    );
+    assert_eq!(server.ended().await.code(), Some(0));
+}
