@@ -36,7 +36,7 @@ pub(super) fn prose(text: &str) -> String {
         .enumerate()
         .map(|(place, part)| {
             if place % 2 == 1 {
-                code(part)
+                ErrorCode::parse(part).map_or_else(|| code(part), error_link)
             } else {
                 linked(part)
             }
@@ -183,6 +183,7 @@ mod tests {
 
     #[test]
     fn the_names_of_errors_are_links() {
+        assert_eq!(prose("`UNAVAILABLE`"), error_link(ErrorCode::Unavailable));
         assert_eq!(
             prose("INVALID_URL: no, MY_INVALID_URL é"),
             "<a href=\"#INVALID_URL\"><code>INVALID_URL</code></a>: no, MY_INVALID_URL é"

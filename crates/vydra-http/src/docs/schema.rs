@@ -102,7 +102,12 @@ impl<'a> Schemas<'a> {
         let mark = match (side, required) {
             (Side::Request, true) => " <span class=\"required\">required</span>",
             (Side::Request, false) | (Side::Response, true) => "",
-            (Side::Response, false) => " <span class=\"optional\">optional</span>",
+            (Side::Response, false) => " <span class=\"optional\">null or absent</span>",
+        };
+        let kind = self.type_of(schema, 0);
+        let kind = match mark {
+            "" => kind.as_str(),
+            _ => kind.trim_end_matches(" or null"),
         };
         let mut body = String::new();
         if !text.is_empty() {
@@ -119,7 +124,7 @@ impl<'a> Schemas<'a> {
         format!(
             "<div><dt>{} <span class=\"type\">{}</span>{mark}</dt><dd>{body}</dd></div>",
             code(name),
-            escape(&self.type_of(schema, 0)),
+            escape(kind),
         )
     }
 
@@ -351,7 +356,7 @@ mod tests {
             "Inner": {"type": "object", "required": ["url"], "properties": {"url": {"type": "string"}}},
             "Whole": {"allOf": [
                 {"$ref": "#/components/schemas/Inner"},
-                {"type": "object", "properties": {
+                {"type": "object", "required": ["next", "when"], "properties": {
                     "next": {"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/Whole"}]},
                     "many": {"type": "array", "items": {"$ref": "#/components/schemas/Inner"}},
                     "when": {"type": ["string", "null"]},
