@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use vydra_core::plan::{Limits, Plans};
 use vydra_outbound::url_guard::Network;
 
@@ -107,6 +108,21 @@ pub struct Outbound {
 pub struct Log {
     pub level: String,
     pub format: LogFormat,
+}
+
+impl Log {
+    pub fn filter(&self) -> Result<EnvFilter, ConfigError> {
+        let refused = |problem: String| ConfigError::key("log.level", problem);
+        // A lone word that is no level would name a module, and a slip of the pen silence all others.
+        for word in self.level.split(',') {
+            if !word.contains('=') && word.parse::<LevelFilter>().is_err() {
+                return Err(refused(format!(
+                    "{word:?} is none of off, error, warn, info, debug, trace"
+                )));
+            }
+        }
+        EnvFilter::try_new(&self.level).map_err(|error| refused(error.to_string()))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -207,9 +223,7 @@ impl Config {
         )?;
         self.database_path()?;
         self.media_path()?;
-        if let Err(error) = EnvFilter::try_new(&self.log.level) {
-            return Err(ConfigError::key("log.level", error.to_string()));
-        }
+        self.log.filter()?;
         Ok(())
     }
 

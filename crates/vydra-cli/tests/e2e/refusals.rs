@@ -86,14 +86,15 @@ async fn a_configuration_that_cannot_be_is_refused_with_its_key() {
         ),
         ("[store]\nurl = \"mysql://x\"", "store.url"),
         ("[media]\nurl = \"ftp://x\"", "media.url"),
-        ("[log]\nlevel = \"loud=very\"", "log.level"),
+        ("[log]\nlevel = \"inof\"", "log.level"),
+        ("[log]\nlevel = \"info,vydra_engine=loud\"", "log.level"),
         ("server = [", "vydra.toml"),
         ("[catalog]\nfiles = [\"nowhere.toml\"]", "nowhere.toml"),
     ] {
         fs::write(&file, text).unwrap();
         refuse(&data, &[&SERVE[..], &["--config", path]].concat(), key).await;
     }
-    fs::write(&file, "[log]\nlevel = \"warn\"").unwrap();
+    fs::write(&file, "[log]\nlevel = \"warn,vydra_engine=debug\"").unwrap();
     let ran = data.run(&["config", "check", "--config", path]).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     refuse(

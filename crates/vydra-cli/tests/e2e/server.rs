@@ -207,11 +207,10 @@ impl Server {
             }
             None
         };
-        match timeout(PATIENCE, wanted).await {
-            Ok(Some(line)) => line,
-            Ok(None) => panic!("the server has ended without {words:?}: {:?}", self.printed),
-            Err(_) => panic!("the server does not say {words:?}: {:?}", self.printed),
-        }
+        let line = timeout(PATIENCE, wanted).await;
+        let line = line
+            .unwrap_or_else(|_| panic!("the server does not say {words:?}: {:?}", self.printed));
+        line.unwrap_or_else(|| panic!("the server has ended without {words:?}: {:?}", self.printed))
     }
 
     /// What was printed until the last line that was waited for.

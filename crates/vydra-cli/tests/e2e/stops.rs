@@ -42,10 +42,6 @@ async fn running_jobs_are_handed_back_and_go_on_after_the_restart() {
     at_work(&api, &long).await;
     at_work(&api, &short).await;
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how long a stop takes is what is asked"
-    )]
     let began = Instant::now();
     server.terminate().await;
     assert_eq!(server.ended().await.code(), Some(0));

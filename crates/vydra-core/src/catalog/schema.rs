@@ -314,6 +314,10 @@ mod tests {
         .unwrap()
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "literals read better without a borrow"
+    )]
     fn accept(input: Value) -> Result<Map<String, Value>, Violations> {
         schema().accept(input.as_object().unwrap().clone())
     }

@@ -3,6 +3,10 @@ use crate::asset::MediaKind;
 use crate::job::Action;
 use serde_json::{Map, Value, json};
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "literals read better without a borrow"
+)]
 fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
@@ -206,7 +210,7 @@ fn the_workflows_cost_what_the_contract_says() {
             .resolve(&catalog, object(input.clone()))
         {
             Resolved::Call { priced, .. } => {
-                assert_eq!(priced.price.get(), credits, "{workflow} {input}")
+                assert_eq!(priced.price.get(), credits, "{workflow} {input}");
             }
             other => panic!("{workflow} {input}: {other:?}"),
         }

@@ -335,11 +335,11 @@ impl Attempt<'_> {
     async fn provider_failed(&self, error: &ProviderError) {
         match self.job.mode {
             Mode::Live => {
-                tracing::warn!(job.id = %self.job.id, attempt = self.claimed.attempt, error = %error, "the provider failed")
+                tracing::warn!(job.id = %self.job.id, attempt = self.claimed.attempt, error = %error, "the provider failed");
             }
             // As its caller told it to: nothing for an operator to mend.
             Mode::Test => {
-                tracing::info!(job.id = %self.job.id, attempt = self.claimed.attempt, error = %error, "the sandbox failed")
+                tracing::info!(job.id = %self.job.id, attempt = self.claimed.attempt, error = %error, "the sandbox failed");
             }
         }
         let tries_left = self.claimed.attempt < self.engine.settings().worker.max_attempts;
