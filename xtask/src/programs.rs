@@ -13,7 +13,7 @@ struct Need {
     purpose: &'static str,
 }
 
-const NEEDS: [Need; 5] = [
+const NEEDS: [Need; 6] = [
     Need {
         program: "cc",
         package: "g++",
@@ -27,7 +27,12 @@ const NEEDS: [Need; 5] = [
     Need {
         program: "chromium",
         package: "chromium",
-        purpose: "opens the dashboard in the tests of the dashboard",
+        purpose: "plays the videos that the tests make",
+    },
+    Need {
+        program: "curl",
+        package: "curl",
+        purpose: "runs the lines that `vydra dev` prints",
     },
     Need {
         program: "espeak-ng",

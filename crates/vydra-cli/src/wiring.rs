@@ -3,9 +3,10 @@
 use crate::config::Config;
 use crate::system::{SystemClock, SystemRandom};
 use anyhow::{Context, bail};
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vydra_core::api_key::Pepper;
@@ -75,12 +76,20 @@ pub fn catalog(config: &Config) -> anyhow::Result<Catalog> {
 fn store(config: &Config, random: &dyn Random) -> anyhow::Result<Arc<dyn Store>> {
     let path = config.database_path()?;
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+        private_folder(folder)?;
     }
     let store = SqliteStore::open(&path, &Pepper::generate(random))
         .with_context(|| format!("cannot open the database {}", path.display()))?;
     Ok(Arc::new(store))
+}
+
+/// The database holds what callers asked for and the secret that marks their keys: nobody else's business.
+fn private_folder(folder: &Path) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot create the folder {}", folder.display()))
 }
 
 fn media(config: &Config) -> anyhow::Result<MediaStore> {
@@ -119,8 +128,7 @@ impl ServerLock {
     pub fn take(config: &Config) -> anyhow::Result<Self> {
         let path = Self::path(config)?;
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+            private_folder(folder)?;
         }
         let mut file = File::options()
             .create(true)

@@ -7,6 +7,12 @@ use vydra_core::job::Mode;
 use vydra_core::ledger::{Audit, CreditTotals};
 use vydra_store::store::Grant;
 
+/// Far above any real balance, and far below where sums would overflow.
+pub(crate) const MOST_AT_ONCE: Credits = match Credits::new(1_000_000_000_000_000) {
+    Some(credits) => credits,
+    None => Credits::ZERO,
+};
+
 impl Engine {
     pub async fn credit_totals(&self, org: &OrgId, mode: Mode) -> Result<CreditTotals> {
         Ok(self.store().credit_totals(org, mode).await?)
@@ -24,6 +30,11 @@ impl Engine {
             return Err(Error::invalid(
                 "Invalid field: amount is too small, expected at least 1",
             ));
+        }
+        if amount > MOST_AT_ONCE {
+            return Err(Error::invalid(format!(
+                "Invalid field: amount is too large, expected at most {MOST_AT_ONCE}"
+            )));
         }
         if reason.trim().is_empty() {
             return Err(Error::invalid("Missing required field: reason (string)"));

@@ -64,29 +64,33 @@ impl Engine {
             )
             .await?;
         let Some(wait) = wait else { return Ok(started) };
-        let started = match self
-            .wait(&caller.organization.id, started.job, wait)
-            .await?
-        {
-            // A partial delivery has been refunded meanwhile: what is left is asked again.
-            Ended { job, waited: true } if job.refunded > Credits::ZERO => {
-                let totals = self
-                    .credit_totals(&caller.organization.id, caller.mode())
-                    .await?;
-                Started {
-                    job,
-                    remaining: Credits::new(totals.remaining).unwrap_or_default(),
-                }
+        let started = match self.outcome(caller, &started, wait).await {
+            Ok(ended) => ended,
+            // The charge stands and the job goes on: to say that nothing happened would make the caller pay twice.
+            Err(error) => {
+                tracing::error!(job.id = %started.job.id, error = &error as &dyn std::error::Error, "a job could not be waited for");
+                started
             }
-            Ended { job, .. } => Started {
-                job,
-                remaining: started.remaining,
-            },
         };
         if started.job.status == JobStatus::Failed {
             return Err(Error::JobFailed(Box::new(started.job)));
         }
         Ok(started)
+    }
+
+    /// The job as it ended, or as it stands when the wait is over, with what is left of the balance.
+    async fn outcome(&self, caller: &Caller, started: &Started, wait: Duration) -> Result<Started> {
+        let Ended { job, waited } = self
+            .wait(&caller.organization.id, started.job.clone(), wait)
+            .await?;
+        let mut remaining = started.remaining;
+        if waited && job.refunded > Credits::ZERO {
+            let totals = self
+                .credit_totals(&caller.organization.id, caller.mode())
+                .await?;
+            remaining = Credits::new(totals.remaining).unwrap_or_default();
+        }
+        Ok(Started { job, remaining })
     }
 
     /// Starts a workflow; never waits.

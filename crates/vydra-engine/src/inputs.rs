@@ -3,6 +3,7 @@
 
 use crate::{Engine, Error, Result};
 use serde_json::{Map, Value};
+use std::time::Duration;
 use vydra_core::asset::{Asset, AssetRole, MediaKind};
 use vydra_core::catalog::{InputSchema, MediaField};
 use vydra_core::ids::{AssetId, OrgId};
@@ -13,6 +14,8 @@ use vydra_outbound::url_guard::Refusal;
 /// How a job names a stored file.
 pub(crate) const REFERENCE: &str = "asset:";
 const MIB: u64 = 1_024 * 1_024;
+/// How long a request waits for its turn to fetch a file.
+const FETCH_PATIENCE: Duration = Duration::from_secs(5);
 const MAX_SIDE: u32 = 8_192;
 const MAX_PIXELS: u64 = 40_000_000;
 
@@ -99,10 +102,9 @@ impl Engine {
             field: field.name.to_owned(),
             sentence: format!("Invalid URL in {}: {why}", field.name),
         };
-        let _slot = self
-            .fetches
-            .acquire()
+        let _slot = tokio::time::timeout(FETCH_PATIENCE, self.fetches.acquire())
             .await
+            .map_err(|busy| Error::Unavailable(Box::new(busy)))?
             .map_err(|closed| Error::Internal(Box::new(closed)))?;
         let bytes = self
             .parts

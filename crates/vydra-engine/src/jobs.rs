@@ -44,6 +44,7 @@ impl Engine {
             .jobs(
                 &caller.organization.id,
                 JobFilter {
+                    mode: Some(caller.mode()),
                     status,
                     workflow,
                     limit,
@@ -89,6 +90,8 @@ impl Engine {
             .store()
             .job(&caller.organization.id, &id)
             .await?
+            // The sandbox and the real thing do not see each other.
+            .filter(|job| job.mode == caller.mode())
             .ok_or(Error::JobNotFound)?;
         if own_only && job.key_id.as_ref() != Some(&caller.key.id) {
             return Err(Error::JobNotFound);

@@ -45,6 +45,8 @@ use vydra_store::Store;
 
 /// How many input files are fetched at once: each is held in memory while it is checked.
 const FETCHES: usize = 8;
+/// How many mebibytes of input files are held for providers at once.
+const INPUT_BUDGET_MIB: u32 = 512;
 const HEALTH_HOLDS: Duration = Duration::from_secs(1);
 
 /// Everything that the engine works with, put together by the binary.
@@ -91,6 +93,8 @@ pub struct Engine {
     /// Rung when there is a job to claim.
     work: Notify,
     fetches: Semaphore,
+    /// In mebibytes.
+    input_budget: Semaphore,
     health: Mutex<Option<(Timestamp, Health)>>,
 }
 
@@ -106,6 +110,7 @@ impl Engine {
             running: Running::default(),
             work: Notify::new(),
             fetches: Semaphore::new(FETCHES),
+            input_budget: Semaphore::new(INPUT_BUDGET_MIB as usize),
             health: Mutex::new(None),
         })
     }

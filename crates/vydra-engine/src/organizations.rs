@@ -1,5 +1,6 @@
 //! Organizations: who is billed and limited.
 
+use crate::credits::MOST_AT_ONCE;
 use crate::{Engine, Error, Result};
 use vydra_core::credits::Credits;
 use vydra_core::ids::OrgId;
@@ -35,6 +36,11 @@ impl Engine {
         {
             return Err(Error::invalid(format!(
                 "Invalid field: name is not usable, expected 1 to {MAX_NAME} printable characters"
+            )));
+        }
+        if new.credits > MOST_AT_ONCE {
+            return Err(Error::invalid(format!(
+                "Invalid field: credits is too large, expected at most {MOST_AT_ONCE}"
             )));
         }
         self.check_plan(&new.plan)?;

@@ -57,8 +57,8 @@ pub(crate) fn around(routes: Router<ApiState>, state: &ApiState) -> Router<ApiSt
     routes
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(state.clone(), finish))
         .layer(cors)
+        .layer(middleware::from_fn_with_state(state.clone(), finish))
 }
 
 pub(crate) async fn unknown_path() -> ErrorBody {

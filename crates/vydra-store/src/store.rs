@@ -74,11 +74,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     // --- Jobs, from the worker's side. Each write bears the lease's token; without it, `LeaseLost` ---
 
-    /// Takes at most `tokens.len()` jobs that wait or whose lease has expired, oldest first, each under its own token.
+    /// Takes at most `tokens.len()` jobs that wait or whose lease has expired, oldest first, each under its own token;
+    /// with `only`, those of that mode.
     /// The first claim of a job sets its deadline.
     async fn claim_jobs(
         &self,
         tokens: Vec<LeaseToken>,
+        only: Option<Mode>,
         now: Timestamp,
         lease: Duration,
         limit: Duration,
@@ -183,6 +185,7 @@ pub enum Submission {
 
 #[derive(Debug, Clone, Default)]
 pub struct JobFilter {
+    pub mode: Option<Mode>,
     pub status: Option<JobStatus>,
     pub workflow: Option<String>,
     pub limit: u32,

@@ -49,7 +49,7 @@ impl Doctor {
                     "configuration",
                     "every key is known and possible".to_owned(),
                 );
-                match wiring::engine(&config, None) {
+                match existing(&config).and_then(|()| wiring::engine(&config, None)) {
                     Err(error) => tell(Verdict::Bad, "data", format!("{error:#}")),
                     Ok(engine) => examine(&config, &engine, &mut tell).await,
                 }
@@ -96,6 +96,18 @@ impl Doctor {
             ));
         }
     }
+}
+
+/// Looking must not make what it looks for.
+fn existing(config: &Config) -> anyhow::Result<()> {
+    let path = config.database_path()?;
+    if path.exists() {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "there is no database at {}: `vydra serve` or `vydra migrate` makes one, --data-dir points to another",
+        path.display()
+    )
 }
 
 async fn examine(

@@ -5,14 +5,14 @@ use crate::config::{Config, Sources};
 use crate::system::SystemRandom;
 use crate::wiring::{self, ServerLock};
 use crate::{output, telemetry};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vydra_engine::Engine;
@@ -54,6 +54,9 @@ pub(super) struct Server {
     tasks: TaskTracker,
     /// Stops taking requests; then, when those that came are answered, the worker.
     stop: CancellationToken,
+    /// Set when the server or the worker has ended.
+    ended: CancellationToken,
+    pub(super) signal: StopSignal,
     _lock: ServerLock,
 }
 
@@ -61,6 +64,7 @@ impl Server {
     pub(super) async fn start(sources: &Sources) -> anyhow::Result<Self> {
         let config = Config::load(sources)?;
         telemetry::start(&config.log)?;
+        let signal = StopSignal::listen()?;
         warn_of_open_networks(&config);
         let lock = ServerLock::take(&config)?;
         let listener = listen(config.server.listen).await?;
@@ -84,9 +88,13 @@ impl Server {
         };
         let answering = vydra_http::serve(listener, state, stop.clone());
         let patience = config.worker.drain.0;
+        // Rings however a part ends, also by a panic: half a server must not go on charging.
+        let ended = CancellationToken::new();
         tasks.spawn({
             let (stop, stop_worker) = (stop.clone(), stop_worker.clone());
+            let ended = ended.clone().drop_guard();
             async move {
+                let _ended = ended;
                 tokio::select! {
                     result = answering => if let Err(error) = result {
                         tracing::error!(error = &error as &dyn std::error::Error, "the server broke off");
@@ -97,7 +105,13 @@ impl Server {
                 stop_worker.cancel();
             }
         });
-        tasks.spawn(worker.run(stop_worker));
+        tasks.spawn({
+            let ended = ended.clone().drop_guard();
+            async move {
+                let _ended = ended;
+                worker.run(stop_worker).await;
+            }
+        });
         tasks.close();
         let url = wiring::url_of(address);
         tracing::info!(http.address = %address, "vydra is listening");
@@ -107,29 +121,53 @@ impl Server {
             engine,
             tasks,
             stop,
+            ended,
+            signal,
             _lock: lock,
         })
     }
 
-    pub(super) async fn until_stopped(self) -> anyhow::Result<ExitCode> {
-        stop_signal().await?;
-        tracing::info!("stopping: ending what has begun");
-        self.stop.cancel();
-        self.tasks.wait().await;
-        Ok(ExitCode::SUCCESS)
+    pub(super) async fn until_stopped(mut self) -> anyhow::Result<ExitCode> {
+        tokio::select! {
+            () = self.signal.heard() => self.stop().await,
+            () = self.ended.cancelled() => {
+                self.stop.cancel();
+                bail!("a part of the server broke off, as the log tells; all of it stops")
+            }
+        }
     }
 
-    pub(super) async fn stop(self) {
+    /// Ends what has begun; a second signal does not wait for it.
+    pub(super) async fn stop(mut self) -> anyhow::Result<ExitCode> {
+        output::line("vydra is stopping: it ends what has begun. Once more stops it at once.");
         self.stop.cancel();
-        self.tasks.wait().await;
+        tokio::select! {
+            () = self.tasks.wait() => Ok(ExitCode::SUCCESS),
+            () = self.signal.heard() => Ok(ExitCode::FAILURE),
+        }
     }
 }
 
-pub(super) async fn stop_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be heard")?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result.context("signals cannot be heard"),
-        _ = terminate.recv() => Ok(()),
+/// SIGTERM or Ctrl-C, listened for from the start on: one that comes early is not lost, and does not cut the process off.
+pub(super) struct StopSignal {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignal {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("signals cannot be heard");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    pub(super) async fn heard(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

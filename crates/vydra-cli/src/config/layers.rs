@@ -42,7 +42,7 @@ pub(super) fn merge(defaults: &str, sources: &Sources) -> Result<Table, ConfigEr
         put(
             &mut merged,
             &key.split("__").collect::<Vec<_>>(),
-            value_of(text),
+            value_of(&key, text),
         )?;
     }
     for (key, text) in &sources.flags {
@@ -56,11 +56,15 @@ pub(super) fn merge(defaults: &str, sources: &Sources) -> Result<Table, ConfigEr
 }
 
 fn parse(path: PathBuf, text: &str) -> Result<Table, ConfigError> {
-    text.parse()
-        .map_err(|error: toml::de::Error| ConfigError::Syntax {
-            path,
-            problem: error.to_string().trim().to_owned(),
-        })
+    text.parse().map_err(|error: toml::de::Error| {
+        // Only where and why: the line itself may hold a secret.
+        let line = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .map_or(1, |before| before.matches('\n').count() + 1);
+        let problem = format!("line {line}: {}", error.message());
+        ConfigError::Syntax { path, problem }
+    })
 }
 
 fn cover(below: &mut Table, above: Table) {
@@ -94,7 +98,11 @@ fn put(table: &mut Table, path: &[&str], value: Value) -> Result<(), ConfigError
 }
 
 /// An environment variable holds text; `true`, `5` and `["a"]` mean what they mean in the file.
-fn value_of(text: &str) -> Value {
+fn value_of(key: &str, text: &str) -> Value {
+    // A key of digits is still a text.
+    if key.ends_with("api_key") {
+        return Value::String(text.to_owned());
+    }
     match format!("value = {text}").parse::<Table>() {
         Ok(mut table) if table.len() == 1 => table
             .remove("value")

@@ -18,6 +18,7 @@ pub use layers::Sources;
 
 /// The manual: every key with its default.
 pub const DEFAULTS: &str = include_str!("../../../../config.default.toml");
+const MOST_AT_ONCE: usize = 10_000;
 /// The providers of this version.
 const KNOWN_PROVIDERS: [&str; 1] = ["local"];
 
@@ -80,9 +81,17 @@ pub struct Provider {
 }
 
 /// A value that no log and no message ever shows.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone)]
 pub struct Secret(String);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The reader's own words would quote the value.
+        String::deserialize(deserializer)
+            .map(Self)
+            .map_err(|_| serde::de::Error::custom("must be text in quotes"))
+    }
+}
 
 impl Secret {
     fn is_empty(&self) -> bool {
@@ -170,8 +179,9 @@ impl Config {
 
     /// What is well-formed and still cannot be.
     fn check(&self) -> Result<(), ConfigError> {
-        if self.worker.concurrency == 0 {
-            return Err(ConfigError::key("worker.concurrency", "must be at least 1"));
+        if !(1..=MOST_AT_ONCE).contains(&self.worker.concurrency) {
+            let problem = format!("must be from 1 to {MOST_AT_ONCE}");
+            return Err(ConfigError::key("worker.concurrency", problem));
         }
         if self.worker.lease.0.as_secs() < 5 {
             return Err(ConfigError::key("worker.lease", "must be at least 5s"));
@@ -205,14 +215,6 @@ impl Config {
                 return Err(ConfigError::key(
                     format!("providers.{name}.api_key"),
                     "is given twice: here and as api_key_file",
-                ));
-            }
-        }
-        for name in ["free", "enterprise"] {
-            if !self.plans.contains_key(name) {
-                return Err(ConfigError::key(
-                    format!("plans.{name}"),
-                    "must be there: commands use it",
                 ));
             }
         }

@@ -103,6 +103,10 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
             "server.public_url",
         ),
         ("[worker]\nconcurrency = 0", "worker.concurrency"),
+        (
+            "[worker]\nconcurrency = 1000000000000000000",
+            "worker.concurrency",
+        ),
         ("[worker]\nlease = \"1s\"", "worker.lease"),
         ("[providers.fall]\nenabled = true", "providers.fall"),
         ("[providers.local]\nenabld = true", "enabld"),
@@ -136,4 +140,10 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
 fn a_secret_is_not_shown() {
     let config = load(Some("[providers.local]\napi_key = \"hush-hush\"\n"), &[]).unwrap();
     assert!(!format!("{config:?}").contains("hush"));
+    let unclosed = load(Some("[providers.local]\napi_key = \"hush-hush\n"), &[]).unwrap_err();
+    assert!(!unclosed.to_string().contains("hush"), "{unclosed}");
+    assert!(unclosed.to_string().contains("line 2"), "{unclosed}");
+    let number = load(Some("[providers.local]\napi_key = 987654321\n"), &[]).unwrap_err();
+    assert!(!number.to_string().contains("987654321"), "{number}");
+    load(None, &[("VYDRA__PROVIDERS__LOCAL__API_KEY", "987654321")]).unwrap();
 }

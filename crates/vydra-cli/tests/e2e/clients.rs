@@ -2,13 +2,23 @@
 //! its address.
 
 use crate::api::{Answer, Api};
+use crate::programs::until;
 use crate::server::{Data, Server};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// The plugin waits 2.5 s between its looks; nothing but the test's time hangs on it.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 const LOOKS: u32 = 400;
+
+/// The beat of a client that polls; the first look has just been.
+async fn ticks() -> Interval {
+    let mut next = interval(LOOK_EVERY);
+    next.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    next.tick().await;
+    next
+}
 
 /// The first name under which a client finds the job.
 fn job_id(body: &Value) -> Option<&str> {
@@ -57,6 +67,7 @@ impl MediaPlugin {
             return Err(error_of(&body));
         }
         let id = job_id(&body).ok_or("the answer names no job")?.to_owned();
+        let mut next = ticks().await;
         for looks in 0..LOOKS {
             let status = body["status"].as_str().unwrap_or_default();
             if matches!(status, "failed" | "error" | "cancelled") {
@@ -73,7 +84,7 @@ impl MediaPlugin {
                     file,
                 });
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            next.tick().await;
             let look = self.api.get(&format!("jobs/{id}")).await;
             body = look.json();
             if look.status >= 400 {
@@ -235,12 +246,11 @@ async fn the_plugin_sees_a_failure_and_refuses_what_is_no_media() {
     plugin.simulate = Some("SLOW=30s");
     let making = plugin.make("veo3", json!({"prompt": "a fox"}));
     let cancelling = async {
-        let job = loop {
-            match plugin.api.get("jobs?status=running").await.expect(200)["data"].get(0) {
-                Some(job) => break job["id"].as_str().unwrap().to_owned(),
-                None => tokio::time::sleep(LOOK_EVERY).await,
-            }
-        };
+        let job = until("the plugin's job runs", || async {
+            let running = plugin.api.get("jobs?status=running").await.expect(200);
+            running["data"][0]["id"].as_str().map(str::to_owned)
+        })
+        .await;
         plugin.api.delete(&format!("jobs/{job}")).await.expect(200)
     };
     let (told, _) = tokio::join!(making, cancelling);
@@ -277,12 +287,13 @@ async fn a_desktop_app() {
         .expect("it demands a job even for an image")
         .to_owned();
     let mut job = api.get(&format!("jobs/{id}")).await.expect(200);
+    let mut next = ticks().await;
     for _ in 0..LOOKS {
         if job["status"] == "completed" {
             break;
         }
         assert_ne!(job["status"], "failed", "{job}");
-        tokio::time::sleep(LOOK_EVERY).await;
+        next.tick().await;
         job = api.get(&format!("jobs/{id}")).await.expect(200);
     }
     assert_eq!(job["status"], "completed");

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 const ROUNDS: u64 = 16;
 const CLIENTS: u64 = 6;
@@ -82,11 +83,14 @@ async fn no_job_and_no_credit_is_lost() {
             let random = StdRng::seed_from_u64(SEED ^ (round * CLIENTS + client + 1));
             clients.spawn(press(server.api(&key), Arc::clone(&journal), random));
         }
-        // The moment is the point of this test.
-        tokio::time::sleep(Duration::from_millis(random.random_range(20..700))).await;
+        let moment = Duration::from_millis(random.random_range(20..700));
+        // Until then every client goes on; one that saw something wrong says so here or below.
+        if let Ok(Some(client)) = timeout(moment, clients.join_next()).await {
+            client.unwrap();
+            panic!("a client has lost a server that is alive");
+        }
         let log = server.kill().await;
         interrupted += u32::from(log.contains("jobs that were interrupted go on"));
-        // A client that saw something wrong says so here.
         while let Some(client) = clients.join_next().await {
             client.unwrap();
         }

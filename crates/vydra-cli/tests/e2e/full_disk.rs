@@ -1,11 +1,9 @@
 //! A disk that is full: a limit on the size of files stands in for it, so that no other test is harmed.
 
 use crate::api::{Answer, Api, is_final};
-use crate::programs::PATIENCE;
+use crate::programs::until;
 use crate::server::{Data, Server, text};
 use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::time::timeout;
 
 /// In blocks of 512 bytes, or 1,024 where sh counts so: the write-ahead log reaches it after some dozen of jobs.
 const BLOCKS: u32 = 1_400;
@@ -115,18 +113,11 @@ async fn nothing_is_charged_that_cannot_be_done_and_it_heals() {
 
 /// A look at the health writes less than a job does, may find some place for it, and holds for a moment.
 async fn at_last_unhealthy(api: &Api) -> Answer {
-    let looking = async {
-        loop {
-            let answer = api.get("health").await;
-            if answer.status != 200 {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    timeout(PATIENCE, looking)
-        .await
-        .expect("the server feels well on a full disk")
+    until("the server feels unwell on a full disk", || async {
+        let answer = api.get("health").await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await
 }
 
 fn paid(jobs: &[Value]) -> i64 {

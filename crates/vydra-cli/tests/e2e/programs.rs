@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// Nothing that a test waits for takes as long, even on a machine that does much else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -38,4 +38,25 @@ pub(crate) async fn installed(program: &str) -> bool {
         println!("SKIPPED: {program} is not installed");
     }
     found
+}
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Looks at another process until it is as it should be: nothing else tells from outside.
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    let mut next = interval(LOOK_EVERY);
+    next.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let looking = async {
+        loop {
+            next.tick().await;
+            if let Some(seen) = look().await {
+                return seen;
+            }
+        }
+    };
+    let seen = timeout(PATIENCE, looking).await;
+    seen.unwrap_or_else(|_| panic!("it never came to this: {what}"))
 }

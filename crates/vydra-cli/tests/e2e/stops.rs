@@ -1,25 +1,20 @@
 //! Stopped as an operator stops it: what has begun is ended or handed back, in bounded time.
 
 use crate::api::Api;
+use crate::programs::until;
 use crate::server::{Data, text};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// A job of which the worker has told some progress.
 async fn at_work(api: &Api, job: &str) -> Value {
-    let working = async {
-        loop {
-            let body = api.get(&format!("jobs/{job}")).await.expect(200);
-            if body["status"] == "running" && body["progress"].as_u64().unwrap() > 0 {
-                return body;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    timeout(Duration::from_secs(30), working)
-        .await
-        .expect("the job does not begin")
+    until("the job has begun", || async {
+        let body = api.get(&format!("jobs/{job}")).await.expect(200);
+        let working = body["status"] == "running" && body["progress"].as_u64() > Some(0);
+        working.then_some(body)
+    })
+    .await
 }
 
 async fn slow_job(api: &Api, span: &str) -> String {
@@ -54,6 +49,11 @@ async fn running_jobs_are_handed_back_and_go_on_after_the_restart() {
         "{}",
         server.log()
     );
+    assert!(
+        !server.log().contains("could not be handed back"),
+        "{}",
+        server.log()
+    );
     drop(server);
 
     let server = data.serve().await;
@@ -84,12 +84,11 @@ async fn a_call_that_has_begun_is_answered() {
     let input = json!({"text": "Wait for me."});
     let calling = api.simulate("SLOW=2s", "models/elevenlabs/tts", &input);
     let stopping = async {
-        let job = loop {
-            match api.get("jobs?status=running").await.expect(200)["data"].get(0) {
-                Some(job) => break text(&job["id"]),
-                None => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        };
+        let job = until("the call has become a job that runs", || async {
+            let running = api.get("jobs?status=running").await.expect(200);
+            running["data"][0]["id"].as_str().map(str::to_owned)
+        })
+        .await;
         server.terminate().await;
         job
     };
@@ -100,4 +99,14 @@ async fn a_call_that_has_begun_is_answered() {
         (&json!(job), &json!("completed"))
     );
     assert_eq!(server.ended().await.code(), Some(0));
+}
+
+/// An orchestrator may change its mind at once: whoever has read the address can stop the server in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_right_after_the_start_is_in_order() {
+    let data = Data::without_providers();
+    for _ in 0..10 {
+        data.serve().await.stop().await;
+        data.dev(&[]).await.stop().await;
+    }
 }

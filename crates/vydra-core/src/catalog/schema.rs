@@ -140,6 +140,13 @@ impl InputSchema {
             });
         }
         for property in &self.properties {
+            // JSON Schema takes 2.0 for an integer; whoever counts with it must see one.
+            if property.kind == "integer"
+                && let Some(value) = input.get_mut(&property.name)
+                && let Some(whole) = whole_number(value)
+            {
+                *value = whole;
+            }
             if let Some(default) = &property.default
                 && !input.contains_key(&property.name)
             {
@@ -209,7 +216,28 @@ impl InputSchema {
                 "wrong form",
                 "the form that the schema describes".to_owned(),
             ),
+            ValidationErrorKind::AnyOf { .. } if field.is_empty() => self.alternatives(),
             _ => told("not allowed", "what the schema describes".to_owned()),
+        }
+    }
+
+    /// What is missing when one of several fields would do.
+    fn alternatives(&self) -> FieldProblem {
+        let names: Vec<&str> = self.json["anyOf"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|one| one["required"].as_array())
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let kind = names
+            .first()
+            .map_or_else(|| "value".to_owned(), |name| self.type_of(name));
+        FieldProblem {
+            field: names.join(" or "),
+            problem: "missing".to_owned(),
+            expected: kind,
         }
     }
 
@@ -219,6 +247,17 @@ impl InputSchema {
             .find(|property| property.name == name)
             .map_or_else(|| "value".to_owned(), |property| property.kind.clone())
     }
+}
+
+fn whole_number(value: &Value) -> Option<Value> {
+    if value.is_i64() || value.is_u64() {
+        return None;
+    }
+    // The shortest text of a whole float has no point, and what does not fit an integer stays as it is.
+    value
+        .as_f64()
+        .and_then(|number| format!("{number}").parse::<i64>().ok())
+        .map(Value::from)
 }
 
 fn plain(value: &Value) -> String {
@@ -361,6 +400,29 @@ mod tests {
                 "{expected} in {told:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_whole_float_is_an_integer_to_everybody() {
+        let input = accept(json!({"prompt": "a", "imageUrl": "x", "numImages": 2.0})).unwrap();
+        assert_eq!(input["numImages"].as_u64(), Some(2));
+        assert!(accept(json!({"prompt": "a", "imageUrl": "x", "numImages": 2.5})).is_err());
+        assert!(accept(json!({"prompt": "a", "imageUrl": "x", "numImages": 2e300})).is_err());
+    }
+
+    #[test]
+    fn one_of_several_that_is_missing_is_named() {
+        let schema = InputSchema::compile(json!({
+            "type": "object",
+            "anyOf": [{"required": ["videoUrl"]}, {"required": ["imageUrl"]}],
+            "properties": {"videoUrl": {"type": "string"}, "imageUrl": {"type": "string"}},
+        }))
+        .unwrap();
+        let wrong = schema.accept(Map::new()).unwrap_err();
+        assert_eq!(
+            wrong.sentence,
+            "Missing required field: videoUrl or imageUrl (string)"
+        );
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //! everything is dropped.
 
 use super::sweep::timeout_failure;
-use crate::Engine;
-use crate::inputs::{REFERENCE, max_bytes};
+use crate::inputs::REFERENCE;
+use crate::{Engine, INPUT_BUDGET_MIB};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
+use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use vydra_core::asset::{Asset, AssetRole};
 use vydra_core::credits::Credits;
@@ -15,6 +16,7 @@ use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::AssetId;
 use vydra_core::job::{Failure, Job, Mode};
 use vydra_core::time::Timestamp;
+use vydra_outbound::media::MediaError;
 use vydra_outbound::provider::{
     Accepted, Context, ErrorKind, MediaInput, Next, Output, Polled, ProviderError, Request,
     Submitted,
@@ -40,6 +42,8 @@ enum Broken {
     /// The process stops.
     Halted,
     Provider(ProviderError),
+    /// The provider delivered, and we could not keep it.
+    Storage(MediaError),
     /// Our own trouble: nothing was decided about the job.
     Ours(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -83,6 +87,13 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn run(&self, stop: &CancellationToken, halt: &CancellationToken) {
+        let tries = self.engine.settings().worker.max_attempts;
+        if self.job.mode == Mode::Live && self.claimed.attempt > tries.saturating_mul(2) {
+            // Interrupted so often that it may be what takes the process down, and all other jobs with it.
+            return self
+                .fail(&self.failure("interrupted_too_often", true))
+                .await;
+        }
         let Some(model) = self.engine.catalog().model(&self.job.call.model) else {
             return self.fail(&model_gone(&self.job.call.model)).await;
         };
@@ -115,14 +126,23 @@ impl Attempt<'_> {
             }),
             stop: stop.clone(),
         };
+        // Files are stored while the lease is still renewed: large ones take their time.
+        let whole = async {
+            let outputs = self.work(&context, &route).await?;
+            self.ingest_all(outputs).await
+        };
         let result = tokio::select! {
-            result = self.work(&context, &route) => result,
+            result = whole => result,
             lost = self.stay_alive(&highest) => Err(lost),
             () = stop.cancelled() => Err(Broken::LeaseLost),
             () = halt.cancelled() => Err(Broken::Halted),
         };
         match result {
-            Ok(outputs) => self.deliver(outputs).await,
+            Ok(assets) => self.deliver(assets).await,
+            Err(Broken::Storage(error)) => {
+                tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "an output could not be stored");
+                self.fail(&self.failure("storage_unavailable", true)).await;
+            }
             Err(Broken::LeaseLost) => self.give_up(&route).await,
             // What was asked stays written down, so that the next attempt polls a task instead of buying another.
             Err(Broken::Halted) => self.hand_back(Duration::ZERO, false).await,
@@ -158,7 +178,7 @@ impl Attempt<'_> {
                 .into());
             }
             PriorSubmission::Unknown { .. } | PriorSubmission::None => {
-                let media = self.media().await?;
+                let (media, _budget) = self.media().await?;
                 self.engine
                     .store()
                     .mark_submitting(self.lease, 0, provider.name(), self.lease_end())
@@ -168,10 +188,7 @@ impl Attempt<'_> {
                 match provider.submit(context, request).await? {
                     Submitted::Done(outputs) => return Ok(outputs),
                     Submitted::Accepted(task) => {
-                        self.engine
-                            .store()
-                            .record_task(self.lease, &task, self.lease_end())
-                            .await?;
+                        self.record(&task).await?;
                         task
                     }
                 }
@@ -201,49 +218,84 @@ impl Attempt<'_> {
         }
     }
 
-    /// The files that the job names, from our own storage.
-    async fn media(&self) -> Result<Vec<MediaInput>, Broken> {
-        let Some(model) = self.engine.catalog().model(&self.job.call.model) else {
-            return Ok(Vec::new());
-        };
-        let mut media = Vec::new();
-        for field in model.schema.media_fields() {
+    /// Writes the provider's name for the task down, again and again while the store is away: without it a purchase is
+    /// lost.
+    async fn record(&self, task: &str) -> Result<(), Broken> {
+        let mut rest = FIRST_BACKOFF;
+        for _ in 1..SETTLE_TRIES {
+            let recorded = self
+                .engine
+                .store()
+                .record_task(self.lease, task, self.lease_end());
+            match recorded.await {
+                Err(error) if error.is_temporary() => {
+                    tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "a task could not be written down");
+                    tokio::time::sleep(rest).await;
+                    rest = (rest * 2).min(LONGEST_BACKOFF);
+                }
+                settled => return Ok(settled?),
+            }
+        }
+        let last = self
+            .engine
+            .store()
+            .record_task(self.lease, task, self.lease_end());
+        Ok(last.await?)
+    }
+
+    /// The files that the job names, from our own storage, and the memory that they may take.
+    async fn media(&self) -> Result<(Vec<MediaInput>, Option<SemaphorePermit<'_>>), Broken> {
+        let assets = self.inputs().await?;
+        if assets.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        let bytes: u64 = assets.iter().map(|(_, asset)| asset.bytes).sum();
+        let mebibytes = u32::try_from(bytes / 1_048_576 + 1).unwrap_or(u32::MAX);
+        let budget = self
+            .engine
+            .input_budget
+            .acquire_many(mebibytes.min(INPUT_BUDGET_MIB))
+            .await
+            .map_err(|closed| Broken::Ours(Box::new(closed)))?;
+        let mut media = Vec::with_capacity(assets.len());
+        for (field, asset) in assets {
+            let read = self
+                .engine
+                .parts
+                .media
+                .read(&asset.storage_key, asset.bytes);
+            let bytes = read.await.map_err(|error| {
+                tracing::error!(job.id = %self.job.id, asset.id = %asset.id, error = &error as &dyn std::error::Error, "an input cannot be read");
+                input_gone(asset.id.as_str())
+            })?;
+            media.push(MediaInput {
+                field,
+                kind: asset.kind,
+                media_type: asset.media_type,
+                bytes,
+            });
+        }
+        Ok((media, Some(budget)))
+    }
+
+    async fn inputs(&self) -> Result<Vec<(String, Asset)>, Broken> {
+        let mut assets = Vec::new();
+        let model = self.engine.catalog().model(&self.job.call.model);
+        for field in model.iter().flat_map(|model| model.schema.media_fields()) {
             let named = match self.job.call.input.get(field.name) {
                 Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
                 Some(Value::String(one)) => vec![one.as_str()],
                 _ => Vec::new(),
             };
             for reference in named {
-                let gone = || {
-                    ProviderError::new(
-                        ErrorKind::InputUnreadable,
-                        Accepted::No,
-                        format!("{reference} is gone"),
-                    )
-                };
-                let id = reference
-                    .strip_prefix(REFERENCE)
-                    .and_then(AssetId::parse)
-                    .ok_or_else(gone)?;
-                let asset = self
-                    .engine
-                    .store()
-                    .asset(&self.job.org_id, &id)
-                    .await?
-                    .ok_or_else(gone)?;
-                let bytes = self.engine.parts.media.read(&asset.storage_key, max_bytes(field.kind)).await.map_err(|error| {
-                    tracing::error!(job.id = %self.job.id, asset.id = %asset.id, error = &error as &dyn std::error::Error, "an input cannot be read");
-                    gone()
-                })?;
-                media.push(MediaInput {
-                    field: field.name.to_owned(),
-                    kind: asset.kind,
-                    media_type: asset.media_type,
-                    bytes,
-                });
+                let id = reference.strip_prefix(REFERENCE).and_then(AssetId::parse);
+                let id = id.ok_or_else(|| input_gone(reference))?;
+                let asset = self.engine.store().asset(&self.job.org_id, &id).await?;
+                let asset = asset.ok_or_else(|| input_gone(reference))?;
+                assets.push((field.name.to_owned(), asset));
             }
         }
-        Ok(media)
+        Ok(assets)
     }
 
     /// Keeps the lease and writes progress down. Ends only when the lease is lost.
@@ -274,39 +326,38 @@ impl Attempt<'_> {
         }
     }
 
-    async fn deliver(&self, outputs: Vec<Output>) {
-        let expected = self.job.call.outputs;
-        let wanted = usize::try_from(expected).unwrap_or(usize::MAX);
+    async fn deliver(&self, assets: Vec<Asset>) {
+        let delivered = u32::try_from(assets.len()).unwrap_or(u32::MAX);
+        if delivered == 0 {
+            return self.fail(&self.failure("no_output", true)).await;
+        }
+        let refund = self
+            .job
+            .price
+            .missing_share(self.job.call.outputs, delivered);
+        self.settle(&Outcome::Completed(assets), refund).await;
+    }
+
+    async fn ingest_all(&self, outputs: Vec<Output>) -> Result<Vec<Asset>, Broken> {
+        let wanted = usize::try_from(self.job.call.outputs).unwrap_or(usize::MAX);
         let mut assets = Vec::new();
         for output in outputs {
             // Only what can be used counts: a caption before the image must not take its place.
             if assets.len() == wanted {
                 break;
             }
-            match self.ingest(output).await {
-                Ok(Some(asset)) => assets.push(asset),
-                Ok(None) => {
+            match self.ingest(output).await.map_err(Broken::Storage)? {
+                Some(asset) => assets.push(asset),
+                None => {
                     tracing::warn!(job.id = %self.job.id, "an output is not what was asked for");
-                }
-                Err(error) => {
-                    tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "an output could not be stored");
-                    return self.fail(&self.failure("storage_unavailable", true)).await;
                 }
             }
         }
-        let delivered = u32::try_from(assets.len()).unwrap_or(u32::MAX);
-        if delivered == 0 {
-            return self.fail(&self.failure("no_output", true)).await;
-        }
-        let refund = self.job.price.missing_share(expected, delivered);
-        self.settle(&Outcome::Completed(assets), refund).await;
+        Ok(assets)
     }
 
     /// Into our storage, if the bytes are what the job makes.
-    async fn ingest(
-        &self,
-        output: Output,
-    ) -> Result<Option<Asset>, vydra_outbound::media::MediaError> {
+    async fn ingest(&self, output: Output) -> Result<Option<Asset>, MediaError> {
         let Some(found) = sniff(&output.bytes).filter(|found| found.kind == self.job.call.kind)
         else {
             return Ok(None);
@@ -342,7 +393,9 @@ impl Attempt<'_> {
                 tracing::info!(job.id = %self.job.id, attempt = self.claimed.attempt, error = %error, "the sandbox failed");
             }
         }
-        let tries_left = self.claimed.attempt < self.engine.settings().worker.max_attempts;
+        // The sandbox fails as often as it was told to; the deadline is its bound.
+        let tries_left = self.job.mode == Mode::Test
+            || self.claimed.attempt < self.engine.settings().worker.max_attempts;
         let wait = error.retry_after.unwrap_or_default().max(self.backoff());
         match error.next() {
             Next::Retry if tries_left && self.engine.now().plus(wait) < self.claimed.deadline => {
@@ -387,13 +440,26 @@ impl Attempt<'_> {
                 Ok(job) => return self.engine.ended(&job),
                 Err(StoreError::LeaseLost) => {
                     // Ended by somebody else, with its refund: a late result neither charges nor shows.
-                    return tracing::info!(job.id = %self.job.id, "a late result was dropped");
+                    tracing::info!(job.id = %self.job.id, "a late result was dropped");
+                    return self.discard(outcome).await;
                 }
                 Err(error) => {
                     tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "an end could not be written");
                     tokio::time::sleep(rest).await;
                     rest = (rest * 2).min(LONGEST_BACKOFF);
                 }
+            }
+        }
+    }
+
+    /// Files that no row will ever name.
+    async fn discard(&self, outcome: &Outcome) {
+        let Outcome::Completed(assets) = outcome else {
+            return;
+        };
+        for asset in assets {
+            if let Err(error) = self.engine.parts.media.delete(&asset.storage_key).await {
+                tracing::warn!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "a file could not be removed");
             }
         }
     }
@@ -421,10 +487,13 @@ impl Attempt<'_> {
             .store()
             .job(&self.job.org_id, &self.job.id)
             .await;
+        // A job that only changed hands is still wanted.
         if let Ok(Some(Job {
             external_id: Some(task),
+            status,
             ..
         })) = job
+            && status.is_final()
         {
             route.provider.cancel(&task).await;
         }
@@ -438,6 +507,14 @@ impl Attempt<'_> {
         let doublings = self.claimed.attempt.saturating_sub(1).min(8);
         (FIRST_BACKOFF * 2_u32.pow(doublings)).min(LONGEST_BACKOFF)
     }
+}
+
+fn input_gone(reference: &str) -> ProviderError {
+    ProviderError::new(
+        ErrorKind::InputUnreadable,
+        Accepted::No,
+        format!("{reference} is gone"),
+    )
 }
 
 fn model_gone(model: &str) -> Failure {

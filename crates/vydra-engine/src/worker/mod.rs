@@ -9,10 +9,13 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use vydra_core::job::PROCESSING_LIMIT;
+use vydra_core::job::{Mode, PROCESSING_LIMIT};
 use vydra_core::random::letters_and_digits;
 use vydra_store::store::{ClaimedJob, LeaseToken};
 
+/// The sandbox has one place for so many of the others.
+const SANDBOX_SHARE: usize = 4;
+const SHORTEST_REST: Duration = Duration::from_millis(50);
 /// Also without a due job the store is looked at this often: another process may have changed it.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 /// After a failure of the store.
@@ -23,18 +26,32 @@ const HAND_BACK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Worker {
     engine: Arc<Engine>,
-    room: Arc<Semaphore>,
+    rooms: [Room; 2],
     attempts: TaskTracker,
     /// Set when draining is over: what still runs is handed back.
     halt: CancellationToken,
 }
 
+/// Places for jobs of one mode: what test keys start takes none from what is paid for.
+#[derive(Debug)]
+struct Room {
+    mode: Mode,
+    places: Arc<Semaphore>,
+}
+
 impl Worker {
     pub fn new(engine: Arc<Engine>) -> Self {
-        let room = Arc::new(Semaphore::new(engine.settings().worker.concurrency.max(1)));
+        let concurrency = engine.settings().worker.concurrency.max(1);
+        let room = |mode, places: usize| Room {
+            mode,
+            places: Arc::new(Semaphore::new(places.max(1))),
+        };
         Self {
             engine,
-            room,
+            rooms: [
+                room(Mode::Live, concurrency),
+                room(Mode::Test, concurrency / SANDBOX_SHARE),
+            ],
             attempts: TaskTracker::new(),
             halt: CancellationToken::new(),
         }
@@ -78,10 +95,13 @@ impl Worker {
     /// One round by hand: every job that can be claimed now is run to the end of its attempt.
     pub async fn step(&self) -> Result<usize> {
         self.expire().await?;
-        let claimed = self.claim().await?;
-        let count = claimed.len();
-        for job in claimed {
-            attempt::run(&self.engine, job, &self.halt).await;
+        let mut count = 0;
+        for room in &self.rooms {
+            let claimed = self.claim(room).await?;
+            count += claimed.len();
+            for job in claimed {
+                attempt::run(&self.engine, job, &self.halt).await;
+            }
         }
         Ok(count)
     }
@@ -89,30 +109,30 @@ impl Worker {
     /// Ends what is over, starts what can be started, and says how long there is nothing more to do.
     async fn round(&self) -> Result<Duration> {
         self.expire().await?;
-        for job in self.claim().await? {
-            let Ok(place) = Arc::clone(&self.room).acquire_owned().await else {
-                break;
-            };
-            let (engine, halt) = (Arc::clone(&self.engine), self.halt.clone());
-            self.attempts.spawn(async move {
-                attempt::run(&engine, job, &halt).await;
-                drop(place);
-                engine.work.notify_one();
-            });
-        }
-        if self.room.available_permits() == 0 {
-            return Ok(LONGEST_REST);
+        for room in &self.rooms {
+            for job in self.claim(room).await? {
+                let Ok(place) = Arc::clone(&room.places).acquire_owned().await else {
+                    break;
+                };
+                let (engine, halt) = (Arc::clone(&self.engine), self.halt.clone());
+                self.attempts.spawn(async move {
+                    attempt::run(&engine, job, &halt).await;
+                    drop(place);
+                    engine.work.notify_one();
+                });
+            }
         }
         let due = self.engine.store().next_due().await?;
+        // What is due and was not claimed waits for a place, whose end rings the bell.
         Ok(due.map_or(LONGEST_REST, |due| {
             due.since(self.engine.now())
-                .clamp(Duration::from_millis(1), LONGEST_REST)
+                .clamp(SHORTEST_REST, LONGEST_REST)
         }))
     }
 
-    async fn claim(&self) -> Result<Vec<ClaimedJob>> {
+    async fn claim(&self, room: &Room) -> Result<Vec<ClaimedJob>> {
         let engine = &self.engine;
-        let tokens: Vec<LeaseToken> = (0..self.room.available_permits())
+        let tokens: Vec<LeaseToken> = (0..room.places.available_permits())
             .map(|_| LeaseToken(letters_and_digits(engine.random(), 24)))
             .collect();
         if tokens.is_empty() {
@@ -122,6 +142,7 @@ impl Worker {
             .store()
             .claim_jobs(
                 tokens,
+                Some(room.mode),
                 engine.now(),
                 engine.settings().worker.lease,
                 PROCESSING_LIMIT,

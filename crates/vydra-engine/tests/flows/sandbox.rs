@@ -82,16 +82,32 @@ async fn flaky_fails_that_often_and_then_delivers() {
     flow.expect(&job, JobStatus::Completed, SANDBOX - 5).await;
 }
 
+/// More often than a real provider would be asked: the contract says that it delivers then.
 #[tokio::test]
-async fn flaky_without_an_end_exhausts_the_attempts() {
+async fn flaky_delivers_however_often_it_fails_before() {
     let flow = Flow::in_the_sandbox().await;
-    let job = flow.simulating("FLAKY=99", IMAGE, prompt()).await;
-    for _ in 0..3 {
+    let job = flow.simulating("FLAKY=9", IMAGE, prompt()).await;
+    for _ in 0..9 {
+        flow.step().await;
+        flow.expect(&job, JobStatus::Running, SANDBOX - 5).await;
+        flow.clock.advance(Duration::from_secs(8));
+    }
+    flow.step().await;
+    flow.expect(&job, JobStatus::Completed, SANDBOX - 5).await;
+}
+
+/// The 30 minutes of processing bound it all the same.
+#[tokio::test]
+async fn flaky_without_an_end_is_ended_and_refunded() {
+    let flow = Flow::in_the_sandbox().await;
+    let job = flow.simulating("FLAKY=9999", IMAGE, prompt()).await;
+    for _ in 0..=(30 * 60 / 8) {
         flow.step().await;
         flow.clock.advance(Duration::from_secs(8));
     }
+    flow.step().await;
     let job = flow.expect(&job, JobStatus::Failed, SANDBOX).await;
-    assert_eq!(reason(&job), ("provider_unavailable", true));
+    assert!(job.failure.is_some_and(|failure| failure.retryable));
 }
 
 #[tokio::test]
@@ -263,4 +279,21 @@ async fn a_live_key_cannot_simulate() {
     }
     assert_eq!(flow.credits().await, CREDITS);
     assert_eq!(flow.step().await, 0);
+}
+
+/// Jobs that are told to hang take none of the places of those that are paid for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_sandbox_stops_nobody_else() {
+    let mut flow = Flow::with(|setup| setup.worker.concurrency = 2).await;
+    let live = flow.caller.clone();
+    flow.caller = flow.caller_of(&flow.org, Mode::Test).await;
+    for _ in 0..3 {
+        flow.simulating("SLOW=10m", IMAGE, prompt()).await;
+    }
+    flow.caller = live;
+    let job = flow.image().await;
+    flow.work();
+    let wait = Duration::from_secs(60);
+    let job = flow.engine.job(&flow.caller, job.id.as_str(), wait).await;
+    assert_eq!(job.unwrap().status, JobStatus::Completed);
 }

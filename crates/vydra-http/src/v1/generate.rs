@@ -26,6 +26,8 @@ pub(crate) struct Completed {
     credits_charged: i64,
     /// How long the work took.
     duration_ms: u64,
+    /// Who made it: local is the built-in stand-in for a model.
+    provider: Option<String>,
     /// With images: generate or edit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -47,6 +49,9 @@ pub(crate) struct Accepted {
     status: JobStatus,
     message: String,
     credits_charged: i64,
+    /// When the job was cancelled meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund: Option<Refund>,
     /// The provider's own name for the task, once it has one.
     external_job_id: Option<String>,
     #[schema(value_type = Object)]
@@ -74,6 +79,7 @@ pub(crate) async fn call(
             results: Results::of(&job, public_url),
             mode: (job.call.kind == MediaKind::Image).then_some(job.call.action),
             refund: Refund::of(&job),
+            provider: job.provider,
             credits_charged: price.get(),
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             status: job.status,
@@ -87,10 +93,15 @@ pub(crate) async fn call(
             MediaKind::Audio => "Speech",
         };
         let accepted = Accepted {
-            message: format!(
-                "{noun} generation started. Poll GET /api/v1/jobs/{} for its result.",
-                job.id
-            ),
+            message: if job.status == JobStatus::Cancelled {
+                "The job was cancelled while it was waited for.".to_owned()
+            } else {
+                format!(
+                    "{noun} generation started. Poll GET /api/v1/jobs/{} for its result.",
+                    job.id
+                )
+            },
+            refund: Refund::of(&job),
             status: job.status,
             credits_charged: price.get(),
             external_job_id: job.external_id,

@@ -37,6 +37,8 @@ pub(crate) struct JobView {
     workflow: Option<String>,
     workflow_slug: Option<String>,
     model: String,
+    /// Who made it, once somebody does: local is the built-in stand-in for a model.
+    provider: Option<String>,
     credits_charged: i64,
     credits_refunded: i64,
     #[schema(value_type = String)]
@@ -49,7 +51,7 @@ pub(crate) struct JobView {
     #[schema(value_type = Object)]
     input: Map<String, Value>,
     output: Option<OutputView>,
-    /// Why it failed, for a human.
+    /// Why there is no result, for a human.
     error: Option<String>,
     #[schema(value_type = Option<String>)]
     code: Option<ErrorCode>,
@@ -177,7 +179,14 @@ impl JobView {
                 .failure
                 .as_ref()
                 .map(|failure| json!({"reason": failure.reason, "retryable": failure.retryable})),
-            error: job.failure.as_ref().map(|failure| failure.message.clone()),
+            error: match &job.failure {
+                Some(failure) => Some(failure.message.clone()),
+                None if job.status == JobStatus::Cancelled => {
+                    Some("The job was cancelled".to_owned())
+                }
+                None => None,
+            },
+            provider: job.provider,
             code: job.failure.as_ref().map(|failure| failure.code),
             job_id: job.id.clone(),
             id: job.id,
@@ -380,24 +389,27 @@ pub(crate) async fn list(
         .after
         .map(|id| JobId::parse(&id).ok_or_else(|| one_of("after", "a nextCursor of this list")))
         .transpose()?;
-    let page = state
+    let mut page = state
         .engine
         .jobs(
             &auth.caller,
             JobQuery {
                 status,
                 workflow: query.workflow,
-                limit,
+                // One more tells whether there is a next page.
+                limit: limit + 1,
                 offset,
                 after,
             },
         )
         .await?;
-    let full = page.jobs.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+    let shown = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = page.jobs.len() > shown;
+    page.jobs.truncate(shown);
     let next_cursor = page
         .jobs
         .last()
-        .filter(|_| full)
+        .filter(|_| more)
         .map(|job| job.id.to_string());
     let public_url = &state.engine.settings().public_url;
     Ok(Json(JobList {

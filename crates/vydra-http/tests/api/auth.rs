@@ -131,11 +131,13 @@ async fn the_key_is_asked_for_before_anything_else_is_looked_at() {
 async fn a_lacking_scope_is_told_with_what_there_is() {
     let api = Api::idle().await;
     let body = json!({"workflow": "generate_image", "input": {"prompt": "p"}});
-    let input = json!({"prompt": "p"});
+    let call_model = api
+        .post("models/gemini/generate", &json!({"prompt": "p"}))
+        .header("prefer", "respond-async");
     for (call, required) in [
         (api.get("models"), "models:read"),
         (api.get("models/veo3"), "models:read"),
-        (api.post("models/gemini/generate", &input), "models:write"),
+        (call_model, "models:write"),
         (api.post("jobs", &body), "jobs:write"),
         (api.get("jobs"), "jobs:read"),
         (api.get("jobs/job_00000000000000000000000000"), "jobs:read"),

@@ -19,7 +19,7 @@ async fn a_pending_job_is_flat_and_shows_nothing_that_is_not_there() {
             "workflow": "generate_image", "workflowSlug": "generate_image", "model": "gemini-image",
             "creditsCharged": 5, "creditsRefunded": 0, "startedAt": null, "completedAt": null,
             "input": {"prompt": "p", "aspectRatio": "1:1"}, "output": null,
-            "error": null, "code": null, "refund": null,
+            "error": null, "code": null, "refund": null, "provider": null,
         })
     );
 }
@@ -84,7 +84,7 @@ async fn a_cancel_is_final_and_refunded_at_once() {
         (&json!(5), &json!(5))
     );
     assert!(is_time(&job["completedAt"]));
-    assert_eq!(job["error"], Value::Null);
+    assert_eq!(job["error"], "The job was cancelled");
     assert_eq!(api.credits().await, CREDITS);
     // A second time: the same, and nothing refunded twice.
     let again = api.delete(&format!("jobs/{id}")).send().await.ok(200);

@@ -37,6 +37,30 @@ async fn anothers_job_is_answered_like_one_that_does_not_exist() {
     assert_eq!(list["pagination"]["count"], 0);
 }
 
+/// Test keys lie about in scripts and CI: they must not reach what was paid for.
+#[tokio::test]
+async fn the_sandbox_and_the_real_thing_do_not_see_each_other() {
+    let api = Api::idle().await;
+    let live = api.pending().await;
+    let test_key = api.key(&api.org, &["*"], Mode::Test).await;
+    let input = json!({"prompt": "p"});
+    let call = api.post("models/gemini/generate", &input).key(&test_key);
+    let test = call.header("prefer", "respond-async").send().await.ok(202);
+    let test = test["jobId"].as_str().unwrap();
+    for (method, query) in [("GET", ""), ("GET", "?wait=30"), ("DELETE", "")] {
+        let ask = |id: &str| api.call(method, &format!("jobs/{id}{query}"));
+        ask(&live)
+            .key(&test_key)
+            .send()
+            .await
+            .error("JOB_NOT_FOUND");
+        ask(test).send().await.error("JOB_NOT_FOUND");
+    }
+    let list = api.get("jobs").key(&test_key).send().await.ok(200);
+    assert_eq!(list["pagination"]["count"], 1);
+    assert_eq!(list["data"][0]["id"], test);
+}
+
 #[tokio::test]
 async fn anothers_cursor_leads_nowhere() {
     let api = Api::idle().await;

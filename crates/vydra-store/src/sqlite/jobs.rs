@@ -64,13 +64,9 @@ pub(super) fn with_outputs(db: &Connection, mut job: Job) -> Result<Job> {
 pub(super) fn submit(db: &Connection, new: &NewJob) -> Result<Submission> {
     let open: u32 = db
         .prepare_cached(
-            // Counts no further than it has to.
-            "SELECT count(*) FROM (SELECT 1 FROM jobs
-                                   WHERE org_id = ?1 AND status IN ('pending', 'running') LIMIT ?2)",
+            "SELECT count(*) FROM jobs WHERE org_id = ?1 AND status IN ('pending', 'running')",
         )?
-        .query_row(params![new.org_id.as_str(), new.concurrent], |row| {
-            row.get(0)
-        })?;
+        .query_row(params![new.org_id.as_str()], |row| row.get(0))?;
     if open >= new.concurrent {
         return Ok(Submission::TooManyJobs { open });
     }
@@ -126,18 +122,19 @@ pub(super) fn get(db: &Connection, org: &OrgId, id: &JobId) -> Result<Option<Job
 }
 
 pub(super) fn list(db: &Connection, org: &OrgId, filter: &JobFilter) -> Result<JobPage> {
-    const WHERE: &str =
-        "org_id = ?1 AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR workflow = ?3)";
+    const WHERE: &str = "org_id = ?1 AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR workflow = ?3) AND (?4 IS NULL OR mode = ?4)";
+    let mode = filter.mode.map(Mode::as_str);
     let status = filter.status.map(JobStatus::as_str);
     let count: i64 = db
         .prepare_cached(&format!("SELECT count(*) FROM jobs WHERE {WHERE}"))?
-        .query_row(params![org.as_str(), status, filter.workflow], |row| {
-            row.get(0)
-        })?;
+        .query_row(
+            params![org.as_str(), status, filter.workflow, mode],
+            |row| row.get(0),
+        )?;
     let mut statement = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM jobs WHERE {WHERE}
-           AND (?4 IS NULL OR (created_at, id) < (SELECT created_at, id FROM jobs WHERE id = ?4 AND org_id = ?1))
-         ORDER BY created_at DESC, id DESC LIMIT ?5 OFFSET ?6"
+           AND (?5 IS NULL OR (created_at, id) < (SELECT created_at, id FROM jobs WHERE id = ?5 AND org_id = ?1))
+         ORDER BY created_at DESC, id DESC LIMIT ?6 OFFSET ?7"
     ))?;
     let after = filter.after.as_ref().map(JobId::as_str);
     let jobs = collect(
@@ -145,6 +142,7 @@ pub(super) fn list(db: &Connection, org: &OrgId, filter: &JobFilter) -> Result<J
             org.as_str(),
             status,
             filter.workflow,
+            mode,
             after,
             filter.limit,
             filter.offset

@@ -220,11 +220,12 @@ impl Store for SqliteStore {
     async fn claim_jobs(
         &self,
         tokens: Vec<LeaseToken>,
+        only: Option<Mode>,
         now: Timestamp,
         lease: Duration,
         limit: Duration,
     ) -> Result<Vec<ClaimedJob>> {
-        self.write(move |db| worker::claim(db, &tokens, now, lease, limit))
+        self.write(move |db| worker::claim(db, &tokens, only, now, lease, limit))
             .await
     }
 

@@ -7,29 +7,33 @@ use crate::{Result, StoreError};
 use rusqlite::{Connection, params};
 use std::time::Duration;
 use vydra_core::ids::{EntryId, JobId};
-use vydra_core::job::{Failure, Job, JobStatus};
+use vydra_core::job::{Failure, Job, JobStatus, Mode};
 use vydra_core::time::Timestamp;
 
 pub(super) fn claim(
     db: &Connection,
     tokens: &[LeaseToken],
+    only: Option<Mode>,
     now: Timestamp,
     lease: Duration,
     limit: Duration,
 ) -> Result<Vec<ClaimedJob>> {
     let mut claimable = db.prepare_cached(
         "SELECT id FROM (
-             SELECT * FROM (SELECT id, created_at FROM jobs WHERE status = 'pending' ORDER BY created_at, id LIMIT ?2)
+             SELECT * FROM (SELECT id, created_at FROM jobs
+                            WHERE status = 'pending' AND (?3 IS NULL OR mode = ?3) ORDER BY created_at, id LIMIT ?2)
              UNION ALL
              SELECT * FROM (SELECT id, created_at FROM jobs
                             WHERE status = 'running' AND lease_until <= ?1 AND deadline_at > ?1
+                              AND (?3 IS NULL OR mode = ?3)
                             ORDER BY created_at, id LIMIT ?2))
          ORDER BY created_at, id LIMIT ?2",
     )?;
     let ids = claimable
-        .query_map(params![now.as_micros(), rows_of(tokens)], |row| {
-            row.get::<_, String>(0)
-        })?
+        .query_map(
+            params![now.as_micros(), rows_of(tokens), only.map(Mode::as_str)],
+            |row| row.get::<_, String>(0),
+        )?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     ids.into_iter()
         .zip(tokens)

@@ -249,7 +249,13 @@ impl Fixture {
 
     pub(crate) async fn claim(&self, count: usize) -> Vec<ClaimedJob> {
         self.store
-            .claim_jobs(self.tokens(count), self.now(), LEASE, PROCESSING_LIMIT)
+            .claim_jobs(
+                self.tokens(count),
+                None,
+                self.now(),
+                LEASE,
+                PROCESSING_LIMIT,
+            )
             .await
             .unwrap()
     }

@@ -330,7 +330,7 @@ async fn claim(f: &Fixture, model: &mut Model, count: usize) {
     let (tokens, now) = (f.tokens(count), f.now());
     let claimed = f
         .store
-        .claim_jobs(tokens, now, LEASE, PROCESSING_LIMIT)
+        .claim_jobs(tokens, None, now, LEASE, PROCESSING_LIMIT)
         .await
         .unwrap();
     let mut claimable: Vec<&mut Work> = model

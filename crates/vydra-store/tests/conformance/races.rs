@@ -21,7 +21,7 @@ async fn a_job_ends_once() {
         let limit = Duration::from_micros(1);
         let claimed = f
             .store
-            .claim_jobs(f.tokens(1), f.now(), Duration::from_mins(1), limit)
+            .claim_jobs(f.tokens(1), None, f.now(), Duration::from_mins(1), limit)
             .await
             .unwrap();
         let [held] = <[_; 1]>::try_from(claimed).unwrap();

@@ -256,7 +256,12 @@ async fn two_stores_share_one_balance_and_one_queue() {
         };
         let (tokens, now) = (f.tokens(1), f.now());
         let lease = crate::fixture::LEASE;
-        async move { store.claim_jobs(tokens, now, lease, lease).await.unwrap() }
+        async move {
+            store
+                .claim_jobs(tokens, None, now, lease, lease)
+                .await
+                .unwrap()
+        }
     });
     let mut claimed: Vec<_> = at_once(claims)
         .await

@@ -80,7 +80,7 @@ async fn claims_the_oldest_and_never_more_than_tokens() {
     let (tokens, now) = (f.tokens(2), f.now());
     let first = f
         .store
-        .claim_jobs(tokens.clone(), now, LEASE, PROCESSING_LIMIT)
+        .claim_jobs(tokens.clone(), None, now, LEASE, PROCESSING_LIMIT)
         .await
         .unwrap();
     assert_eq!(ids(&first), ids_of(0..2));
@@ -114,12 +114,12 @@ async fn an_expired_lease_is_claimable_and_its_token_dead() {
     let early = Timestamp::from_micros(lease_end.as_micros() - 1);
     let none = f
         .store
-        .claim_jobs(f.tokens(1), early, LEASE, PROCESSING_LIMIT)
+        .claim_jobs(f.tokens(1), None, early, LEASE, PROCESSING_LIMIT)
         .await;
     assert_eq!(none.unwrap(), []);
     let again = f
         .store
-        .claim_jobs(f.tokens(1), lease_end, LEASE, PROCESSING_LIMIT)
+        .claim_jobs(f.tokens(1), None, lease_end, LEASE, PROCESSING_LIMIT)
         .await
         .unwrap();
     assert_eq!(ids(&again), std::slice::from_ref(&old.job.id));
@@ -164,7 +164,7 @@ async fn two_claimers_never_get_the_same_job() {
             let (store, tokens, now) = (Arc::clone(&f.store), f.tokens(4), f.now());
             async move {
                 store
-                    .claim_jobs(tokens, now, LEASE, PROCESSING_LIMIT)
+                    .claim_jobs(tokens, None, now, LEASE, PROCESSING_LIMIT)
                     .await
                     .unwrap()
             }

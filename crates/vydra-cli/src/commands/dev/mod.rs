@@ -4,7 +4,7 @@ mod identity;
 mod show;
 
 use super::DataArguments;
-use super::serve::{Server, stop_signal};
+use super::serve::Server;
 use crate::output;
 use clap::Args;
 use identity::Identity;
@@ -42,16 +42,14 @@ impl Dev {
         sources
             .flags
             .extend(self.listen.map(|listen| ("server.listen", listen)));
-        let server = Server::start(&sources).await?;
+        let mut server = Server::start(&sources).await?;
         let identity = Identity::prepare(&server.engine, &server.config.data_dir).await?;
         introduce(&server, &identity);
         if !self.quiet_start {
             tokio::select! {
                 () = show::run(&server.url, &identity) => {}
-                stopped = stop_signal() => {
-                    stopped?;
-                    server.stop().await;
-                    return Ok(ExitCode::SUCCESS);
+                () = server.signal.heard() => {
+                    return server.stop().await;
                 }
             }
         }

@@ -104,8 +104,13 @@ fn tell(act: &Act, job: &Value) -> Vec<String> {
         word("status")
     )];
     if job["status"] == "failed" {
+        let why = if act.simulate.is_some() {
+            ", as it was told to by X-Vydra-Simulate"
+        } else {
+            ""
+        };
         lines.push(format!(
-            "  {:<10} {} ({}), as it was told to by X-Vydra-Simulate",
+            "  {:<10} {} ({}){why}",
             "",
             word("error"),
             word("code")
