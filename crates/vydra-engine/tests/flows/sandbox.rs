@@ -293,7 +293,7 @@ async fn a_full_sandbox_stops_nobody_else() {
     flow.caller = live;
     let job = flow.image().await;
     flow.work();
-    let wait = Duration::from_secs(60);
+    let wait = Duration::from_mins(1);
     let job = flow.engine.job(&flow.caller, job.id.as_str(), wait).await;
     assert_eq!(job.unwrap().status, JobStatus::Completed);
 }
