@@ -1,9 +1,9 @@
 //! Who calls us: the HTTP API. Each handler extracts, makes one call to the engine, and wraps the answer.
 //!
-//! Nothing is decided here. [`error`] is the only file that knows statuses.
+//! Nothing is decided here. `error.rs` is the only file that knows statuses.
 //!
 //! The commonest change: a new operation. Write its handler in `v1/<noun>.rs`, name its scope in the signature
-//! ([`auth::Authorized`]), add it to [`router`] and to the list in [`openapi`].
+//! (`auth::Authorized`), add it to [`router`] and to the list in [`openapi`].
 
 mod auth;
 mod docs;
