@@ -171,7 +171,7 @@ mod tests {
     fn two_programs_of_one_package_install_it_once() {
         assert_eq!(
             packages(&missing(|_| false)),
-            ["g++", "chromium", "espeak-ng", "ffmpeg"]
+            ["g++", "chromium", "curl", "espeak-ng", "ffmpeg"]
         );
     }
 
