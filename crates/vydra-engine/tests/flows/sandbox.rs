@@ -290,10 +290,12 @@ async fn a_full_sandbox_stops_nobody_else() {
     for _ in 0..3 {
         flow.simulating("SLOW=10m", IMAGE, prompt()).await;
     }
+    // Younger than those, so that without places of its own it would be claimed last.
+    flow.clock.advance(Duration::from_secs(1));
     flow.caller = live;
     let job = flow.image().await;
     flow.work();
-    let wait = Duration::from_mins(1);
+    let wait = Duration::from_secs(20);
     let job = flow.engine.job(&flow.caller, job.id.as_str(), wait).await;
     assert_eq!(job.unwrap().status, JobStatus::Completed);
 }
