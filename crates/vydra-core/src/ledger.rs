@@ -1,8 +1,7 @@
 //! The ledger: every movement of credits is a row that is never changed (contract, section 8).
 
-use crate::ids::{EntryId, JobId, OrgId};
+use crate::ids::{JobId, OrgId};
 use crate::job::Mode;
-use crate::time::Timestamp;
 
 /// Why credits moved. The words are fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,20 +35,6 @@ impl EntryKind {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
-}
-
-/// One movement. `amount` is signed: a charge is below zero.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LedgerEntry {
-    pub id: EntryId,
-    pub org_id: OrgId,
-    pub mode: Mode,
-    pub kind: EntryKind,
-    pub amount: i64,
-    pub balance_after: i64,
-    pub job_id: Option<JobId>,
-    pub reason: String,
-    pub created_at: Timestamp,
 }
 
 /// What the ledger adds up to for one organization, each figure from the rows alone.

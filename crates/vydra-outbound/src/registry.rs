@@ -36,10 +36,6 @@ impl Registry {
         self.add(provider);
     }
 
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.providers.keys().copied()
-    }
-
     /// The ways to run a model, best first; none means that it cannot be called.
     pub fn working(&self, model: &Model, mode: Mode) -> Vec<Working> {
         if !model.active {
