@@ -3,7 +3,7 @@
 //! `vydra_<live|test>_<user|bot>_<owner>_<random><checksum>`: 27 random letters and digits (over 160 bits), then the
 //! CRC-32 of everything before it as six letters and digits, so that a typo needs no database.
 
-use crate::ids::{KeyId, OrgId};
+use crate::ids::{KeyId, OrgId, UserId};
 use crate::job::Mode;
 use crate::random::{Random, letters_and_digits};
 use crate::scope::GrantedScopes;
@@ -169,6 +169,11 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
+    /// The person who made it; None for one that the command line made.
+    pub user_id: Option<UserId>,
+    /// Requests that it was recognised for, up to a moment ago.
+    pub request_count: u64,
+    pub last_used_at: Option<Timestamp>,
 }
 
 impl ApiKey {

@@ -73,6 +73,10 @@ id!(
     OrgId, "org_"
 );
 id!(
+    /// A person who logs in.
+    UserId, "user_"
+);
+id!(
     /// An API key (not its secret).
     KeyId, "key_"
 );

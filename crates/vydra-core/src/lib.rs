@@ -19,3 +19,4 @@ pub mod plan;
 pub mod random;
 pub mod scope;
 pub mod time;
+pub mod user;

@@ -5,7 +5,6 @@ use vydra_core::catalog::{FieldProblem, Violations};
 use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::job::{Job, JobStatus};
-use vydra_core::scope::Scope;
 use vydra_outbound::media::MediaError;
 use vydra_store::StoreError;
 
@@ -25,7 +24,8 @@ pub enum Error {
     KeyExpired,
     #[error("the key lacks a scope")]
     InsufficientScope {
-        required: Scope,
+        /// A scope, or `session`.
+        required: &'static str,
         granted: Vec<String>,
     },
     #[error("the input is wrong: {sentence}")]

@@ -181,7 +181,7 @@ impl Engine {
             .submit_job(NewJob {
                 id: JobId::new(now, self.random()),
                 org_id: caller.organization.id.clone(),
-                key_id: Some(caller.key.id.clone()),
+                key_id: caller.key_id().cloned(),
                 mode: caller.mode(),
                 workflow: workflow.map(str::to_owned),
                 input: shown,

@@ -81,8 +81,9 @@ impl Engine {
 
     /// A key that may only call models sees the jobs that it made itself, and no other (contract, section 3).
     async fn visible_job(&self, caller: &Caller, id: &str, scope: Scope) -> Result<Job> {
-        let own_only = !caller.key.scopes.allow(scope);
-        if own_only && !caller.key.scopes.allow(Scope::ModelsWrite) {
+        let granted = caller.granted();
+        let own_only = !granted.allow(scope);
+        if own_only && !granted.allow(Scope::ModelsWrite) {
             caller.require(scope)?;
         }
         let id = JobId::parse(id).ok_or(Error::JobNotFound)?;
@@ -93,7 +94,7 @@ impl Engine {
             // The sandbox and the real thing do not see each other.
             .filter(|job| job.mode == caller.mode())
             .ok_or(Error::JobNotFound)?;
-        if own_only && job.key_id.as_ref() != Some(&caller.key.id) {
+        if own_only && job.key_id.as_ref() != caller.key_id() {
             return Err(Error::JobNotFound);
         }
         Ok(job)

@@ -5,6 +5,7 @@
 //! The commonest change: a new thing that a caller can do. Write it in the file of its noun, one store command long, and
 //! give each refusal an arm in [`Error`].
 
+mod admission;
 mod assets;
 mod credits;
 mod endings;
@@ -19,11 +20,12 @@ mod organizations;
 mod simulate;
 pub mod worker;
 
+pub use admission::{Access, Caller, Credentials, Identity};
 pub use assets::OpenMedia;
 pub use error::{Error, Result};
 pub use generate::{Asked, Preference, Started};
 pub use jobs::JobQuery;
-pub use keys::{Caller, CreatedKey, NewKey};
+pub use keys::{CreatedKey, NewKey};
 pub use limits::{Exceeded, LimitKind, Standing, WindowStanding};
 pub use models::ListedModel;
 pub use organizations::NewOrganizationRequest;

@@ -85,8 +85,8 @@ fn refusal(caller: &Caller, code: ErrorCode, price: Credits) -> Error {
         ErrorCode::KeyRevoked => Error::KeyRevoked,
         ErrorCode::KeyExpired => Error::KeyExpired,
         ErrorCode::InsufficientScope => Error::InsufficientScope {
-            required: Scope::ModelsWrite,
-            granted: caller.key.scopes.words().to_vec(),
+            required: Scope::ModelsWrite.as_str(),
+            granted: caller.granted().words().to_vec(),
         },
         ErrorCode::InsufficientCredits => Error::InsufficientCredits {
             required: price,

@@ -1,87 +1,96 @@
-//! Who calls. A handler that takes no [`Authorized`] is public; one that does names its scope in the type, so that a
-//! route without a decision does not exist.
+//! Who calls. The gate stands before every handler, and a handler that needs the caller takes [`Authorized`].
 
 use crate::ApiState;
 use crate::error::ApiError;
 use crate::layers::StandingSlot;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request};
+use axum::handler::Handler;
 use axum::http::header;
 use axum::http::request::Parts;
-use std::marker::PhantomData;
-use vydra_core::scope::Scope;
-use vydra_engine::{Caller, Error, Exceeded};
+use axum::response::{IntoResponse, Response};
+use std::pin::Pin;
+use vydra_engine::{Access, Caller, Credentials, Error, Exceeded};
 
-/// What a route asks of a key.
-pub(crate) trait Requirement: Send + Sync {
-    /// None when the engine decides, because it depends on whose job it is.
-    const SCOPE: Option<Scope>;
-}
-
-macro_rules! requirements {
-    ($($name:ident => $scope:expr),+ $(,)?) => {
-        $(
-            #[derive(Debug)]
-            pub(crate) struct $name;
-
-            impl Requirement for $name {
-                const SCOPE: Option<Scope> = $scope;
-            }
-        )+
-    };
-}
-
-requirements! {
-    ModelsRead => Some(Scope::ModelsRead),
-    ModelsWrite => Some(Scope::ModelsWrite),
-    JobsRead => Some(Scope::JobsRead),
-    JobsWrite => Some(Scope::JobsWrite),
-    OwnJobs => None,
-    AccountRead => Some(Scope::AccountRead),
-    BillingRead => Some(Scope::BillingRead),
-}
-
-/// A caller who may do what the route does.
-#[derive(Debug)]
-pub(crate) struct Authorized<R> {
+/// The caller whom the gate let through.
+#[derive(Debug, Clone)]
+pub(crate) struct Authorized {
     pub(crate) caller: Caller,
-    requirement: PhantomData<R>,
 }
 
-impl<R: Requirement> FromRequestParts<ApiState> for Authorized<R> {
+impl FromRequestParts<ApiState> for Authorized {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
-        // A header that is not even text cannot hold a key.
-        let header = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .map(|value| value.to_str().unwrap_or_default());
-        let slot = parts.extensions.get::<StandingSlot>();
-        let caller = state
-            .engine
-            .authenticate(header)
-            .await
-            .inspect_err(|error| {
-                if let (
-                    Some(slot),
-                    Error::RateLimited(Exceeded {
-                        standing: Some(standing),
-                        ..
-                    }),
-                ) = (slot, error)
-                {
-                    slot.fill(*standing);
-                }
-            })?;
-        if let Some(slot) = slot {
-            slot.fill(caller.standing);
-        }
-        if let Some(scope) = R::SCOPE {
-            caller.require(scope)?;
-        }
-        Ok(Self {
-            caller,
-            requirement: PhantomData,
+    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, ApiError> {
+        // Only behind a gate that lets anybody through is there no caller: a handler that asks for one there is a mistake
+        // of ours, and answers nobody.
+        parts
+            .extensions
+            .remove::<Self>()
+            .ok_or(ApiError(Error::MissingAuth))
+    }
+}
+
+/// A handler behind its gate.
+#[derive(Debug, Clone)]
+pub(crate) struct Gated<H> {
+    pub(crate) access: Access,
+    pub(crate) handler: H,
+}
+
+impl<H, T> Handler<T, ApiState> for Gated<H>
+where
+    H: Handler<T, ApiState>,
+    T: 'static,
+{
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, request: Request, state: ApiState) -> Self::Future {
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            if self.access != Access::Public {
+                match authorize(self.access, &parts, &state).await {
+                    Ok(caller) => parts.extensions.insert(Authorized { caller }),
+                    Err(error) => return ApiError(error).into_response(),
+                };
+            }
+            let request = Request::from_parts(parts, body);
+            self.handler.call(request, state).await
         })
     }
+}
+
+async fn authorize(access: Access, parts: &Parts, state: &ApiState) -> Result<Caller, Error> {
+    // A header that is not even text cannot hold a key.
+    let authorization = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .map(|value| value.to_str().unwrap_or_default());
+    let credentials = Credentials {
+        authorization,
+        session: None,
+        address: None,
+    };
+    let slot = parts.extensions.get::<StandingSlot>();
+    let fill = |standing| {
+        if let Some(slot) = slot {
+            slot.fill(standing);
+        }
+    };
+    let caller = state
+        .engine
+        .authenticate(credentials)
+        .await
+        .inspect_err(|error| {
+            if let Error::RateLimited(Exceeded {
+                standing: Some(standing),
+                ..
+            }) = error
+            {
+                fill(*standing);
+            }
+        })?;
+    // Whoever may not is counted and told too.
+    fill(caller.standing);
+    caller.permit(access)?;
+    Ok(caller)
 }

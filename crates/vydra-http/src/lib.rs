@@ -2,8 +2,8 @@
 //!
 //! Nothing is decided here. `error.rs` is the only file that knows statuses.
 //!
-//! The commonest change: a new operation. Write its handler in `v1/<noun>.rs`, name its scope in the signature
-//! (`auth::Authorized`), add it to [`router`] and to the list in [`openapi`].
+//! The commonest change: a new operation. Write its handler in `v1/<noun>.rs`, add it with what it asks of a caller to
+//! [`routes`] and to the list in [`openapi`].
 
 mod auth;
 mod docs;
@@ -12,10 +12,11 @@ mod extract;
 mod layers;
 mod media;
 pub mod openapi;
+pub mod routes;
 mod v1;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::serve::ListenerExt;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -32,20 +33,8 @@ pub struct ApiState {
 
 /// Every path that the server answers.
 pub fn router(state: ApiState) -> Router {
-    let v1 = Router::new()
-        .route("/health", get(v1::health::get))
-        .route("/organization", get(v1::organization::get))
-        .route("/billing/credits", get(v1::billing::credits))
-        .route("/models", get(v1::models::list))
-        // The paths of models hold slashes, so reading one and calling one share a pattern.
-        .route(
-            "/models/{*path}",
-            get(v1::models::get).post(v1::generate::call),
-        )
-        .route("/jobs", post(v1::jobs::create).get(v1::jobs::list))
-        .route("/jobs/{id}", get(v1::jobs::get).delete(v1::jobs::cancel));
     let routes = Router::new()
-        .nest("/api/v1", v1)
+        .nest(routes::PREFIX, routes::all().router)
         .route("/media/{*key}", get(media::get))
         .route("/openapi.json", get(openapi::get))
         .route("/docs", get(docs::get))

@@ -16,7 +16,7 @@ use vydra_core::organization::Organization;
 use vydra_core::plan::{Limits, Plans};
 use vydra_engine::worker::Worker;
 use vydra_engine::{
-    Caller, Engine, NewKey, NewOrganizationRequest, Parts, Settings, WorkerSettings,
+    Caller, Credentials, Engine, NewKey, NewOrganizationRequest, Parts, Settings, WorkerSettings,
 };
 use vydra_outbound::fetch::{FetchLimits, InputFetcher};
 use vydra_outbound::media::MediaStore;
@@ -177,7 +177,11 @@ impl TestApp {
 
     pub async fn caller(&self, key: &str) -> Caller {
         let header = format!("Bearer {key}");
-        self.engine.authenticate(Some(&header)).await.unwrap()
+        let credentials = Credentials {
+            authorization: Some(&header),
+            ..Credentials::default()
+        };
+        self.engine.authenticate(credentials).await.unwrap()
     }
 
     /// A caller of the organization who may do everything.

@@ -1,5 +1,5 @@
 use crate::ApiState;
-use crate::auth::{Authorized, BillingRead};
+use crate::auth::Authorized;
 use crate::error::ApiError;
 use axum::Json;
 use axum::extract::State;
@@ -23,7 +23,7 @@ pub(crate) struct CreditsView {
 ))]
 pub(crate) async fn credits(
     State(state): State<ApiState>,
-    auth: Authorized<BillingRead>,
+    auth: Authorized,
 ) -> Result<Json<CreditsView>, ApiError> {
     let totals = state
         .engine

@@ -1,6 +1,6 @@
 use super::jobs::{Results, charge_headers, link};
 use crate::ApiState;
-use crate::auth::{Authorized, ModelsWrite};
+use crate::auth::Authorized;
 use crate::error::{ApiError, Refund};
 use crate::extract::{JsonObject, asked};
 use axum::Json;
@@ -61,7 +61,7 @@ pub(crate) struct Accepted {
 /// Calls a model. Documented once for each model of the catalogue.
 pub(crate) async fn call(
     State(state): State<ApiState>,
-    auth: Authorized<ModelsWrite>,
+    auth: Authorized,
     Path(path): Path<String>,
     headers: HeaderMap,
     JsonObject(input): JsonObject,

@@ -1,5 +1,5 @@
 use crate::ApiState;
-use crate::auth::{Authorized, JobsRead, JobsWrite, OwnJobs};
+use crate::auth::Authorized;
 use crate::error::{ApiError, ErrorBody, Refund};
 use crate::extract::{ApiQuery, JsonObject, asked, number, wait};
 use axum::Json;
@@ -262,7 +262,7 @@ pub(crate) struct Links {
 ))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
-    auth: Authorized<JobsWrite>,
+    auth: Authorized,
     headers: HeaderMap,
     JsonObject(mut body): JsonObject,
 ) -> Result<Response, ApiError> {
@@ -359,7 +359,7 @@ pub(crate) struct Pagination {
 ))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
-    auth: Authorized<JobsRead>,
+    auth: Authorized,
     ApiQuery(query): ApiQuery<ListQuery>,
 ) -> Result<Json<JobList>, ApiError> {
     let one_of = |name, expected: &str| {
@@ -441,7 +441,7 @@ pub(crate) struct WaitQuery {
 ))]
 pub(crate) async fn get(
     State(state): State<ApiState>,
-    auth: Authorized<OwnJobs>,
+    auth: Authorized,
     Path(id): Path<String>,
     ApiQuery(query): ApiQuery<WaitQuery>,
 ) -> Result<Json<JobView>, ApiError> {
@@ -460,7 +460,7 @@ pub(crate) async fn get(
 ))]
 pub(crate) async fn cancel(
     State(state): State<ApiState>,
-    auth: Authorized<OwnJobs>,
+    auth: Authorized,
     Path(id): Path<String>,
 ) -> Result<Json<JobView>, ApiError> {
     let job = state.engine.cancel_job(&auth.caller, &id).await?;

@@ -1,5 +1,5 @@
 use crate::ApiState;
-use crate::auth::{Authorized, ModelsRead};
+use crate::auth::Authorized;
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::ApiQuery;
 use axum::Json;
@@ -110,7 +110,7 @@ impl From<ListedModel<'_>> for ModelView {
 ))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
-    auth: Authorized<ModelsRead>,
+    auth: Authorized,
     ApiQuery(query): ApiQuery<ModelQuery>,
 ) -> Result<Json<ModelList>, ApiError> {
     let active = match query.is_active.as_deref() {
@@ -151,7 +151,7 @@ pub(crate) async fn list(
 ))]
 pub(crate) async fn get(
     State(state): State<ApiState>,
-    auth: Authorized<ModelsRead>,
+    auth: Authorized,
     Path(slug): Path<String>,
 ) -> Result<Json<ModelView>, ApiError> {
     Ok(Json(state.engine.model(&slug, auth.caller.mode())?.into()))

@@ -1,5 +1,5 @@
 use crate::ApiState;
-use crate::auth::{AccountRead, Authorized};
+use crate::auth::Authorized;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -26,10 +26,7 @@ pub(crate) struct OrganizationView {
 #[utoipa::path(get, path = "/api/v1/organization", operation_id = "get_organization", tag = "Account", responses(
     (status = 200, description = "The organization", body = OrganizationView),
 ))]
-pub(crate) async fn get(
-    State(_): State<ApiState>,
-    auth: Authorized<AccountRead>,
-) -> Json<OrganizationView> {
+pub(crate) async fn get(State(_): State<ApiState>, auth: Authorized) -> Json<OrganizationView> {
     let mode = auth.caller.mode();
     let organization = auth.caller.organization;
     Json(OrganizationView {

@@ -3,13 +3,14 @@ use super::rows::{Columns, collect, first, to_json};
 use crate::Result;
 use rusqlite::{Connection, params};
 use vydra_core::api_key::{ApiKey, KeyHash};
-use vydra_core::ids::{KeyId, OrgId};
+use vydra_core::ids::{KeyId, OrgId, UserId};
 use vydra_core::job::Mode;
 use vydra_core::organization::Organization;
 use vydra_core::scope::GrantedScopes;
 use vydra_core::time::Timestamp;
 
-const COLUMNS: &str = "k.id, k.org_id, k.name, k.shown_prefix, k.mode, k.scopes, k.created_at, k.expires_at, k.revoked_at";
+const COLUMNS: &str = "k.id, k.org_id, k.name, k.shown_prefix, k.mode, k.scopes, k.created_at, k.expires_at, k.revoked_at,
+    k.user_id, k.request_count, k.last_used_at";
 
 fn read(row: &mut Columns<'_, '_>) -> Result<ApiKey> {
     Ok(ApiKey {
@@ -22,13 +23,16 @@ fn read(row: &mut Columns<'_, '_>) -> Result<ApiKey> {
         created_at: row.time()?,
         expires_at: row.time_if_any()?,
         revoked_at: row.time_if_any()?,
+        user_id: row.take::<Option<String>>()?.map(UserId::trusted),
+        request_count: row.take::<i64>()?.unsigned_abs(),
+        last_used_at: row.time_if_any()?,
     })
 }
 
 pub(super) fn create(db: &Connection, key: &ApiKey, hash: &KeyHash) -> Result<()> {
     db.prepare_cached(
-        "INSERT INTO api_keys (id, org_id, name, shown_prefix, hash, mode, scopes, created_at, expires_at, revoked_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO api_keys (id, org_id, name, shown_prefix, hash, mode, scopes, created_at, expires_at, revoked_at, user_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?
     .execute(params![
         key.id.as_str(),
@@ -41,6 +45,7 @@ pub(super) fn create(db: &Connection, key: &ApiKey, hash: &KeyHash) -> Result<()
         key.created_at.as_micros(),
         key.expires_at.map(Timestamp::as_micros),
         key.revoked_at.map(Timestamp::as_micros),
+        key.user_id.as_ref().map(UserId::as_str),
     ])?;
     Ok(())
 }

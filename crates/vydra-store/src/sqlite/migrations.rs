@@ -4,7 +4,10 @@ use crate::{Result, StoreError};
 use rusqlite::{Connection, TransactionBehavior, params};
 use vydra_core::api_key::Pepper;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_start.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_start.sql"),
+    include_str!("../../migrations/sqlite/0002_callers.sql"),
+];
 
 /// Brings the schema up to date, all or nothing, also when two processes start at once.
 pub(super) fn migrate(db: &mut Connection) -> Result<()> {

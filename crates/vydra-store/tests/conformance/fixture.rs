@@ -180,6 +180,9 @@ impl Fixture {
             created_at: self.now(),
             expires_at: None,
             revoked_at: None,
+            user_id: None,
+            request_count: 0,
+            last_used_at: None,
         };
         (key, secret.hash(&self.store.pepper()))
     }

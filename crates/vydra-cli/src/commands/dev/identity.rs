@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use vydra_core::credits::Credits;
 use vydra_core::job::Mode;
 use vydra_core::organization::Organization;
-use vydra_engine::{Engine, Error, NewKey, NewOrganizationRequest};
+use vydra_engine::{Credentials, Engine, Error, NewKey, NewOrganizationRequest};
 
 const NAME: &str = "dev";
 const CREDITS: i64 = 10_000;
@@ -81,7 +81,10 @@ async fn kept(engine: &Engine, file: &Path) -> Option<(String, String)> {
     let (live, test) = (value("VYDRA_API_KEY")?, value("VYDRA_TEST_KEY")?);
     for key in [&live, &test] {
         engine
-            .authenticate(Some(&format!("Bearer {key}")))
+            .authenticate(Credentials {
+                authorization: Some(&format!("Bearer {key}")),
+                ..Credentials::default()
+            })
             .await
             .ok()?;
     }

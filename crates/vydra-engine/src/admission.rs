@@ -1,0 +1,146 @@
+//! Admission: who calls, what they may do, and whether they ask too often.
+
+use crate::limits::Standing;
+use crate::{Engine, Error, Exceeded, LimitKind, Result};
+use std::net::IpAddr;
+use vydra_core::api_key::{ApiKey, KeySecret};
+use vydra_core::ids::KeyId;
+use vydra_core::job::Mode;
+use vydra_core::organization::Organization;
+use vydra_core::plan::Limits;
+use vydra_core::scope::{GrantedScopes, Scope};
+use vydra_core::user::{Role, User};
+
+/// What an operation asks of its caller. Every operation is registered with one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody.
+    Public,
+    /// A key with this scope, or a person whose role has it.
+    Scope(Scope),
+    /// Whoever has the scope, or made the job: decided when the job is known.
+    OwnJobs,
+    /// A person who has logged in; never a key.
+    Person,
+}
+
+/// What a request brings to say who sends it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Credentials<'a> {
+    /// The header `Authorization`.
+    pub authorization: Option<&'a str>,
+    /// The cookie `__session`; looked at only where there is no `Authorization`.
+    pub session: Option<&'a str>,
+    /// Where the request comes from.
+    pub address: Option<IpAddr>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Identity {
+    Key(ApiKey),
+    Person { user: User, role: Role },
+}
+
+/// A caller who was recognised, and counted against the limits of the organization.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub identity: Identity,
+    pub organization: Organization,
+    pub limits: Limits,
+    pub standing: Standing,
+}
+
+impl Caller {
+    pub fn granted(&self) -> GrantedScopes {
+        match &self.identity {
+            Identity::Key(key) => key.scopes.clone(),
+            Identity::Person { role, .. } => role.scopes(),
+        }
+    }
+
+    pub fn require(&self, scope: Scope) -> Result<()> {
+        let granted = self.granted();
+        if granted.allow(scope) {
+            return Ok(());
+        }
+        Err(Error::InsufficientScope {
+            required: scope.as_str(),
+            granted: granted.words().to_vec(),
+        })
+    }
+
+    /// A person acts on real credits.
+    pub fn mode(&self) -> Mode {
+        match &self.identity {
+            Identity::Key(key) => key.mode,
+            Identity::Person { .. } => Mode::Live,
+        }
+    }
+
+    pub fn key_id(&self) -> Option<&KeyId> {
+        match &self.identity {
+            Identity::Key(key) => Some(&key.id),
+            Identity::Person { .. } => None,
+        }
+    }
+
+    /// Whether the operation is theirs.
+    pub fn permit(&self, access: Access) -> Result<()> {
+        match (access, &self.identity) {
+            (Access::Public | Access::OwnJobs, _) | (Access::Person, Identity::Person { .. }) => {
+                Ok(())
+            }
+            (Access::Scope(scope), _) => self.require(scope),
+            (Access::Person, Identity::Key(key)) => Err(Error::InsufficientScope {
+                required: "session",
+                granted: key.scopes.words().to_vec(),
+            }),
+        }
+    }
+}
+
+impl Engine {
+    /// Recognises the caller and counts the request. Looked up at each request, so that a revocation holds at the next one.
+    pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller> {
+        let header = credentials.authorization.ok_or(Error::MissingAuth)?;
+        let secret = header
+            .split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .and_then(|(_, key)| KeySecret::parse(key.trim()))
+            .ok_or(Error::InvalidFormat)?;
+        let found = self
+            .store()
+            .key_by_hash(&secret.hash(&self.store().pepper()))
+            .await?;
+        let (key, organization) = found.ok_or(Error::KeyNotFound)?;
+        let now = self.now();
+        if key.revoked_at.is_some_and(|end| end <= now) {
+            return Err(Error::KeyRevoked);
+        }
+        if key.is_expired(now) {
+            return Err(Error::KeyExpired);
+        }
+        let limits = self.limits_of(&organization);
+        let standing = self
+            .limiter
+            .admit(&organization.id, limits, now)
+            .map_err(Error::RateLimited)?;
+        Ok(Caller {
+            identity: Identity::Key(key),
+            organization,
+            limits,
+            standing,
+        })
+    }
+
+    pub(crate) fn too_many_jobs(caller: &Caller, open: u32) -> Error {
+        Error::RateLimited(Exceeded {
+            kind: LimitKind::Concurrent,
+            limit: caller.limits.concurrent,
+            used: open.saturating_add(1),
+            // Nobody knows when a job will end: soon enough to be worth another try.
+            retry_after_s: 5,
+            standing: Some(caller.standing),
+        })
+    }
+}
