@@ -9,6 +9,7 @@
     reason = "a command line tool"
 )]
 
+mod fuzz;
 mod openapi;
 mod process;
 mod programs;
@@ -29,6 +30,8 @@ Verbs:
   tidy                  Check the rules of the house that the compiler cannot see
   openapi [--check]     Write openapi.json from the code; with --check, fail if the committed file differs
   programs              Install what the tests need and is missing (Debian and Ubuntu as root), or say what to install
+  fuzz [-- arguments]   Generated requests against the real server for 60 s, each answer checked against its OpenAPI document;
+                        the arguments go to schemathesis, such as --max-time 600
   test [-- arguments]   Do `programs`, then run every test; the arguments go to `cargo test`
 
 Options:
@@ -48,6 +51,7 @@ enum Verb {
     Tidy,
     Openapi { check: bool },
     Programs,
+    Fuzz { arguments: Vec<String> },
     Test { arguments: Vec<String> },
 }
 
@@ -61,14 +65,20 @@ impl Verb {
             ["openapi"] => Ok(Self::Openapi { check: false }),
             ["openapi", "--check"] => Ok(Self::Openapi { check: true }),
             ["programs"] => Ok(Self::Programs),
+            ["fuzz"] => Ok(Self::Fuzz {
+                arguments: Vec::new(),
+            }),
+            ["fuzz", "--", ..] => Ok(Self::Fuzz {
+                arguments: arguments[2..].to_vec(),
+            }),
             ["test"] => Ok(Self::Test {
                 arguments: Vec::new(),
             }),
             ["test", "--", ..] => Ok(Self::Test {
                 arguments: arguments[2..].to_vec(),
             }),
-            ["test", word, ..] => bail!(
-                "`test` does not know `{word}`; arguments for cargo test follow `--`: cargo xtask test -- {word}"
+            [verb @ ("test" | "fuzz"), word, ..] => bail!(
+                "`{verb}` does not know `{word}`; arguments to hand on follow `--`: cargo xtask {verb} -- {word}"
             ),
             [verb @ ("tidy" | "openapi" | "programs"), rest @ ..] => {
                 bail!(
@@ -125,6 +135,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             programs::ensure()?;
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Fuzz { arguments } => fuzz::run(&root, &arguments),
         Verb::Test { arguments } => test::run(&root, &arguments),
     }
 }
@@ -189,6 +200,7 @@ mod tests {
             "tidy",
             "openapi [--check]",
             "programs",
+            "fuzz [-- arguments]",
             "test [-- arguments]",
         ] {
             assert!(HELP.contains(&format!("\n  {verb}")), "{verb}");

@@ -13,7 +13,7 @@ struct Need {
     purpose: &'static str,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 7] = [
     Need {
         program: "cc",
         package: "g++",
@@ -44,12 +44,17 @@ const NEEDS: [Need; 6] = [
         package: "ffmpeg",
         purpose: "looks into the media that the tests make",
     },
+    Need {
+        program: "python3",
+        package: "python3-venv",
+        purpose: "runs the generator of requests",
+    },
 ];
 
 /// Installs what is missing where that is possible, and otherwise says what to install. Never fails for a missing program: the tests
 /// that need one say so and skip.
 pub(crate) fn ensure() -> anyhow::Result<()> {
-    let missing = missing(on_path);
+    let missing = missing(is_here);
     if missing.is_empty() {
         println!("programs: all that the tests need are here");
         return Ok(());
@@ -73,7 +78,7 @@ pub(crate) fn ensure() -> anyhow::Result<()> {
             eprintln!("warning: `apt-get install {package}` failed");
         }
     }
-    let still = self::missing(on_path);
+    let still = self::missing(is_here);
     if !still.is_empty() {
         eprintln!("{}", advice(&still));
     }
@@ -134,6 +139,17 @@ fn is_root() -> anyhow::Result<bool> {
     Ok(output.stdout.trim_ascii() == b"0")
 }
 
+/// Debian parts Python from what its environments are made with.
+fn is_here(program: &str) -> bool {
+    on_path(program)
+        && (program != "python3"
+            || Command::new(program)
+                .args(["-c", "import ensurepip, venv"])
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success()))
+}
+
 fn on_path(program: &str) -> bool {
     #[expect(
         clippy::disallowed_methods,
@@ -171,7 +187,14 @@ mod tests {
     fn two_programs_of_one_package_install_it_once() {
         assert_eq!(
             packages(&missing(|_| false)),
-            ["g++", "chromium", "curl", "espeak-ng", "ffmpeg"]
+            [
+                "g++",
+                "chromium",
+                "curl",
+                "espeak-ng",
+                "ffmpeg",
+                "python3-venv"
+            ]
         );
     }
 

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::convert::Infallible;
 use std::time::Duration;
 use vydra_core::catalog::Violations;
 use vydra_engine::{Asked, Error, Preference};
@@ -67,6 +68,20 @@ fn is_json(headers: &HeaderMap) -> bool {
         .to_ascii_lowercase();
     media_type == "application/json"
         || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+/// Where a model is called: whatever stands behind `/models/`, slashes included.
+#[derive(Debug)]
+pub(crate) struct ModelPath(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ModelPath {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let path = parts.uri.path();
+        let (_, model) = path.split_once("/models/").unwrap_or_default();
+        Ok(Self(model.to_owned()))
+    }
 }
 
 /// A query string.

@@ -34,7 +34,7 @@ pub struct ApiState {
 /// Every path that the server answers.
 pub fn router(state: ApiState) -> Router {
     let routes = Router::new()
-        .nest(routes::PREFIX, routes::all().router)
+        .nest(routes::PREFIX, routes::all(state.engine.catalog()).router)
         .route("/media/{*key}", get(media::get))
         .route("/openapi.json", get(openapi::get))
         .route("/docs", get(docs::get))

@@ -7,6 +7,8 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, on};
+use std::borrow::Cow;
+use vydra_core::catalog::Catalog;
 use vydra_core::scope::Scope;
 use vydra_engine::Access;
 
@@ -18,7 +20,7 @@ pub const PREFIX: &str = "/api/v1";
 pub struct Operation {
     pub method: Method,
     /// As in the router: `/jobs/{id}`.
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     pub access: Access,
 }
 
@@ -35,7 +37,7 @@ impl Routes {
         }
     }
 
-    fn get<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    fn get<H, T>(self, path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Self
     where
         H: Handler<T, ApiState>,
         T: 'static,
@@ -43,7 +45,7 @@ impl Routes {
         self.on(Method::GET, MethodFilter::GET, path, access, handler)
     }
 
-    fn post<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    fn post<H, T>(self, path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Self
     where
         H: Handler<T, ApiState>,
         T: 'static,
@@ -51,7 +53,7 @@ impl Routes {
         self.on(Method::POST, MethodFilter::POST, path, access, handler)
     }
 
-    fn delete<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    fn delete<H, T>(self, path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Self
     where
         H: Handler<T, ApiState>,
         T: 'static,
@@ -63,7 +65,7 @@ impl Routes {
         mut self,
         method: Method,
         filter: MethodFilter,
-        path: &'static str,
+        path: impl Into<Cow<'static, str>>,
         access: Access,
         handler: H,
     ) -> Self
@@ -71,22 +73,23 @@ impl Routes {
         H: Handler<T, ApiState>,
         T: 'static,
     {
+        let path = path.into();
+        self.router = self
+            .router
+            .route(&path, on(filter, Gated { access, handler }));
         self.operations.push(Operation {
             method,
             path,
             access,
         });
-        self.router = self
-            .router
-            .route(path, on(filter, Gated { access, handler }));
         self
     }
 }
 
-pub(crate) fn all() -> Routes {
+pub(crate) fn all(catalog: &Catalog) -> Routes {
     use Access::{OwnJobs, Public};
     let scope = Access::Scope;
-    Routes::new()
+    let routes = Routes::new()
         .get("/health", Public, v1::health::get)
         .get(
             "/organization",
@@ -109,10 +112,23 @@ pub(crate) fn all() -> Routes {
         .post("/jobs", scope(Scope::JobsWrite), v1::jobs::create)
         .get("/jobs", scope(Scope::JobsRead), v1::jobs::list)
         .get("/jobs/{id}", OwnJobs, v1::jobs::get)
-        .delete("/jobs/{id}", OwnJobs, v1::jobs::cancel)
+        .delete("/jobs/{id}", OwnJobs, v1::jobs::cancel);
+    // A path of several parts cannot be a slug, so nothing but a call is there.
+    let deep = catalog
+        .models()
+        .iter()
+        .filter_map(|model| model.path.as_ref())
+        .filter(|path| path.contains('/'));
+    deep.fold(routes, |routes, path| {
+        routes.post(
+            format!("/models/{path}"),
+            scope(Scope::ModelsWrite),
+            v1::generate::call,
+        )
+    })
 }
 
 /// Every operation below [`PREFIX`], in the order of the router.
-pub fn operations() -> Vec<Operation> {
-    all().operations
+pub fn operations(catalog: &Catalog) -> Vec<Operation> {
+    all(catalog).operations
 }

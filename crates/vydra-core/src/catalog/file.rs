@@ -171,12 +171,7 @@ fn model(row: ModelRow) -> Result<Model, String> {
         ));
     }
     for variant in &row.variants {
-        if let Some(field) = variant
-            .when
-            .keys()
-            .chain(&variant.required)
-            .find(|field| !schema.has(field))
-        {
+        if let Some(field) = variant.when.keys().find(|field| !schema.has(field)) {
             return Err(format!(
                 "a variant names {field}, which the input schema does not have"
             ));

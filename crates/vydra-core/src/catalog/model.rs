@@ -37,9 +37,6 @@ pub struct Variant {
     pub answer: Answer,
     pub credits_per_unit: Credits,
     pub pricing_unit: String,
-    /// Fields that this variant needs besides the schema's.
-    #[serde(default)]
-    pub required: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -83,14 +80,6 @@ impl Model {
                 either_spelling(&input, field).and_then(Value::as_str) == Some(wanted)
             })
         });
-        if let Some(missing) = variant.and_then(|variant| {
-            variant
-                .required
-                .iter()
-                .find(|field| !input.contains_key(*field))
-        }) {
-            return Err(Violations::missing(missing, "string"));
-        }
         let (kind, answer, per_unit) = variant
             .map_or((self.kind, self.answer, self.credits_per_unit), |variant| {
                 (variant.kind, variant.answer, variant.credits_per_unit)

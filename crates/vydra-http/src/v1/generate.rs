@@ -1,10 +1,10 @@
 use super::jobs::{Results, charge_headers, link};
 use crate::ApiState;
 use crate::auth::Authorized;
-use crate::error::{ApiError, Refund};
-use crate::extract::{JsonObject, asked};
+use crate::error::{ApiError, ErrorBody, Refund};
+use crate::extract::{JsonObject, ModelPath, asked};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -58,11 +58,16 @@ pub(crate) struct Accepted {
     input: Map<String, Value>,
 }
 
-/// Calls a model. Documented once for each model of the catalogue.
+/// A call of a model. Each has an operation of its own; at any other path there is none.
+#[utoipa::path(post, path = "/api/v1/models/{slug}", operation_id = "call_unknown_model", tag = "Generate",
+    params(("slug" = String, Path, description = "A path that no model has")),
+    request_body = Object, responses(
+    (status = 404, description = "MODEL_NOT_FOUND", body = ErrorBody),
+))]
 pub(crate) async fn call(
     State(state): State<ApiState>,
     auth: Authorized,
-    Path(path): Path<String>,
+    ModelPath(path): ModelPath,
     headers: HeaderMap,
     JsonObject(input): JsonObject,
 ) -> Result<Response, ApiError> {

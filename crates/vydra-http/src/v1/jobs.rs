@@ -325,14 +325,18 @@ pub(crate) async fn create(
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// 1 to 100; 20 when absent.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100)]
     limit: Option<String>,
     /// How many to pass over.
+    #[param(value_type = Option<u32>)]
     offset: Option<String>,
     /// Only jobs of this status.
+    #[param(value_type = Option<String>, pattern = "^(pending|running|completed|failed|cancelled)$")]
     status: Option<String>,
     /// Only jobs of this workflow.
     workflow: Option<String>,
     /// Only jobs behind this one in the list: the last page's nextCursor.
+    #[param(value_type = Option<String>, pattern = "^job_[0-9a-z]{26}$")]
     after: Option<String>,
 }
 
@@ -431,6 +435,7 @@ pub(crate) async fn list(
 #[into_params(parameter_in = Query)]
 pub(crate) struct WaitQuery {
     /// Hold the answer until the job has ended, or this many seconds (0 to 60).
+    #[param(value_type = Option<u32>, maximum = 60)]
     wait: Option<String>,
 }
 

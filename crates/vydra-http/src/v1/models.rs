@@ -69,6 +69,7 @@ pub(crate) struct ModelQuery {
     /// Only models of this provider.
     provider: Option<String>,
     /// Only models that can, or cannot, be called now: true or false.
+    #[param(value_type = Option<bool>)]
     is_active: Option<String>,
 }
 

@@ -1,0 +1,125 @@
+//! What the catalogue adds to the document: one operation for each model's path, and the input of each workflow.
+
+use super::answer;
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+use vydra_core::asset::MediaKind;
+use vydra_core::catalog::{Catalog, Model};
+
+pub(super) fn describe(document: &mut Value, catalog: &Catalog) {
+    let generic = document["paths"]["/api/v1/models/{slug}"]["get"].clone();
+    let Some(paths) = document["paths"].as_object_mut() else {
+        return;
+    };
+    for (model, path) in catalog
+        .models()
+        .iter()
+        .filter_map(|model| model.path.as_ref().map(|path| (model, path)))
+    {
+        let mut operations = json!({"post": call(model)});
+        // Where a call's path could be a slug, the model of that slug is read there.
+        if !path.contains('/') {
+            let mut read = generic.clone();
+            read["operationId"] = json!(format!("get_model_{}", identifier(path)));
+            read["parameters"] = json!([]);
+            operations["get"] = read;
+        }
+        paths.insert(format!("/api/v1/models/{path}"), operations);
+    }
+    if let Some(other) = paths.get_mut("/api/v1/models/{slug}") {
+        let known: Vec<&str> = catalog
+            .models()
+            .iter()
+            .filter_map(|model| model.path.as_deref())
+            .collect();
+        other["post"]["parameters"][0]["schema"]["not"] = json!({"enum": known});
+    }
+    if let Some(create) = paths.get_mut("/api/v1/jobs") {
+        create["post"]["requestBody"] = workflows(catalog);
+    }
+}
+
+fn identifier(text: &str) -> String {
+    text.replace(['-', '.', '/'], "_")
+}
+
+fn call(model: &Model) -> Value {
+    let responses = json!({
+        // An async model too, with Prefer: wait=N.
+        "200": answer("The result", "Completed"),
+        "202": answer("The job was taken: an async model, Prefer: respond-async, or a wait that was over", "Accepted"),
+        "400": {"description": "INVALID_INPUT, INVALID_URL: nothing was charged"},
+        "402": {"description": "INSUFFICIENT_CREDITS: nothing was charged"},
+        "404": {"description": "MODEL_NOT_FOUND: not active on this server"},
+        "409": {"description": "IDEMPOTENCY_CONFLICT"},
+        "500": {"description": "GENERATION_FAILED, PROCESSING_TIMEOUT: the charge was refunded"},
+    });
+    let kind = match model.kind {
+        MediaKind::Image => "image",
+        MediaKind::Video => "video",
+        MediaKind::Audio => "audio",
+    };
+    json!({
+        "tags": ["Generate"],
+        "operationId": format!("call_{}", identifier(&model.slug)),
+        "summary": model.name,
+        "description": format!("{} Makes: {kind}. Price: {}. Both spellings of a field are taken, such as imageUrl and image_url.", model.description, prices(model)),
+        "requestBody": {"required": true, "content": {"application/json": {"schema": model.schema.json(), "example": model.example_input}}},
+        "responses": responses,
+    })
+}
+
+fn prices(model: &Model) -> String {
+    let mut prices = format!(
+        "{} credits per {}",
+        model.credits_per_unit, model.pricing_unit
+    );
+    for variant in &model.variants {
+        let when: Vec<String> = variant
+            .when
+            .iter()
+            .map(|(field, value)| format!("{field}: {value}"))
+            .collect();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            prices,
+            "; with {} {} credits per {}",
+            when.join(", "),
+            variant.credits_per_unit,
+            variant.pricing_unit
+        );
+    }
+    prices
+}
+
+/// The body of `POST /jobs`: each workflow with its own input.
+fn workflows(catalog: &Catalog) -> Value {
+    let (mut choices, mut examples) = (Vec::new(), Map::new());
+    for workflow in catalog.workflows() {
+        let input = workflow.schema.json();
+        let needed = if input["required"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
+        {
+            json!(["workflow", "input"])
+        } else {
+            json!(["workflow"])
+        };
+        choices.push(json!({
+            "type": "object",
+            "title": workflow.name,
+            "description": workflow.description,
+            "required": needed,
+            "properties": {
+                "workflow": {"type": "string", "const": workflow.slug},
+                "input": input,
+                "maxCredits": {"type": "integer", "minimum": 0, "description": "Refuses, with 402, to cost more than this."},
+            },
+        }));
+        examples.insert(
+            workflow.slug.clone(),
+            json!({"value": {"workflow": workflow.slug, "input": workflow.example_input}}),
+        );
+    }
+    json!({"required": true, "content": {"application/json": {"schema": {"oneOf": choices}, "examples": examples}}})
+}

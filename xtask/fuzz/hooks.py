@@ -1,0 +1,87 @@
+"""What the generator of requests cannot know: media that this server can really read.
+
+A schema can say that a field holds a URL, not that something is there. For requests that are meant to be accepted, each
+media field (marked `x-media`) gets a file of the right kind that the server made itself. Requests that are meant to be
+refused are left as they are.
+"""
+
+import json
+import os
+import urllib.request
+
+import schemathesis
+from schemathesis.generation import GenerationMode
+
+BASE = os.environ["VYDRA_FUZZ_URL"] + "/api/v1"
+KEY = os.environ["VYDRA_FUZZ_KEY"]
+
+
+def _made(path, body, field):
+    request = urllib.request.Request(
+        f"{BASE}/models/{path}",
+        data=json.dumps(body).encode(),
+        headers={
+            "Authorization": f"Bearer {KEY}",
+            "Content-Type": "application/json",
+            "Prefer": "wait=60",
+        },
+    )
+    with urllib.request.urlopen(request, timeout=90) as answer:
+        return json.load(answer)[field]
+
+
+MEDIA = {
+    "image": _made("gemini/generate", {"prompt": "a lake"}, "imageUrl"),
+    "video": _made("veo3", {"prompt": "a lake", "duration": 1}, "videoUrl"),
+    "audio": _made("elevenlabs/tts", {"text": "Hello."}, "audioUrl"),
+}
+
+
+def _resolve(schema, root):
+    while isinstance(schema, dict) and "$ref" in schema:
+        found = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            found = found[part]
+        schema = found
+    return schema if isinstance(schema, dict) else {}
+
+
+def _with_media(schema, value, root):
+    schema = _resolve(schema, root)
+    kind = schema.get("x-media")
+    if kind and isinstance(value, str):
+        return MEDIA[kind]
+    if kind and isinstance(value, list):
+        return [MEDIA[kind] for _ in value]
+    if isinstance(value, dict):
+        for choice in schema.get("oneOf", []):
+            constants = _resolve(choice, root).get("properties", {})
+            if all(
+                value.get(name) == rule["const"]
+                for name, rule in constants.items()
+                if isinstance(rule, dict) and "const" in rule
+            ):
+                value = _with_media(choice, value, root)
+        known = schema.get("properties", {})
+        return {
+            name: _with_media(known[name], inner, root) if name in known else inner
+            for name, inner in value.items()
+        }
+    return value
+
+
+@schemathesis.hook
+def before_call(context, case, **kwargs):
+    # A case made by hand, such as a link that is followed, says nothing of how it was generated.
+    if case.meta is None or case.meta.generation.mode != GenerationMode.POSITIVE:
+        return
+    # Both ask to be refused.
+    for name in ("X-Vydra-Simulate", "X-Max-Credits"):
+        if case.headers:
+            case.headers.pop(name, None)
+    if not isinstance(case.body, dict):
+        return
+    operation = case.operation.definition.raw
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if content:
+        case.body = _with_media(content["schema"], case.body, case.operation.schema.raw_schema)
