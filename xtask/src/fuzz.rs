@@ -34,10 +34,13 @@ pub(crate) fn run(root: &Path, more: &[String]) -> anyhow::Result<ExitCode> {
         program.data.display()
     );
     let status = Command::new(generator)
+        .arg("--config-file")
+        .arg(root.join("xtask/fuzz/schemathesis.toml"))
         .args(["run", &format!("{}/openapi.json", server.url)])
         .args(["--header", &format!("Authorization: Bearer {key}")])
         .args(["--checks", "all", "--mode", "all", "--warnings", "off"])
-        .args(["--request-timeout", "30", "--max-time", SECONDS])
+        .args(["--request-timeout", "30", "--workers", "2"])
+        .args(["--max-time", SECONDS])
         // Of an option that is given twice the later one counts.
         .args(more)
         .env("SCHEMATHESIS_HOOKS", "hooks")
@@ -120,7 +123,8 @@ impl Program {
             .arg("--data-dir")
             .arg(&self.data)
             .env("VYDRA__PROVIDERS__LOCAL__ENABLED", "true")
-            .env("VYDRA__SERVER__SYNC_WAIT", "5s")
+            // Videos that nobody asked to see must not hold up the next request.
+            .env("VYDRA__SERVER__SYNC_WAIT", "500ms")
             .env("VYDRA__LOG__LEVEL", "warn");
         command
     }

@@ -18,6 +18,8 @@ mod jobs;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod media;
 #[cfg(test)]
 mod models;

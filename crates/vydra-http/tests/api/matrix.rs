@@ -1,0 +1,247 @@
+//! Every operation with every kind of caller: status, code, headers and body.
+
+use crate::fixture::{Answer, Api, Call};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use vydra_core::api_key::KeySecret;
+use vydra_core::ids::{JobId, KeyId};
+use vydra_core::job::Mode;
+use vydra_core::time::Clock;
+use vydra_engine::{Access, NewKey};
+use vydra_http::routes::{self, Operation};
+use vydra_testkit::SeededRandom;
+
+/// A request that its owner may send, and what answers it.
+struct Row {
+    path: String,
+    body: Option<Value>,
+    status: u16,
+    /// The same for a thing of another organization, and for one that nobody has.
+    elsewhere: Option<(String, String)>,
+}
+
+/// An organization with something of each kind, and a stranger with the same.
+struct World {
+    api: Api,
+    stranger: String,
+    revoked: String,
+    expired: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let api = Api::idle().await;
+        let other = api.org("stranger", 1_000).await;
+        let stranger = api.key(&other, &["*"], Mode::Live).await;
+        let (revoked, id) = key(&api, None).await;
+        api.engine.revoke_key(&id).await.unwrap();
+        let (expired, _) = key(&api, Some(0)).await;
+        Self {
+            api,
+            stranger,
+            revoked,
+            expired,
+        }
+    }
+
+    async fn job(&self, key: &str) -> String {
+        let body = json!({"workflow": "generate_image", "input": {"prompt": "p"}});
+        let created = self.api.post("jobs", &body).key(key).send().await;
+        created.ok(201)["id"].as_str().unwrap().to_owned()
+    }
+
+    /// One row for each operation; an operation without one fails the test.
+    async fn row(&self, operation: &Operation) -> Row {
+        let plain = |path: &str, status| Row {
+            path: path.to_owned(),
+            body: None,
+            status,
+            elsewhere: None,
+        };
+        let posted = |path: &str, body: Value, status| Row {
+            body: Some(body),
+            ..plain(path, status)
+        };
+        let (method, path) = (operation.method.as_str(), operation.path.as_ref());
+        let about_job = |path: &str, own: &str, foreign: &str| {
+            let nobody = JobId::new(self.api.clock.now(), &SeededRandom::new(7));
+            let at = |id: &str| path.replace("{id}", id);
+            Row {
+                elsewhere: Some((at(foreign), at(nobody.as_str()))),
+                ..plain(&at(own), 200)
+            }
+        };
+        match (method, path) {
+            ("GET", "/health" | "/organization" | "/billing/credits" | "/models" | "/jobs") => {
+                plain(path, 200)
+            }
+            ("GET", "/models/{*path}") => plain("/models/veo3", 200),
+            ("POST", "/models/{*path}") => posted("/models/veo3", json!({"prompt": "p"}), 202),
+            ("POST", call) if call.starts_with("/models/") => self.call_of(call).await,
+            ("POST", "/jobs") => posted(
+                path,
+                json!({"workflow": "generate_image", "input": {"prompt": "p"}}),
+                201,
+            ),
+            ("GET" | "DELETE", "/jobs/{id}") => {
+                let own = self.job(&self.api.key).await;
+                let foreign = self.job(&self.stranger).await;
+                about_job(path, &own, &foreign)
+            }
+            _ => panic!("{method} {path} has no row: say who may use it and what it answers"),
+        }
+    }
+
+    /// With the model's own example, its media replaced by what is there.
+    async fn call_of(&self, path: &str) -> Row {
+        let catalog = self.api.engine.catalog();
+        let model = catalog
+            .model_at(path.trim_start_matches("/models/"))
+            .unwrap();
+        let mut body = model.example_input.clone();
+        for field in model.schema.media_fields() {
+            if body.contains_key(field.name) {
+                let picture = self.picture().await;
+                body.insert(field.name.to_owned(), json!(picture));
+            }
+        }
+        Row {
+            path: path.to_owned(),
+            body: Some(Value::Object(body)),
+            status: 202,
+            elsewhere: None,
+        }
+    }
+
+    async fn picture(&self) -> String {
+        let made = self
+            .api
+            .post("models/gemini/generate", &json!({"prompt": "p"}))
+            .header("prefer", "respond-async");
+        let id = made.send().await.ok(202)["jobId"].clone();
+        self.api.step().await;
+        let path = format!("jobs/{}", id.as_str().unwrap());
+        let job = self.api.get(&path).send().await.ok(200);
+        job["imageUrl"].as_str().unwrap().to_owned()
+    }
+
+    fn request(&self, operation: &Operation, row: &Row, path: &str) -> Call {
+        let path = format!("{}{path}", routes::PREFIX);
+        // A sync model must not be waited for: nobody works here.
+        let call = self
+            .api
+            .call(operation.method.as_str(), &path)
+            .header("prefer", "respond-async");
+        match &row.body {
+            Some(body) => call
+                .header("content-type", "application/json")
+                .body(body.to_string()),
+            None => call,
+        }
+    }
+}
+
+/// A key that expires after so many days, and its id.
+async fn key(api: &Api, days: Option<u32>) -> (String, KeyId) {
+    let new = NewKey {
+        organization: api.org.id.clone(),
+        name: "k".to_owned(),
+        scopes: vec!["*".to_owned()],
+        expires_in_days: days,
+        mode: Mode::Live,
+    };
+    let created = api.engine.create_key(new).await.unwrap();
+    (created.secret.reveal().to_owned(), created.key.id)
+}
+
+/// The body without what differs from one request to the next.
+fn same(answer: &Answer) -> (u16, Value) {
+    let mut body = answer.json();
+    body.as_object_mut().unwrap().remove("requestId");
+    (answer.status.as_u16(), body)
+}
+
+#[tokio::test]
+async fn every_operation_with_every_caller() {
+    let world = World::new().await;
+    let (api, all) = (&world.api, routes::operations(world.api.engine.catalog()));
+    assert!(all.len() >= 15, "{all:?}");
+    let bad_checksum = {
+        let mut key = api.key.clone();
+        let last = if key.ends_with('A') { "B" } else { "A" };
+        key.replace_range(key.len() - 1.., last);
+        key
+    };
+    let unknown = KeySecret::generate(Mode::Live, "nobody", &SeededRandom::new(99));
+    let narrow_for_keys = api.key(&api.org, &["webhooks:read"], Mode::Live).await;
+    for operation in &all {
+        let told = format!("{} {}", operation.method, operation.path);
+        let row = world.row(operation).await;
+        let request = || world.request(operation, &row, &row.path);
+        let refused = |answer: Answer, code: &str| {
+            if operation.access == Access::Public {
+                assert_eq!(
+                    answer.status, row.status,
+                    "{told}: who asks does not matter"
+                );
+                return;
+            }
+            assert_eq!(answer.status, 401, "{told}: {code}");
+            answer.error(code);
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{told}");
+            assert_eq!(answer.header("x-ratelimit-limit"), None, "{told}");
+        };
+        let with = |value: &str| request().header("authorization", value).send();
+
+        let nobody = request().without("authorization").send().await;
+        refused(nobody, "MISSING_AUTH");
+        for malformed in [
+            format!("Basic {}", api.key),
+            "Bearer".to_owned(),
+            "Bearer sk-123".to_owned(),
+            format!("Bearer {bad_checksum}"),
+        ] {
+            refused(with(&malformed).await, "INVALID_FORMAT");
+        }
+        for (key, code) in [
+            (unknown.reveal(), "KEY_NOT_FOUND"),
+            (&world.revoked, "KEY_REVOKED"),
+            (&world.expired, "KEY_EXPIRED"),
+        ] {
+            refused(with(&format!("Bearer {key}")).await, code);
+        }
+        if operation.access != Access::Public {
+            let answer = request().key(&narrow_for_keys).send().await;
+            assert_eq!(answer.status, 403, "{told}");
+            let body = answer.error("INSUFFICIENT_SCOPE");
+            assert_eq!(
+                body["details"]["granted"],
+                json!(["webhooks:read"]),
+                "{told}"
+            );
+            assert_eq!(
+                body["details"]["required"].as_array().unwrap().len(),
+                1,
+                "{told}"
+            );
+            assert!(answer.header("x-ratelimit-limit").is_some(), "{told}");
+        }
+        if let Some((foreign, nobodys)) = &row.elsewhere {
+            let foreign = world.request(operation, &row, foreign).send().await;
+            let nobodys = world.request(operation, &row, nobodys).send().await;
+            assert_eq!(foreign.status, 404, "{told}");
+            assert_eq!(same(&foreign), same(&nobodys), "{told}");
+            let names = |answer: &Answer| -> BTreeSet<String> {
+                answer.headers.keys().map(ToString::to_string).collect()
+            };
+            assert_eq!(names(&foreign), names(&nobodys), "{told}");
+        }
+        let own = request().send().await;
+        assert_eq!(
+            own.status,
+            row.status,
+            "{told}: {}",
+            String::from_utf8_lossy(&own.bytes)
+        );
+    }
+}
