@@ -119,10 +119,10 @@ impl World {
             .post("models/gemini/generate", &json!({"prompt": "p"}))
             .header("prefer", "respond-async");
         let id = made.send().await.ok(202)["jobId"].clone();
-        self.api.step().await;
+        while self.api.step().await > 0 {}
         let path = format!("jobs/{}", id.as_str().unwrap());
         let job = self.api.get(&path).send().await.ok(200);
-        job["imageUrl"].as_str().unwrap().to_owned()
+        job["imageUrl"].as_str().expect(&job.to_string()).to_owned()
     }
 
     fn request(&self, operation: &Operation, row: &Row, path: &str) -> Call {
