@@ -6,6 +6,8 @@ mod account;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod described;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod fixture;

@@ -12,24 +12,24 @@ use vydra_http::routes::{self, Operation};
 use vydra_testkit::SeededRandom;
 
 /// A request that its owner may send, and what answers it.
-struct Row {
-    path: String,
-    body: Option<Value>,
+pub(crate) struct Row {
+    pub(crate) path: String,
+    pub(crate) body: Option<Value>,
     status: u16,
     /// The same for a thing of another organization, and for one that nobody has.
     elsewhere: Option<(String, String)>,
 }
 
 /// An organization with something of each kind, and a stranger with the same.
-struct World {
-    api: Api,
+pub(crate) struct World {
+    pub(crate) api: Api,
     stranger: String,
     revoked: String,
     expired: String,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let api = Api::idle().await;
         let other = api.org("stranger", 1_000).await;
         let stranger = api.key(&other, &["*"], Mode::Live).await;
@@ -51,7 +51,7 @@ impl World {
     }
 
     /// One row for each operation; an operation without one fails the test.
-    async fn row(&self, operation: &Operation) -> Row {
+    pub(crate) async fn row(&self, operation: &Operation) -> Row {
         let plain = |path: &str, status| Row {
             path: path.to_owned(),
             body: None,
@@ -101,7 +101,7 @@ impl World {
         let mut body = model.example_input.clone();
         for field in model.schema.media_fields() {
             if body.contains_key(field.name) {
-                let picture = self.picture().await;
+                let picture = self.media("image").await;
                 body.insert(field.name.to_owned(), json!(picture));
             }
         }
@@ -113,19 +113,46 @@ impl World {
         }
     }
 
-    async fn picture(&self) -> String {
+    /// The URL of a file of this kind that the organization made.
+    pub(crate) async fn media(&self, kind: &str) -> String {
+        let (path, input) = match kind {
+            "image" => ("models/gemini/generate", json!({"prompt": "p"})),
+            "video" => ("models/veo3", json!({"prompt": "p"})),
+            _ => ("models/elevenlabs/tts", json!({"text": "p"})),
+        };
         let made = self
             .api
-            .post("models/gemini/generate", &json!({"prompt": "p"}))
+            .post(path, &input)
             .header("prefer", "respond-async");
         let id = made.send().await.ok(202)["jobId"].clone();
         while self.api.step().await > 0 {}
         let path = format!("jobs/{}", id.as_str().unwrap());
         let job = self.api.get(&path).send().await.ok(200);
-        job["imageUrl"].as_str().expect(&job.to_string()).to_owned()
+        let url = job["resultUrls"][0].as_str();
+        url.unwrap_or_else(|| panic!("{job}")).to_owned()
     }
 
-    fn request(&self, operation: &Operation, row: &Row, path: &str) -> Call {
+    /// What nobody, a key without the scope, and whoever asks for what is not there, are told.
+    pub(crate) async fn refusals(&self, operation: &Operation, row: &Row) -> Vec<Answer> {
+        let request = || self.request(operation, row, &row.path);
+        let narrow = self
+            .api
+            .key(&self.api.org, &["webhooks:read"], Mode::Live)
+            .await;
+        let mut refusals = vec![
+            request().without("authorization").send().await,
+            request().key(&narrow).send().await,
+        ];
+        if let Some((foreign, _)) = &row.elsewhere {
+            refusals.push(self.request(operation, row, foreign).send().await);
+        }
+        if row.body.is_some() {
+            refusals.push(request().body("{").send().await);
+        }
+        refusals
+    }
+
+    pub(crate) fn request(&self, operation: &Operation, row: &Row, path: &str) -> Call {
         let path = format!("{}{path}", routes::PREFIX);
         // A sync model must not be waited for: nobody works here.
         let call = self
