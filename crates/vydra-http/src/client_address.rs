@@ -55,6 +55,8 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
+    const CALLER: &str = "203.0.113.7";
+
     #[test]
     fn the_nearest_address_that_is_no_proxy_of_ours() {
         let settings = LimitSettings {
@@ -63,7 +65,6 @@ mod tests {
                 .map(|text| text.parse().unwrap())
                 .to_vec(),
         };
-        const CALLER: &str = "203.0.113.7";
         for (peer, lines, expected) in [
             // Nobody's word is taken but a proxy's.
             (CALLER, &[][..], CALLER),
