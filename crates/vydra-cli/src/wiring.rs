@@ -12,7 +12,7 @@ use std::sync::Arc;
 use vydra_core::api_key::Pepper;
 use vydra_core::catalog::Catalog;
 use vydra_core::random::Random;
-use vydra_engine::{Engine, Parts, Settings, WorkerSettings};
+use vydra_engine::{Engine, LimitSettings, Parts, Settings, WorkerSettings};
 use vydra_outbound::fetch::{FetchLimits, InputFetcher};
 use vydra_outbound::media::MediaStore;
 use vydra_outbound::providers::local::Local;
@@ -49,6 +49,10 @@ pub fn engine(config: &Config, address: Option<SocketAddr>) -> anyhow::Result<Ar
                 lease: config.worker.lease.0,
                 max_attempts: config.worker.max_attempts,
                 drain: config.worker.drain.0,
+            },
+            limits: LimitSettings {
+                unauthenticated_per_minute: config.limits.unauthenticated_per_minute,
+                trusted_proxies: config.trusted_proxies()?,
             },
         },
     };

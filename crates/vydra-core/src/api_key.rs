@@ -171,8 +171,9 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
     /// The person who made it; None for one that the command line made.
     pub user_id: Option<UserId>,
-    /// Requests that it was recognised for, up to a moment ago.
+    /// Requests that were admitted, up to a moment ago; those that a limit refused are not counted.
     pub request_count: u64,
+    /// Of the last of them.
     pub last_used_at: Option<Timestamp>,
 }
 

@@ -20,3 +20,4 @@ pub mod random;
 pub mod scope;
 pub mod time;
 pub mod user;
+pub mod window;

@@ -4,6 +4,7 @@ use crate::limits::Standing;
 use crate::{Engine, Error, Exceeded, LimitKind, Result};
 use std::net::IpAddr;
 use vydra_core::api_key::{ApiKey, KeySecret};
+use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::KeyId;
 use vydra_core::job::Mode;
 use vydra_core::organization::Organization;
@@ -99,9 +100,45 @@ impl Caller {
     }
 }
 
+/// Whether the answer means that nobody was recognised.
+fn of_nobody(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::MissingAuth
+            | ErrorCode::InvalidFormat
+            | ErrorCode::KeyNotFound
+            | ErrorCode::KeyRevoked
+            | ErrorCode::KeyExpired
+    )
+}
+
 impl Engine {
     /// Recognises the caller and counts the request. Looked up at each request, so that a revocation holds at the next one.
+    ///
+    /// A key that could be one is always looked up: whoever has a good one is never refused because of others behind the
+    /// same address.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller> {
+        let recognised = self.recognise(credentials).await;
+        if let Err(error) = &recognised
+            && of_nobody(error.code())
+        {
+            self.count_stranger(credentials.address)?;
+        }
+        recognised
+    }
+
+    /// For a request to what is not there: counted all the same, against the caller or, of nobody, the address. Fails
+    /// when it is one too many.
+    pub async fn count_in_vain(&self, credentials: Credentials<'_>) -> Result<Option<Standing>> {
+        match self.authenticate(credentials).await {
+            Ok(caller) => Ok(Some(caller.standing)),
+            Err(error @ Error::RateLimited(_)) => Err(error),
+            // That nothing is there can be told to anybody.
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn recognise(&self, credentials: Credentials<'_>) -> Result<Caller> {
         let header = credentials.authorization.ok_or(Error::MissingAuth)?;
         let secret = header
             .split_once(' ')
@@ -123,7 +160,12 @@ impl Engine {
         let limits = self.limits_of(&organization);
         let standing = self
             .limiter
-            .admit(&organization.id, limits, now)
+            .admit(
+                &organization.id,
+                Some(&key.id),
+                limits,
+                self.parts.clock.as_ref(),
+            )
             .map_err(Error::RateLimited)?;
         Ok(Caller {
             identity: Identity::Key(key),

@@ -18,6 +18,7 @@ mod limits;
 mod models;
 mod organizations;
 mod simulate;
+mod strangers;
 pub mod worker;
 
 pub use admission::{Access, Caller, Credentials, Identity};
@@ -26,14 +27,16 @@ pub use error::{Error, Result};
 pub use generate::{Asked, Preference, Started};
 pub use jobs::JobQuery;
 pub use keys::{CreatedKey, NewKey};
-pub use limits::{Exceeded, LimitKind, Standing, WindowStanding};
+pub use limits::{Exceeded, LimitKind, RateLimits, Standing, WindowStanding};
 pub use models::ListedModel;
 pub use organizations::NewOrganizationRequest;
 
 use endings::{Endings, Running};
 use limits::RateLimiter;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use strangers::Strangers;
 use tokio::sync::{Mutex, Notify, Semaphore};
 use vydra_core::catalog::Catalog;
 use vydra_core::ids::EntryId;
@@ -43,6 +46,7 @@ use vydra_core::time::{Clock, Timestamp};
 use vydra_outbound::fetch::InputFetcher;
 use vydra_outbound::media::MediaStore;
 use vydra_outbound::registry::Registry;
+use vydra_outbound::url_guard::Network;
 use vydra_store::Store;
 
 /// How many input files are fetched at once: each is held in memory while it is checked.
@@ -72,6 +76,23 @@ pub struct Settings {
     /// How long a sync call waits before it answers that the job goes on.
     pub sync_wait: Duration,
     pub worker: WorkerSettings,
+    pub limits: LimitSettings,
+}
+
+#[derive(Debug, Clone)]
+pub struct LimitSettings {
+    /// How many requests of one address may come from nobody whom we know.
+    pub unauthenticated_per_minute: u32,
+    /// Where the proxies stand whose word about a caller's address is taken.
+    pub trusted_proxies: Vec<Network>,
+}
+
+impl LimitSettings {
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies
+            .iter()
+            .any(|network| network.contains(address))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -90,6 +111,7 @@ pub struct WorkerSettings {
 pub struct Engine {
     parts: Parts,
     limiter: RateLimiter,
+    strangers: Strangers,
     endings: Endings,
     running: Running,
     /// Rung when there is a job to claim.
@@ -106,6 +128,7 @@ type Health = std::result::Result<(), &'static str>;
 impl Engine {
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
+            strangers: Strangers::new(parts.settings.limits.unauthenticated_per_minute),
             parts,
             limiter: RateLimiter::default(),
             endings: Endings::default(),

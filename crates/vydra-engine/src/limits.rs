@@ -1,14 +1,25 @@
-//! Sliding windows of requests (contract, section 4): in no span as long as the window is more than the limit admitted.
+//! Limits of requests (contract, section 4): counted in memory, exactly, and written down behind the caller's back.
 //!
-//! Requests are counted by the second. A second counts until every moment of it has left the window, so the count is
-//! never too low, and at most one second too strict.
+//! Everything that must agree stands behind one lock: the time, the windows, and what is not yet written. An admission is
+//! a few steps there and never waits for the disk.
 
+use crate::{Caller, Engine, Result};
 use serde::Serialize;
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
-use vydra_core::ids::OrgId;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use vydra_core::ids::{KeyId, OrgId};
 use vydra_core::plan::Limits;
-use vydra_core::time::Timestamp;
+use vydra_core::time::{Clock, Timestamp};
+use vydra_core::window::{AdmissionLog, Full, SteadyTime, Window, whole_seconds};
+use vydra_store::store::{KeyUse, Usage};
+
+/// How long a disk that took nothing is left alone.
+const RETRY: Duration = Duration::from_secs(1);
+/// How many organizations are known before those are looked for that have been quiet for a day.
+const FIRST_SWEEP: usize = 1_024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -17,6 +28,16 @@ pub enum LimitKind {
     Hour,
     Day,
     Concurrent,
+}
+
+impl From<Window> for LimitKind {
+    fn from(window: Window) -> Self {
+        match window {
+            Window::Minute => Self::Minute,
+            Window::Hour => Self::Hour,
+            Window::Day => Self::Day,
+        }
+    }
 }
 
 /// A refusal. The refused request counts in `used`.
@@ -33,9 +54,12 @@ pub struct Exceeded {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowStanding {
     pub limit: u32,
+    /// More than the limit after a change to a smaller plan.
     pub used: u32,
-    /// Unix seconds: when the oldest counted request leaves the window.
+    /// Unix seconds, rounded up: when the oldest counted request leaves the window.
     pub reset_at: i64,
+    /// The same in whole seconds from now.
+    pub reset_in_s: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,153 +69,281 @@ pub struct Standing {
     pub day: WindowStanding,
 }
 
+/// What an organization has used of what it may use.
+#[derive(Debug, Clone, Copy)]
+pub struct RateLimits {
+    pub limits: Limits,
+    /// The request that asks is counted.
+    pub standing: Standing,
+    pub open_jobs: u32,
+    pub now: Timestamp,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct RateLimiter {
-    usage: Mutex<HashMap<OrgId, Usage>>,
+    counted: Mutex<Counted>,
+    /// Rung when there is something to write.
+    unwritten: Notify,
+    /// Held while something is written, so that an older moment never comes behind a newer one.
+    writing: tokio::sync::Mutex<()>,
 }
 
-#[derive(Debug)]
-struct Usage {
-    minute: Window,
-    hour: Window,
-    day: Window,
+#[derive(Debug, Default)]
+struct Counted {
+    time: SteadyTime,
+    logs: HashMap<OrgId, AdmissionLog>,
+    sweep_at: usize,
+    unwritten: Unwritten,
 }
 
-impl Default for Usage {
-    fn default() -> Self {
-        Self {
-            minute: Window::of(60),
-            hour: Window::of(3_600),
-            day: Window::of(86_400),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Window {
-    span_s: i64,
-    seconds: VecDeque<(i64, u32)>,
-    total: u32,
+#[derive(Debug, Default)]
+struct Unwritten {
+    admissions: HashMap<OrgId, Vec<Timestamp>>,
+    keys: HashMap<KeyId, (u64, Timestamp)>,
 }
 
 impl RateLimiter {
-    /// Counts one request in all windows, or in none.
+    /// Counts one request in all windows, or in none. Looks at the clock itself, so that no request overtakes another
+    /// between that and being counted.
     pub(crate) fn admit(
         &self,
         org: &OrgId,
+        key: Option<&KeyId>,
         limits: Limits,
-        now: Timestamp,
-    ) -> Result<Standing, Exceeded> {
-        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        let usage = usage.entry(org.clone()).or_default();
-        let now_s = usage.forget_old(now.as_seconds());
-        let full = [
-            (LimitKind::Minute, &usage.minute, limits.rpm),
-            (LimitKind::Hour, &usage.hour, limits.rph),
-            (LimitKind::Day, &usage.day, limits.rpd),
-        ]
-        .into_iter()
-        .find(|(_, window, limit)| window.total >= *limit);
-        if let Some((kind, window, limit)) = full {
+        clock: &dyn Clock,
+    ) -> std::result::Result<Standing, Exceeded> {
+        let mut counted = self.counted();
+        let shown = clock.now();
+        let Counted {
+            time,
+            logs,
+            unwritten,
+            ..
+        } = &mut *counted;
+        let now = time.at(shown);
+        let log = logs.entry(org.clone()).or_default();
+        let admitted = log.admit(limits, now);
+        let standing = standing(log, limits, now, time);
+        if let Err(Full {
+            window,
+            limit,
+            wait_s,
+        }) = admitted
+        {
             return Err(Exceeded {
-                kind,
+                kind: window.into(),
                 limit,
                 used: limit.saturating_add(1),
-                retry_after_s: window.seconds_until_below(limit, now_s),
-                standing: Some(usage.standing(limits, now_s)),
+                retry_after_s: wait_s,
+                standing: Some(standing),
             });
         }
-        for window in [&mut usage.minute, &mut usage.hour, &mut usage.day] {
-            window.count(now_s);
-        }
-        Ok(usage.standing(limits, now_s))
+        unwritten.add(org, now, key.map(|key| (key, shown)));
+        counted.sweep(now);
+        drop(counted);
+        self.unwritten.notify_one();
+        Ok(standing)
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Usage {
-    /// The second to count in: a clock that goes back must not reorder the windows.
-    fn forget_old(&mut self, now_s: i64) -> i64 {
-        let now_s = self
-            .day
-            .seconds
-            .back()
-            .map_or(now_s, |(last, _)| now_s.max(*last));
-        for window in [&mut self.minute, &mut self.hour, &mut self.day] {
-            window.forget_old(now_s);
+impl Counted {
+    /// Lets go of organizations of which nothing counts any more, whenever there are twice as many as the last time.
+    fn sweep(&mut self, now: Timestamp) {
+        if self.logs.len() < self.sweep_at.max(FIRST_SWEEP) {
+            return;
         }
-        now_s
+        self.logs.retain(|_, log| {
+            log.forget(now);
+            !log.is_empty()
+        });
+        self.sweep_at = self.logs.len().saturating_mul(2);
     }
 
-    fn standing(&self, limits: Limits, now_s: i64) -> Standing {
-        Standing {
-            minute: self.minute.standing(limits.rpm, now_s),
-            hour: self.hour.standing(limits.rph, now_s),
-            day: self.day.standing(limits.rpd, now_s),
+    fn take_unwritten(&mut self, clock: &dyn Clock) -> Usage {
+        let Unwritten { admissions, keys } = std::mem::take(&mut self.unwritten);
+        Usage {
+            admissions: admissions.into_iter().collect(),
+            keys: keys
+                .into_iter()
+                .map(|(key, (requests, last_used_at))| KeyUse {
+                    key,
+                    requests,
+                    last_used_at,
+                })
+                .collect(),
+            forget: a_day_before(self.time.at(clock.now())),
+        }
+    }
+
+    /// What could not be written is kept, as long as it counts.
+    fn put_back(&mut self, usage: Usage) {
+        for (org, mut moments) in usage.admissions {
+            moments.retain(|moment| *moment > usage.forget);
+            let later = self.unwritten.admissions.entry(org).or_default();
+            moments.append(later);
+            *later = moments;
+        }
+        self.unwritten
+            .admissions
+            .retain(|_, moments| !moments.is_empty());
+        for used in usage.keys {
+            let (requests, last_used_at) = self
+                .unwritten
+                .keys
+                .entry(used.key)
+                .or_insert((0, used.last_used_at));
+            *requests = requests.saturating_add(used.requests);
+            *last_used_at = used.last_used_at.max(*last_used_at);
         }
     }
 }
 
-impl Window {
-    fn of(span_s: i64) -> Self {
-        Self {
-            span_s,
-            seconds: VecDeque::new(),
-            total: 0,
-        }
-    }
-
-    /// When the last moment of `second` has left the window.
-    fn end_of(&self, second: i64) -> i64 {
-        second + self.span_s + 1
-    }
-
-    fn forget_old(&mut self, now_s: i64) {
-        while let Some((second, count)) = self.seconds.front().copied()
-            && self.end_of(second) <= now_s
-        {
-            self.total -= count;
-            self.seconds.pop_front();
-        }
-    }
-
-    fn count(&mut self, now_s: i64) {
-        self.total += 1;
-        match self.seconds.back_mut() {
-            Some((second, count)) if *second == now_s => *count += 1,
-            _ => self.seconds.push_back((now_s, 1)),
-        }
-    }
-
-    fn seconds_until_below(&self, limit: u32, now_s: i64) -> u32 {
-        let mut left = self.total;
-        for (second, count) in &self.seconds {
-            left -= count;
-            if left < limit {
-                return u32::try_from(self.end_of(*second) - now_s)
-                    .unwrap_or(1)
-                    .max(1);
+impl Unwritten {
+    fn add(&mut self, org: &OrgId, now: Timestamp, key: Option<(&KeyId, Timestamp)>) {
+        match self.admissions.get_mut(org) {
+            Some(moments) => moments.push(now),
+            None => {
+                self.admissions.insert(org.clone(), vec![now]);
             }
         }
-        // A limit of zero never opens by waiting.
-        u32::try_from(self.span_s).unwrap_or(u32::MAX)
+        let Some((key, shown)) = key else { return };
+        match self.keys.get_mut(key) {
+            Some((requests, last_used_at)) => {
+                *requests += 1;
+                *last_used_at = shown.max(*last_used_at);
+            }
+            None => {
+                self.keys.insert(key.clone(), (1, shown));
+            }
+        }
+    }
+}
+
+fn a_day_before(now: Timestamp) -> Timestamp {
+    let span = i64::try_from(Window::Day.span().as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(now.as_micros().saturating_sub(span))
+}
+
+fn standing(log: &AdmissionLog, limits: Limits, now: Timestamp, time: &SteadyTime) -> Standing {
+    let one = |window: Window| {
+        let reset = log
+            .next_leaves(window)
+            .unwrap_or_else(|| now.plus(window.span()));
+        WindowStanding {
+            limit: window.limit(limits),
+            used: log.used(window),
+            reset_at: time
+                .on_the_clock(reset)
+                .plus(Duration::from_micros(999_999))
+                .as_seconds(),
+            reset_in_s: whole_seconds(reset.since(now)),
+        }
+    };
+    Standing {
+        minute: one(Window::Minute),
+        hour: one(Window::Hour),
+        day: one(Window::Day),
+    }
+}
+
+impl Engine {
+    /// Takes up the windows where the last run left them: for the start, before the first request.
+    pub async fn load_usage(&self) -> Result<()> {
+        let clock = self.parts.clock.as_ref();
+        let admissions = self.store().admissions(a_day_before(clock.now())).await?;
+        let mut counted = self.limiter.counted();
+        let latest = admissions.iter().filter_map(|(_, moments)| moments.last());
+        if let Some(latest) = latest.max() {
+            counted.time = SteadyTime::resume(*latest, clock.now());
+        }
+        let now = counted.time.at(clock.now());
+        for (org, moments) in admissions {
+            let log = counted.logs.entry(org).or_default();
+            for moment in moments {
+                log.restore(moment);
+            }
+        }
+        counted.logs.retain(|_, log| {
+            log.forget(now);
+            !log.is_empty()
+        });
+        Ok(())
     }
 
-    fn standing(&self, limit: u32, now_s: i64) -> WindowStanding {
-        let reset_at = self
-            .seconds
-            .front()
-            .map_or(now_s + self.span_s, |(second, _)| self.end_of(*second));
-        WindowStanding {
-            limit,
-            used: self.total,
-            reset_at,
+    /// Writes down what was admitted since the last time. What cannot be written is kept for the next.
+    pub async fn flush_usage(&self) -> Result<()> {
+        let _alone = self.limiter.writing.lock().await;
+        let usage = self
+            .limiter
+            .counted()
+            .take_unwritten(self.parts.clock.as_ref());
+        if usage.admissions.is_empty() && usage.keys.is_empty() {
+            return Ok(());
         }
+        let written = self.store().record_usage(usage.clone()).await;
+        if written.is_err() {
+            self.limiter.counted().put_back(usage);
+        }
+        Ok(written?)
+    }
+
+    /// Writes down whatever is admitted, as soon as what came before is written, until `stop`; and then the rest.
+    pub async fn keep_usage(&self, stop: CancellationToken) {
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.limiter.unwritten.notified() => {}
+            }
+            match self.flush_usage().await {
+                Ok(()) if failing => {
+                    failing = false;
+                    tracing::info!("the usage of limits is written down again");
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    // Once: it will go on for as long as the disk is full.
+                    if !failing {
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "the usage of limits cannot be written down; it is kept in memory"
+                        );
+                    }
+                    failing = true;
+                    self.limiter.unwritten.notify_one();
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = tokio::time::sleep(RETRY) => {}
+                    }
+                }
+            }
+        }
+        if let Err(error) = self.flush_usage().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the last usage of limits could not be written down"
+            );
+        }
+    }
+
+    pub async fn rate_limits(&self, caller: &Caller) -> Result<RateLimits> {
+        Ok(RateLimits {
+            limits: caller.limits,
+            standing: caller.standing,
+            open_jobs: self.store().open_jobs(&caller.organization.id).await?,
+            now: self.now(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicI64, Ordering};
 
     const LIMITS: Limits = Limits {
         rpm: 3,
@@ -199,99 +351,112 @@ mod tests {
         rpd: 6,
         concurrent: 1,
     };
+    const SECOND: i64 = 1_000_000;
+
+    #[derive(Debug, Default)]
+    struct Hands(AtomicI64);
+
+    impl Hands {
+        fn show(&self, micros: i64) {
+            self.0.store(micros, Ordering::SeqCst);
+        }
+    }
+
+    impl Clock for Hands {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+        }
+    }
 
     fn org(name: &str) -> OrgId {
         OrgId::trusted(name.to_owned())
     }
 
-    fn at(millis: i64) -> Timestamp {
-        Timestamp::from_micros(millis * 1_000)
-    }
-
     #[test]
     fn refuses_the_one_over_the_limit_and_says_when_to_return() {
-        let limiter = RateLimiter::default();
-        for moment in [0, 500, 30_000] {
-            limiter.admit(&org("a"), LIMITS, at(moment)).unwrap();
+        let (limiter, clock) = (RateLimiter::default(), Hands::default());
+        let ask = |name| limiter.admit(&org(name), None, LIMITS, &clock);
+        for moment in [SECOND / 2, SECOND, 30 * SECOND] {
+            clock.show(moment);
+            ask("a").unwrap();
         }
-        let refused = limiter.admit(&org("a"), LIMITS, at(31_000)).unwrap_err();
+        clock.show(31 * SECOND);
+        let refused = ask("a").unwrap_err();
+        assert_eq!((refused.kind, refused.limit), (LimitKind::Minute, 3));
+        assert_eq!((refused.used, refused.retry_after_s), (4, 30));
+        let minute = refused.standing.unwrap().minute;
         assert_eq!(
-            (
-                refused.kind,
-                refused.limit,
-                refused.used,
-                refused.retry_after_s
-            ),
-            (LimitKind::Minute, 3, 4, 30)
+            (minute.used, minute.reset_at, minute.reset_in_s),
+            (3, 61, 30)
         );
-        limiter.admit(&org("b"), LIMITS, at(31_000)).unwrap();
-        assert!(limiter.admit(&org("a"), LIMITS, at(60_999)).is_err());
-        limiter.admit(&org("a"), LIMITS, at(61_000)).unwrap();
-    }
-
-    #[test]
-    fn a_refusal_counts_in_no_window() {
-        let limiter = RateLimiter::default();
-        for _ in 0..3 {
-            limiter.admit(&org("a"), LIMITS, at(0)).unwrap();
-        }
-        for _ in 0..100 {
-            limiter.admit(&org("a"), LIMITS, at(1_000)).unwrap_err();
-        }
-        let standing = limiter.admit(&org("a"), LIMITS, at(61_000)).unwrap();
+        ask("b").unwrap();
+        clock.show(60 * SECOND + SECOND / 2);
+        let minute = ask("a").unwrap().minute;
         assert_eq!(
-            (standing.minute.used, standing.hour.used, standing.day.used),
-            (1, 4, 4)
+            (minute.used, minute.reset_at, minute.reset_in_s),
+            (3, 61, 1)
         );
     }
 
     #[test]
-    fn longer_windows_hold_when_shorter_ones_are_empty() {
-        let limiter = RateLimiter::default();
-        for minute in 0..5 {
+    fn a_clock_that_is_set_back_is_told_in_its_own_time() {
+        let (limiter, clock) = (RateLimiter::default(), Hands::default());
+        let ask = || limiter.admit(&org("a"), None, LIMITS, &clock);
+        clock.show(1_000 * SECOND);
+        ask().unwrap();
+        clock.show(100 * SECOND);
+        let minute = ask().unwrap().minute;
+        assert_eq!(
+            (minute.used, minute.reset_at, minute.reset_in_s),
+            (2, 160, 60)
+        );
+        clock.show(160 * SECOND);
+        assert_eq!(ask().unwrap().minute.used, 1);
+    }
+
+    #[test]
+    fn what_is_taken_and_put_back_is_neither_lost_nor_doubled() {
+        let (limiter, clock) = (RateLimiter::default(), Hands::default());
+        let key = KeyId::trusted("k".to_owned());
+        let ask = || limiter.admit(&org("a"), Some(&key), LIMITS, &clock);
+        clock.show(1);
+        ask().unwrap();
+        let taken = limiter.counted().take_unwritten(&clock);
+        clock.show(2);
+        ask().unwrap();
+        limiter.counted().put_back(taken);
+        let again = limiter.counted().take_unwritten(&clock);
+        let moments: Vec<i64> = again.admissions[0]
+            .1
+            .iter()
+            .map(|at| at.as_micros())
+            .collect();
+        assert_eq!((again.admissions.len(), moments), (1, vec![1, 2]));
+        assert_eq!(
+            (again.keys[0].requests, again.keys[0].last_used_at),
+            (2, clock.now())
+        );
+        // After a day it would count in no window.
+        clock.show(2 * 86_400 * SECOND);
+        let old = Usage {
+            forget: a_day_before(clock.now()),
+            ..again
+        };
+        limiter.counted().put_back(old);
+        let kept = limiter.counted().take_unwritten(&clock);
+        assert_eq!((kept.admissions.len(), kept.keys[0].requests), (0, 2));
+    }
+
+    #[test]
+    fn the_quiet_are_forgotten() {
+        let (limiter, clock) = (RateLimiter::default(), Hands::default());
+        for number in 0..FIRST_SWEEP - 1 {
             limiter
-                .admit(&org("a"), LIMITS, at(minute * 100_000))
+                .admit(&org(&number.to_string()), None, LIMITS, &clock)
                 .unwrap();
         }
-        assert_eq!(
-            limiter
-                .admit(&org("a"), LIMITS, at(600_000))
-                .unwrap_err()
-                .kind,
-            LimitKind::Hour
-        );
-        limiter.admit(&org("a"), LIMITS, at(3_601_000)).unwrap();
-        assert_eq!(
-            limiter
-                .admit(&org("a"), LIMITS, at(3_800_000))
-                .unwrap_err()
-                .kind,
-            LimitKind::Day
-        );
-    }
-
-    #[test]
-    fn in_no_span_of_a_minute_are_more_admitted_than_the_limit() {
-        let limiter = RateLimiter::default();
-        let limits = Limits {
-            rpm: 7,
-            rph: u32::MAX,
-            rpd: u32::MAX,
-            concurrent: 1,
-        };
-        let mut admitted: VecDeque<i64> = VecDeque::new();
-        let mut step = 12_345_i64;
-        let mut now = 0;
-        for _ in 0..5_000 {
-            step = (step * 1_103_515_245 + 12_345) & 0x7fff_ffff;
-            now += step % 9_000;
-            if limiter.admit(&org("a"), limits, at(now)).is_ok() {
-                admitted.push_back(now);
-                while admitted.front().is_some_and(|first| *first <= now - 60_000) {
-                    admitted.pop_front();
-                }
-                assert!(admitted.len() <= 7, "{admitted:?}");
-            }
-        }
+        clock.show(86_400 * SECOND);
+        limiter.admit(&org("a"), None, LIMITS, &clock).unwrap();
+        assert_eq!(limiter.counted().logs.len(), 1);
     }
 }

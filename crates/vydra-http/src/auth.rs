@@ -1,6 +1,7 @@
 //! Who calls. The gate stands before every handler, and a handler that needs the caller takes [`Authorized`].
 
 use crate::ApiState;
+use crate::client_address;
 use crate::error::ApiError;
 use crate::layers::StandingSlot;
 use axum::extract::{FromRequestParts, Request};
@@ -9,7 +10,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use std::pin::Pin;
-use vydra_engine::{Access, Caller, Credentials, Error, Exceeded};
+use vydra_engine::{Access, Caller, Credentials, Error, Exceeded, Standing};
 
 /// The caller whom the gate let through.
 #[derive(Debug, Clone)]
@@ -60,37 +61,55 @@ where
 }
 
 async fn authorize(access: Access, parts: &Parts, state: &ApiState) -> Result<Caller, Error> {
+    let caller = state
+        .engine
+        .authenticate(credentials(parts, state))
+        .await
+        .inspect_err(|error| fill_refused(parts, error))?;
+    // Whoever may not is counted and told too.
+    fill(parts, caller.standing);
+    caller.permit(access)?;
+    Ok(caller)
+}
+
+/// For a request to what is not there. An error when it is one too many.
+pub(crate) async fn count_in_vain(parts: &Parts, state: &ApiState) -> Result<(), Error> {
+    let standing = state
+        .engine
+        .count_in_vain(credentials(parts, state))
+        .await
+        .inspect_err(|error| fill_refused(parts, error))?;
+    if let Some(standing) = standing {
+        fill(parts, standing);
+    }
+    Ok(())
+}
+
+fn credentials<'a>(parts: &'a Parts, state: &ApiState) -> Credentials<'a> {
     // A header that is not even text cannot hold a key.
     let authorization = parts
         .headers
         .get(header::AUTHORIZATION)
         .map(|value| value.to_str().unwrap_or_default());
-    let credentials = Credentials {
+    Credentials {
         authorization,
         session: None,
-        address: None,
-    };
-    let slot = parts.extensions.get::<StandingSlot>();
-    let fill = |standing| {
-        if let Some(slot) = slot {
-            slot.fill(standing);
-        }
-    };
-    let caller = state
-        .engine
-        .authenticate(credentials)
-        .await
-        .inspect_err(|error| {
-            if let Error::RateLimited(Exceeded {
-                standing: Some(standing),
-                ..
-            }) = error
-            {
-                fill(*standing);
-            }
-        })?;
-    // Whoever may not is counted and told too.
-    fill(caller.standing);
-    caller.permit(access)?;
-    Ok(caller)
+        address: client_address::of(parts, &state.engine.settings().limits),
+    }
+}
+
+fn fill(parts: &Parts, standing: Standing) {
+    if let Some(slot) = parts.extensions.get::<StandingSlot>() {
+        slot.fill(standing);
+    }
+}
+
+fn fill_refused(parts: &Parts, error: &Error) {
+    if let Error::RateLimited(Exceeded {
+        standing: Some(standing),
+        ..
+    }) = error
+    {
+        fill(parts, *standing);
+    }
 }

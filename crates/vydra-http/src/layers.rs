@@ -1,7 +1,8 @@
 //! What surrounds every handler: the request's id, the limit headers, one shape for every error, CORS, and the log line.
 
 use crate::ApiState;
-use crate::error::{ErrorBody, of_plain_status};
+use crate::auth;
+use crate::error::{ApiError, ErrorBody, of_plain_status};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -61,8 +62,20 @@ pub(crate) fn around(routes: Router<ApiState>, state: &ApiState) -> Router<ApiSt
         .layer(middleware::from_fn_with_state(state.clone(), finish))
 }
 
-pub(crate) async fn unknown_path() -> ErrorBody {
-    ErrorBody::of(ErrorCode::NotFound)
+pub(crate) async fn unknown_path(State(state): State<ApiState>, request: Request) -> Response {
+    in_vain(&state, request, ErrorCode::NotFound).await
+}
+
+pub(crate) async fn unknown_method(State(state): State<ApiState>, request: Request) -> Response {
+    in_vain(&state, request, ErrorCode::MethodNotAllowed).await
+}
+
+async fn in_vain(state: &ApiState, request: Request, code: ErrorCode) -> Response {
+    let (parts, _) = request.into_parts();
+    match auth::count_in_vain(&parts, state).await {
+        Ok(()) => ErrorBody::of(code).into_response(),
+        Err(error) => ApiError(error).into_response(),
+    }
 }
 
 fn panicked(_payload: Box<dyn Any + Send>) -> Response {
@@ -145,6 +158,7 @@ fn in_our_shape(mut response: Response, request_id: &str) -> Response {
     response
 }
 
+/// The names that clients of the field know, and those of draft-ietf-httpapi-ratelimit-headers.
 fn limit_headers(headers: &mut HeaderMap, standing: &Standing) {
     let minute = standing.minute;
     let remaining = |used: u32, limit: u32| limit.saturating_sub(used);
@@ -163,7 +177,10 @@ fn limit_headers(headers: &mut HeaderMap, standing: &Standing) {
         .map(|(name, span_s, window)| format!("\"{name}\";q={};w={span_s}", window.limit))
         .join(", ");
     let now = windows
-        .map(|(name, _, window)| format!("\"{name}\";r={}", remaining(window.used, window.limit)))
+        .map(|(name, _, window)| {
+            let left = remaining(window.used, window.limit);
+            format!("\"{name}\";r={left};t={}", window.reset_in_s)
+        })
         .join(", ");
     for (name, value) in [("ratelimit-policy", policy), ("ratelimit", now)] {
         if let Ok(value) = HeaderValue::from_str(&value) {

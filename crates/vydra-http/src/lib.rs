@@ -6,6 +6,7 @@
 //! [`routes`] and to the list in [`openapi`].
 
 mod auth;
+mod client_address;
 mod docs;
 mod error;
 mod extract;
@@ -18,6 +19,7 @@ mod v1;
 use axum::Router;
 use axum::routing::get;
 use axum::serve::ListenerExt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +40,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/media/{*key}", get(media::get))
         .route("/openapi.json", get(openapi::get))
         .route("/docs", get(docs::get))
+        .method_not_allowed_fallback(layers::unknown_method)
         .fallback(layers::unknown_path);
     layers::around(routes, &state).with_state(state)
 }
@@ -57,7 +60,9 @@ pub async fn serve(
             );
         }
     });
-    axum::serve(listener, router(state))
+    // The address of the other side is needed for whoever has no key.
+    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
 }

@@ -1,19 +1,39 @@
 //! Media files: readable by whoever has the URL, with ranges, and harmless in a browser (contract, section 9).
 
 use crate::ApiState;
+use crate::auth;
 use crate::error::ApiError;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::ops::Range;
+use vydra_core::asset::Asset;
+use vydra_engine::Error;
 
 pub(crate) async fn get(
     State(state): State<ApiState>,
     Path(key): Path<String>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    let asset = state.engine.media_asset(&key).await?;
+    let (parts, _) = request.into_parts();
+    let asset = match state.engine.media_asset(&key).await {
+        Err(error @ Error::NotFound { .. }) => {
+            // Whoever guesses at keys is counted; whoever has one is not.
+            auth::count_in_vain(&parts, &state).await?;
+            return Err(ApiError(error));
+        }
+        found => found?,
+    };
+    serve(&state, &key, asset, &parts.headers).await
+}
+
+async fn serve(
+    state: &ApiState,
+    key: &str,
+    asset: Asset,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
     // A file under a key never changes, so the key is its tag.
     let tag = format!("\"{}\"", asset.id);
     let mut out = HeaderMap::new();

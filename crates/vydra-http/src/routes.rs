@@ -97,6 +97,11 @@ pub(crate) fn all(catalog: &Catalog) -> Routes {
             v1::organization::get,
         )
         .get(
+            "/account/rate-limits",
+            scope(Scope::AccountRead),
+            v1::limits::get,
+        )
+        .get(
             "/billing/credits",
             scope(Scope::BillingRead),
             v1::billing::credits,

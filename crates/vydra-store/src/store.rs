@@ -47,6 +47,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// None when there is no such key. A key that is already revoked keeps its first time.
     async fn revoke_key(&self, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>>;
 
+    // --- Limits ---
+
+    /// Remembers when requests were admitted and what keys were used for, and forgets some of what is too old. Outlives
+    /// the process, but not the machine: a loss of power may take the last of it, and nothing waits for the disk.
+    async fn record_usage(&self, usage: Usage) -> Result<()>;
+    /// What [`Self::record_usage`] was given whose last moment is later than `since`, oldest first.
+    async fn admissions(&self, since: Timestamp) -> Result<Vec<(OrgId, Vec<Timestamp>)>>;
+    /// How many jobs of the organization have not ended: what [`Self::submit_job`] looks at.
+    async fn open_jobs(&self, org: &OrgId) -> Result<u32>;
+
     // --- Credits ---
 
     /// Adds credits and the ledger row that explains them. None when there is no such organization.
@@ -148,6 +158,23 @@ pub struct NewOrganization {
 pub enum Creation<T> {
     Created(T),
     NameTaken,
+}
+
+#[derive(Debug, Clone)]
+pub struct Usage {
+    /// The moments of each do not go back.
+    pub admissions: Vec<(OrgId, Vec<Timestamp>)>,
+    pub keys: Vec<KeyUse>,
+    /// Admissions up to here are in no window any more.
+    pub forget: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct KeyUse {
+    pub key: KeyId,
+    /// Added to what was counted before.
+    pub requests: u64,
+    pub last_used_at: Timestamp,
 }
 
 #[derive(Debug, Clone)]

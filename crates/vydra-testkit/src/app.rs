@@ -16,7 +16,8 @@ use vydra_core::organization::Organization;
 use vydra_core::plan::{Limits, Plans};
 use vydra_engine::worker::Worker;
 use vydra_engine::{
-    Caller, Credentials, Engine, NewKey, NewOrganizationRequest, Parts, Settings, WorkerSettings,
+    Caller, Credentials, Engine, LimitSettings, NewKey, NewOrganizationRequest, Parts, Settings,
+    WorkerSettings,
 };
 use vydra_outbound::fetch::{FetchLimits, InputFetcher};
 use vydra_outbound::media::MediaStore;
@@ -43,6 +44,7 @@ pub struct Setup {
     pub readable: Vec<&'static str>,
     pub sync_wait: Duration,
     pub worker: WorkerSettings,
+    pub limits: LimitSettings,
 }
 
 impl Default for Setup {
@@ -59,6 +61,10 @@ impl Default for Setup {
                 lease: Duration::from_mins(1),
                 max_attempts: 3,
                 drain: Duration::ZERO,
+            },
+            limits: LimitSettings {
+                unauthenticated_per_minute: 60,
+                trusted_proxies: Vec::new(),
             },
         }
     }
@@ -104,8 +110,14 @@ impl TestApp {
         }
     }
 
-    /// A new process on the same data, as after a crash: it takes over what the dead one left.
+    /// A new process on the same data, after the old one has written down what it still knew.
     pub async fn restart(&mut self) {
+        self.engine.flush_usage().await.unwrap();
+        self.crash().await;
+    }
+
+    /// A new process on the same data: it takes over what the dead one left.
+    pub async fn crash(&mut self) {
         self.background.cancel();
         self.background = CancellationToken::new();
         (self.store, self.engine) = start(
@@ -115,6 +127,7 @@ impl TestApp {
             &self.random,
             &self.provider,
         );
+        self.engine.load_usage().await.unwrap();
         self.worker = Worker::new(Arc::clone(&self.engine));
         self.worker.take_over().await.unwrap();
     }
@@ -126,7 +139,7 @@ impl TestApp {
             () = moment => {}
             _ = self.step() => panic!("the work was done before the crash"),
         }
-        self.restart().await;
+        self.crash().await;
     }
 
     /// Every job that can be claimed now is run to the end of its attempt, one after the other. Says how many.
@@ -295,6 +308,7 @@ fn start(
             public_url: PUBLIC_URL.to_owned(),
             sync_wait: setup.sync_wait,
             worker: setup.worker.clone(),
+            limits: setup.limits.clone(),
         },
     });
     (store, engine)

@@ -84,6 +84,8 @@ fn describe(key: &ApiKey, now: Timestamp) -> Value {
         "expiresAt": key.expires_at,
         "createdAt": key.created_at,
         "revokedAt": key.revoked_at,
+        "requestCount": key.request_count,
+        "lastUsedAt": key.last_used_at,
     })
 }
 

@@ -52,9 +52,9 @@ pub(super) struct Server {
     pub(super) config: Config,
     pub(super) engine: Arc<Engine>,
     tasks: TaskTracker,
-    /// Stops taking requests; then, when those that came are answered, the worker.
+    /// Stops taking requests; then, when those that came are answered, the worker; then the record of usage.
     stop: CancellationToken,
-    /// Set when the server or the worker has ended.
+    /// Set when one of the tasks has ended.
     ended: CancellationToken,
     pub(super) signal: StopSignal,
     _lock: ServerLock,
@@ -72,12 +72,17 @@ impl Server {
             .local_addr()
             .context("the address of the server is not known")?;
         let engine = wiring::engine(&config, Some(address))?;
+        engine
+            .load_usage()
+            .await
+            .context("the usage of limits could not be read")?;
         let worker = Worker::new(Arc::clone(&engine));
         worker
             .take_over()
             .await
             .context("interrupted jobs could not be taken over")?;
-        let (stop, stop_worker, tasks) = (
+        let (stop, stop_worker, stop_usage, tasks) = (
+            CancellationToken::new(),
             CancellationToken::new(),
             CancellationToken::new(),
             TaskTracker::new(),
@@ -106,10 +111,19 @@ impl Server {
             }
         });
         tasks.spawn({
+            let (ended, stop_usage) = (ended.clone().drop_guard(), stop_usage.clone().drop_guard());
+            async move {
+                let (_ended, _stop_usage) = (ended, stop_usage);
+                worker.run(stop_worker).await;
+            }
+        });
+        // The last to end, so that it writes down whatever the others have counted.
+        tasks.spawn({
             let ended = ended.clone().drop_guard();
+            let engine = Arc::clone(&engine);
             async move {
                 let _ended = ended;
-                worker.run(stop_worker).await;
+                engine.keep_usage(stop_usage).await;
             }
         });
         tasks.close();

@@ -19,6 +19,7 @@ pub use layers::Sources;
 /// The manual: every key with its default.
 pub const DEFAULTS: &str = include_str!("../../../../config.default.toml");
 const MOST_AT_ONCE: usize = 10_000;
+const MOST_STRANGERS: u32 = 10_000;
 /// The providers of this version.
 const KNOWN_PROVIDERS: [&str; 1] = ["local"];
 
@@ -32,6 +33,7 @@ pub struct Config {
     pub catalog: Catalog,
     pub providers: BTreeMap<String, Provider>,
     pub outbound: Outbound,
+    pub limits: Limiting,
     plans: BTreeMap<String, Limits>,
     pub log: Log,
     /// Where relative paths of this configuration start.
@@ -110,6 +112,13 @@ impl std::fmt::Debug for Secret {
 pub struct Outbound {
     pub webhook_allow_networks: Vec<String>,
     pub input_allow_networks: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limiting {
+    pub unauthenticated_per_minute: u32,
+    pub trusted_proxies: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -223,6 +232,14 @@ impl Config {
             "outbound.webhook_allow_networks",
             &self.outbound.webhook_allow_networks,
         )?;
+        if !(1..=MOST_STRANGERS).contains(&self.limits.unauthenticated_per_minute) {
+            let problem = format!("must be from 1 to {MOST_STRANGERS}");
+            return Err(ConfigError::key(
+                "limits.unauthenticated_per_minute",
+                problem,
+            ));
+        }
+        self.trusted_proxies()?;
         self.database_path()?;
         self.media_path()?;
         self.log.filter()?;
@@ -234,6 +251,10 @@ impl Config {
             "outbound.input_allow_networks",
             &self.outbound.input_allow_networks,
         )
+    }
+
+    pub fn trusted_proxies(&self) -> Result<Vec<Network>, ConfigError> {
+        networks("limits.trusted_proxies", &self.limits.trusted_proxies)
     }
 
     pub fn plans(&self) -> Plans {

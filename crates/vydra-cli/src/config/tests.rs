@@ -114,6 +114,14 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
             "[outbound]\ninput_allow_networks = [\"everything\"]",
             "outbound.input_allow_networks",
         ),
+        (
+            "[limits]\nunauthenticated_per_minute = 0",
+            "limits.unauthenticated_per_minute",
+        ),
+        (
+            "[limits]\ntrusted_proxies = [\"10.0.0.5/8\"]",
+            "limits.trusted_proxies",
+        ),
         ("[plans.free]\nrpm = -1", "plans.free.rpm"),
         ("[plans.mine]\nrpm = 1", "plans.mine"),
         ("[store]\nurl = \"postgres://x\"", "store.url"),

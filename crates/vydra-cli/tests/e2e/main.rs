@@ -29,3 +29,5 @@ mod routes;
 mod server;
 #[cfg(test)]
 mod stops;
+#[cfg(test)]
+mod usage;

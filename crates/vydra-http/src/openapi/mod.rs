@@ -23,6 +23,7 @@ use vydra_core::catalog::Catalog;
     paths(
         v1::health::get,
         v1::organization::get,
+        v1::limits::get,
         v1::billing::credits,
         v1::models::list,
         v1::models::get,

@@ -4,5 +4,6 @@ pub(crate) mod billing;
 pub(crate) mod generate;
 pub(crate) mod health;
 pub(crate) mod jobs;
+pub(crate) mod limits;
 pub(crate) mod models;
 pub(crate) mod organization;

@@ -2,10 +2,12 @@
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use tower::ServiceExt;
@@ -56,16 +58,25 @@ impl Api {
         let app = TestApp::with(change);
         let org = app.org_on(plan, "acme", CREDITS).await;
         let key = app.key(&org, &["*"], Mode::Live).await;
-        let router = router(ApiState {
-            engine: Arc::clone(&app.engine),
-            random: Arc::clone(&app.random) as _,
-        });
+        let router = router_of(&app);
         Self {
             app,
             router,
             org,
             key,
         }
+    }
+
+    /// Stopped in order and started again.
+    pub(crate) async fn restart(&mut self) {
+        self.app.restart().await;
+        self.router = router_of(&self.app);
+    }
+
+    /// Killed and started again.
+    pub(crate) async fn crash(&mut self) {
+        self.app.crash().await;
+        self.router = router_of(&self.app);
     }
 
     /// `jobs` means `/api/v1/jobs`; a path with a slash before it is taken as it is.
@@ -77,6 +88,7 @@ impl Api {
         };
         let call = Call {
             router: self.router.clone(),
+            peer: None,
             method: method.parse().unwrap(),
             path,
             headers: HeaderMap::new(),
@@ -120,9 +132,17 @@ impl Api {
     }
 }
 
+fn router_of(app: &TestApp) -> Router {
+    router(ApiState {
+        engine: Arc::clone(&app.engine),
+        random: Arc::clone(&app.random) as _,
+    })
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     router: Router,
+    peer: Option<SocketAddr>,
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -145,6 +165,16 @@ impl Call {
         self
     }
 
+    /// The other side of the connection.
+    #[expect(
+        clippy::wrong_self_convention,
+        reason = "it says where the call comes from, and makes nothing"
+    )]
+    pub(crate) fn from_address(mut self, address: &str) -> Self {
+        self.peer = Some(SocketAddr::new(address.parse().unwrap(), 4_711));
+        self
+    }
+
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.remove(name);
         self
@@ -158,7 +188,10 @@ impl Call {
     pub(crate) async fn send(self) -> Answer {
         let mut request = Request::builder().method(&self.method).uri(&self.path);
         *request.headers_mut().unwrap() = self.headers;
-        let request = request.body(Body::from(self.body)).unwrap();
+        let mut request = request.body(Body::from(self.body)).unwrap();
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(ConnectInfo(peer));
+        }
         let response = self.router.oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let answer = Answer {

@@ -30,6 +30,8 @@ mod operations;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]
+mod strangers;
+#[cfg(test)]
 mod tenants;
 #[cfg(test)]
 mod workflows;

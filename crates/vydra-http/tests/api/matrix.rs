@@ -72,9 +72,15 @@ impl World {
             }
         };
         match (method, path) {
-            ("GET", "/health" | "/organization" | "/billing/credits" | "/models" | "/jobs") => {
-                plain(path, 200)
-            }
+            (
+                "GET",
+                "/health"
+                | "/organization"
+                | "/account/rate-limits"
+                | "/billing/credits"
+                | "/models"
+                | "/jobs",
+            ) => plain(path, 200),
             ("GET", "/models/{*path}") => plain("/models/veo3", 200),
             ("POST", "/models/{*path}") => posted("/models/veo3", json!({"prompt": "p"}), 202),
             ("POST", call) if call.starts_with("/models/") => self.call_of(call).await,

@@ -61,12 +61,16 @@ pub(super) fn with_outputs(db: &Connection, mut job: Job) -> Result<Job> {
     Ok(job)
 }
 
-pub(super) fn submit(db: &Connection, new: &NewJob) -> Result<Submission> {
-    let open: u32 = db
+pub(super) fn open(db: &Connection, org: &OrgId) -> Result<u32> {
+    Ok(db
         .prepare_cached(
             "SELECT count(*) FROM jobs WHERE org_id = ?1 AND status IN ('pending', 'running')",
         )?
-        .query_row(params![new.org_id.as_str()], |row| row.get(0))?;
+        .query_row(params![org.as_str()], |row| row.get(0))?)
+}
+
+pub(super) fn submit(db: &Connection, new: &NewJob) -> Result<Submission> {
+    let open = open(db, &new.org_id)?;
     if open >= new.concurrent {
         return Ok(Submission::TooManyJobs { open });
     }

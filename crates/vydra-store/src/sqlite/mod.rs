@@ -4,6 +4,7 @@ mod assets;
 mod credits;
 mod jobs;
 mod keys;
+mod limits;
 mod migrations;
 mod organizations;
 mod readers;
@@ -13,7 +14,7 @@ mod writer;
 
 use crate::store::{
     Cancellation, ClaimedJob, Creation, Grant, JobFilter, JobPage, Lease, LeaseToken, NewJob,
-    NewOrganization, Settlement, Store, Submission,
+    NewOrganization, Settlement, Store, Submission, Usage,
 };
 use crate::{Result, StoreError};
 use async_trait::async_trait;
@@ -30,7 +31,7 @@ use vydra_core::ledger::{Audit, CreditTotals};
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
 use vydra_core::time::Timestamp;
-use writer::Writer;
+use writer::{Durability, Writer};
 
 /// 3.51.2 and older can corrupt a write-ahead log when two connections write and checkpoint at the same instant.
 const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
@@ -43,7 +44,7 @@ pub fn sqlite_version() -> &'static str {
     rusqlite::version()
 }
 
-/// Durable at every commit: write-ahead log with `synchronous=FULL`.
+/// Durable at every commit: write-ahead log with `synchronous=FULL`, but for the few commands that say otherwise.
 #[derive(Debug)]
 pub struct SqliteStore {
     writer: Writer,
@@ -80,7 +81,16 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
-        self.writer.run(command).await
+        self.writer.run(Durability::Disk, command).await
+    }
+
+    /// For what may be lost with the machine's power, though not with the process.
+    async fn write_relaxed<T, F>(&self, command: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        self.writer.run(Durability::Process, command).await
     }
 
     async fn read<T, F>(&self, query: F) -> Result<T>
@@ -176,6 +186,20 @@ impl Store for SqliteStore {
     async fn revoke_key(&self, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>> {
         let id = id.clone();
         self.write(move |db| keys::revoke(db, &id, now)).await
+    }
+
+    async fn record_usage(&self, usage: Usage) -> Result<()> {
+        self.write_relaxed(move |db| limits::record(db, &usage))
+            .await
+    }
+
+    async fn admissions(&self, since: Timestamp) -> Result<Vec<(OrgId, Vec<Timestamp>)>> {
+        self.read(move |db| limits::admissions(db, since)).await
+    }
+
+    async fn open_jobs(&self, org: &OrgId) -> Result<u32> {
+        let org = org.clone();
+        self.read(move |db| jobs::open(db, &org)).await
     }
 
     async fn grant(&self, grant: Grant) -> Result<Option<Credits>> {

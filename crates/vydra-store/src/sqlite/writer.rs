@@ -1,5 +1,9 @@
 //! The one writer: it takes all commands that wait, runs each under a savepoint in one transaction, and answers after the
 //! commit. One slow disk sync is shared by all of them, and no command can undo another.
+//!
+//! A command says how much its answer promises ([`Durability`]). A batch of nothing but relaxed ones is committed without
+//! waiting for the disk: what it wrote is in the log file, where it outlives the process, and the next durable commit
+//! takes it to the disk.
 
 use crate::{Result, StoreError};
 use rusqlite::Connection;
@@ -15,7 +19,26 @@ pub(super) struct Writer {
     queue: mpsc::Sender<Box<dyn Command>>,
 }
 
+/// What a committed command outlives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// The machine: `synchronous=FULL`.
+    Disk,
+    /// The process alone: `synchronous=NORMAL`. The database stays whole in either case.
+    Process,
+}
+
+impl Durability {
+    fn pragma(self) -> &'static str {
+        match self {
+            Self::Disk => "PRAGMA synchronous=FULL",
+            Self::Process => "PRAGMA synchronous=NORMAL",
+        }
+    }
+}
+
 trait Command: Send {
+    fn durability(&self) -> Durability;
     /// Err undoes this command alone, or the whole batch where SQLite has given it up.
     fn run(&mut self, db: &Connection) -> std::result::Result<(), CommitFailure>;
     fn answer(self: Box<Self>, committed: std::result::Result<(), CommitFailure>);
@@ -43,6 +66,7 @@ impl CommitFailure {
 }
 
 struct Waiting<T, F> {
+    durability: Durability,
     command: Option<F>,
     result: Option<Result<T>>,
     caller: oneshot::Sender<Result<T>>,
@@ -53,6 +77,10 @@ where
     T: Send,
     F: FnOnce(&Connection) -> Result<T> + Send,
 {
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
     fn run(&mut self, db: &Connection) -> std::result::Result<(), CommitFailure> {
         let Some(command) = self.command.take() else {
             return Err(CommitFailure::Other);
@@ -88,18 +116,25 @@ impl Writer {
         let (queue, waiting) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("vydra-writer".to_owned())
-            .spawn(move || write_all(&connection, waiting))
+            .spawn(move || {
+                let mut database = Database {
+                    connection,
+                    durability: None,
+                };
+                database.write_all(waiting);
+            })
             .map_err(|error| StoreError::Database(Box::new(error)))?;
         Ok(Self { queue })
     }
 
-    pub(super) async fn run<T, F>(&self, command: F) -> Result<T>
+    pub(super) async fn run<T, F>(&self, durability: Durability, command: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         let (caller, answer) = oneshot::channel();
         let command = Box::new(Waiting {
+            durability,
             command: Some(command),
             result: None,
             caller,
@@ -113,25 +148,62 @@ impl Writer {
     }
 }
 
-fn write_all(db: &Connection, mut waiting: mpsc::Receiver<Box<dyn Command>>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let committed = commit(db, &mut batch).inspect_err(|_| {
-            // Whatever is left of it must not leak into the next one. Fails when SQLite has already undone it.
-            let _ = db.execute_batch("ROLLBACK");
-        });
-        for command in batch.drain(..) {
-            command.answer(committed);
-        }
-    }
+/// The writer's connection, and which durability it is set to; None while that is not known.
+struct Database {
+    connection: Connection,
+    durability: Option<Durability>,
 }
 
-fn commit(
-    db: &Connection,
-    batch: &mut [Box<dyn Command>],
-) -> std::result::Result<(), CommitFailure> {
-    let run = |sql: &'static str| {
-        db.prepare_cached(sql)
+impl Database {
+    fn write_all(&mut self, mut waiting: mpsc::Receiver<Box<dyn Command>>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
+            let committed = self.commit(&mut batch).inspect_err(|_| {
+                // Whatever is left of it must not leak into the next one. Fails when SQLite has already undone it.
+                let _ = self.connection.execute_batch("ROLLBACK");
+            });
+            for command in batch.drain(..) {
+                command.answer(committed);
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: &mut [Box<dyn Command>]) -> std::result::Result<(), CommitFailure> {
+        let durability = if batch
+            .iter()
+            .all(|command| command.durability() == Durability::Process)
+        {
+            Durability::Process
+        } else {
+            Durability::Disk
+        };
+        // Inside a transaction it would have no effect.
+        if self.durability != Some(durability) {
+            self.durability = None;
+            // Prepared anew each time: SQLite carries it out while it prepares it.
+            self.connection
+                .execute_batch(durability.pragma())
+                .map_err(|error| CommitFailure::of(&StoreError::from(error)))?;
+            self.durability = Some(durability);
+        }
+        self.run("BEGIN IMMEDIATE")?;
+        for command in batch {
+            self.run("SAVEPOINT command")?;
+            if let Err(failure) = command.run(&self.connection) {
+                // A full disk makes SQLite undo the whole transaction, the savepoint included.
+                if self.connection.is_autocommit() {
+                    return Err(failure);
+                }
+                self.run("ROLLBACK TO command")?;
+            }
+            self.run("RELEASE command")?;
+        }
+        self.run("COMMIT")
+    }
+
+    fn run(&self, sql: &'static str) -> std::result::Result<(), CommitFailure> {
+        self.connection
+            .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(()))
             .map(|_| ())
             .map_err(|error| {
@@ -141,18 +213,59 @@ fn commit(
                 );
                 CommitFailure::of(&StoreError::from(error))
             })
-    };
-    run("BEGIN IMMEDIATE")?;
-    for command in batch {
-        run("SAVEPOINT command")?;
-        if let Err(failure) = command.run(db) {
-            // A full disk makes SQLite undo the whole transaction, the savepoint included.
-            if db.is_autocommit() {
-                return Err(failure);
-            }
-            run("ROLLBACK TO command")?;
-        }
-        run("RELEASE command")?;
     }
-    run("COMMIT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    /// How far the connection goes to disk, as a command sees it: 1 is NORMAL, 2 is FULL.
+    fn seen(db: &Connection) -> Result<i64> {
+        Ok(db.pragma_query_value(None, "synchronous", |row| row.get(0))?)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn only_a_batch_without_a_durable_command_is_relaxed() {
+        let directory = tempfile::tempdir().unwrap();
+        let connection = super::super::connect(&directory.path().join("vydra.db")).unwrap();
+        let writer = Writer::start(connection).unwrap();
+        for (durability, expected) in [
+            (Durability::Disk, 2),
+            (Durability::Process, 1),
+            (Durability::Process, 1),
+            (Durability::Disk, 2),
+            (Durability::Process, 1),
+        ] {
+            let found = writer.run(durability, seen).await.unwrap();
+            assert_eq!(found, expected, "{durability:?}");
+        }
+
+        // The first command holds the writer until all others wait, so that these are one batch.
+        let (open, gate) = channel::<()>();
+        let (reached, at_gate) = tokio::sync::oneshot::channel();
+        let first = writer.run(Durability::Process, move |db| {
+            let _ = reached.send(());
+            let _ = gate.recv();
+            seen(db)
+        });
+        let rest = async {
+            at_gate.await.unwrap();
+            let relaxed = writer.run(Durability::Process, seen);
+            let durable = writer.run(Durability::Disk, seen);
+            let release = async { open.send(()).unwrap() };
+            tokio::join!(biased; relaxed, durable, release)
+        };
+        let (first, (relaxed, durable, ())) = tokio::join!(first, rest);
+        assert_eq!(first.unwrap(), 1);
+        assert_eq!((relaxed.unwrap(), durable.unwrap()), (2, 2));
+        assert_eq!(writer.run(Durability::Process, seen).await.unwrap(), 1);
+        // One that fails leaves no mistake about what is set.
+        let failed = writer.run(Durability::Process, |_| -> Result<()> {
+            Err(StoreError::LeaseLost)
+        });
+        failed.await.unwrap_err();
+        assert_eq!(writer.run(Durability::Disk, seen).await.unwrap(), 2);
+    }
 }

@@ -17,6 +17,8 @@ mod keys;
 #[cfg(test)]
 mod ledger_model;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod organizations;
 #[cfg(test)]
 mod races;

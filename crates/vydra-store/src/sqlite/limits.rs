@@ -1,0 +1,58 @@
+use super::rows::collect;
+use crate::store::Usage;
+use crate::{Result, StoreError};
+use rusqlite::{Connection, params};
+use vydra_core::ids::OrgId;
+use vydra_core::time::Timestamp;
+use vydra_core::window::{pack, unpack};
+
+/// How many rows one call forgets at least, if so many are too old.
+const FORGETS: usize = 1_000;
+
+pub(super) fn record(db: &Connection, usage: &Usage) -> Result<()> {
+    let mut insert =
+        db.prepare_cached("INSERT INTO admissions (org_id, last_at, moments) VALUES (?1, ?2, ?3)")?;
+    for (org, moments) in &usage.admissions {
+        if let Some(last) = moments.last() {
+            insert.execute(params![org.as_str(), last.as_micros(), pack(moments)])?;
+        }
+    }
+    let mut count = db.prepare_cached(
+        "UPDATE api_keys SET request_count = request_count + ?2, last_used_at = max(coalesce(last_used_at, ?3), ?3)
+         WHERE id = ?1",
+    )?;
+    for used in &usage.keys {
+        let requests = i64::try_from(used.requests).unwrap_or(i64::MAX);
+        count.execute(params![
+            used.key.as_str(),
+            requests,
+            used.last_used_at.as_micros()
+        ])?;
+    }
+    // Always more than were added, so that the table cannot grow for ever.
+    let most = usage.admissions.len().saturating_mul(2).max(FORGETS);
+    db.prepare_cached(
+        "DELETE FROM admissions WHERE seq IN
+             (SELECT seq FROM admissions WHERE last_at <= ?1 ORDER BY last_at LIMIT ?2)",
+    )?
+    .execute(params![
+        usage.forget.as_micros(),
+        i64::try_from(most).unwrap_or(i64::MAX)
+    ])?;
+    Ok(())
+}
+
+pub(super) fn admissions(
+    db: &Connection,
+    since: Timestamp,
+) -> Result<Vec<(OrgId, Vec<Timestamp>)>> {
+    let mut statement = db.prepare_cached(
+        "SELECT org_id, moments FROM admissions WHERE last_at > ?1 ORDER BY last_at, seq",
+    )?;
+    collect(statement.query(params![since.as_micros()])?, |row| {
+        let org = OrgId::trusted(row.take()?);
+        let moments = unpack(&row.take::<Vec<u8>>()?)
+            .ok_or_else(|| StoreError::Corrupt(format!("an admission of {org} cannot be read")))?;
+        Ok((org, moments))
+    })
+}
