@@ -1,4 +1,4 @@
-//! What was used of a limit is still used after a stop, and after a kill.
+//! What was used of a limit is still used after a stop, and after a kill; and nobody is everybody.
 
 use crate::api::Api;
 use crate::programs::until;
@@ -64,5 +64,26 @@ async fn a_kill_loses_nothing_that_was_written() {
             "{after} after {before}"
         );
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_limited_by_their_address() {
+    let data = Data::new().with("VYDRA__LIMITS__UNAUTHENTICATED_PER_MINUTE", "5");
+    let org = data.org("acme", 0).await;
+    let key = data.key(&org, &[]).await;
+    let server = data.serve().await;
+    let (caller, stranger) = (server.api(&key), server.api("nonsense"));
+    for _ in 0..5 {
+        stranger.get("jobs").await.refused(401, "INVALID_FORMAT");
+    }
+    let refused = stranger
+        .get("jobs")
+        .await
+        .refused(429, "RATE_LIMIT_EXCEEDED");
+    let limits = json!({"type": "minute", "limit": 5, "used": 6});
+    assert_eq!(refused["limits"], limits);
+    caller.get("jobs").await.expect(200);
+    stranger.get("health").await.expect(200);
     server.stop().await;
 }

@@ -308,9 +308,14 @@ async fn what_is_admitted_is_written_behind_the_request() {
     api.get("organization").send().await.ok(200);
     let since = Timestamp::from_micros(0);
     let written = async || api.store.admissions(since).await.unwrap().len();
-    while written().await == 0 {
-        tokio::task::yield_now().await;
-    }
+    let seen = async {
+        while written().await == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), seen)
+        .await
+        .unwrap();
     stop.cancel();
     keeping.join_all().await;
     // What is left at the stop too.

@@ -10,8 +10,10 @@ use vydra_core::window::{pack, unpack};
 const FORGETS: usize = 1_000;
 
 pub(super) fn record(db: &Connection, usage: &Usage) -> Result<()> {
-    let mut insert =
-        db.prepare_cached("INSERT INTO admissions (org_id, last_at, moments) VALUES (?1, ?2, ?3)")?;
+    // One that is gone must not keep the others from being remembered.
+    let mut insert = db.prepare_cached(
+        "INSERT INTO admissions (org_id, last_at, moments) SELECT id, ?2, ?3 FROM organizations WHERE id = ?1",
+    )?;
     for (org, moments) in &usage.admissions {
         if let Some(last) = moments.last() {
             insert.execute(params![org.as_str(), last.as_micros(), pack(moments)])?;

@@ -180,7 +180,7 @@ impl Database {
         // Inside a transaction it would have no effect.
         if self.durability != Some(durability) {
             self.durability = None;
-            // Prepared anew each time: SQLite carries it out while it prepares it.
+            // Prepared anew each time: SQLite may carry it out while it prepares it.
             self.connection
                 .execute_batch(durability.pragma())
                 .map_err(|error| CommitFailure::of(&StoreError::from(error)))?;
@@ -207,10 +207,16 @@ impl Database {
             .and_then(|mut statement| statement.execute(()))
             .map(|_| ())
             .map_err(|error| {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a batch of writes could not be committed"
-                );
+                let cause = &error as &dyn std::error::Error;
+                // What is relaxed is tried again and again; who asked for it says so once.
+                if self.durability == Some(Durability::Process) {
+                    tracing::debug!(
+                        error = cause,
+                        "a relaxed batch of writes could not be committed"
+                    );
+                } else {
+                    tracing::error!(error = cause, "a batch of writes could not be committed");
+                }
                 CommitFailure::of(&StoreError::from(error))
             })
     }

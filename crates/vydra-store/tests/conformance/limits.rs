@@ -105,11 +105,20 @@ async fn the_use_of_a_key_adds_up() {
     }
     let (found, _) = f.store.key_by_hash(&hash).await.unwrap().unwrap();
     assert_eq!((found.request_count, found.last_used_at), (12, Some(late)));
-    // A key that is gone stops nobody.
-    f.store
-        .record_usage(used(&f.key_id(), 1, late))
-        .await
-        .unwrap();
+    check(f).await;
+}
+
+/// A key or an organization that is gone keeps nobody else's usage from being remembered.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_is_passed_over() {
+    let f = fresh().await;
+    let org = f.org(0).await.id;
+    let record = Usage {
+        admissions: vec![(f.org_id(), moments([1])), (org.clone(), moments([2]))],
+        ..used(&f.key_id(), 1, f.now())
+    };
+    f.store.record_usage(record).await.unwrap();
+    assert_eq!(remembered(&f, 0).await, [(org, moments([2]))]);
     check(f).await;
 }
 
@@ -120,11 +129,12 @@ async fn a_record_that_fails_leaves_nothing() {
     let org = f.org(0).await;
     let (key, hash) = f.new_key(&org.id);
     f.store.create_key(&key, &hash).await.unwrap();
-    let nobody = f.org_id();
-    let record = Usage {
-        admissions: vec![(org.id.clone(), moments([1])), (nobody, moments([1]))],
+    let too_many = used(&key.id, u64::MAX, f.now()).keys;
+    let mut record = Usage {
+        admissions: vec![(org.id.clone(), moments([1]))],
         ..used(&key.id, 1, f.now())
     };
+    record.keys.extend(too_many);
     f.store.record_usage(record).await.unwrap_err();
     assert_eq!(remembered(&f, 0).await, []);
     let (found, _) = f.store.key_by_hash(&hash).await.unwrap().unwrap();
