@@ -57,7 +57,12 @@ pub async fn serve(
             );
         }
     });
+    let engine = Arc::clone(&state.engine);
     axum::serve(listener, router(state))
-        .with_graceful_shutdown(stop.cancelled_owned())
+        .with_graceful_shutdown(async move {
+            stop.cancelled_owned().await;
+            // Nobody waits for the end of a stream; its client comes back.
+            engine.close_streams();
+        })
         .await
 }

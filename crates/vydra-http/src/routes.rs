@@ -20,6 +20,8 @@ pub struct Operation {
     /// As in the router: `/jobs/{id}`.
     pub path: &'static str,
     pub access: Access,
+    /// Whether credits are taken for it.
+    pub charges: bool,
 }
 
 pub(crate) struct Routes {
@@ -40,7 +42,7 @@ impl Routes {
         H: Handler<T, ApiState>,
         T: 'static,
     {
-        self.on(Method::GET, MethodFilter::GET, path, access, handler)
+        self.on(Method::GET, MethodFilter::GET, path, access, false, handler)
     }
 
     fn post<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
@@ -48,7 +50,30 @@ impl Routes {
         H: Handler<T, ApiState>,
         T: 'static,
     {
-        self.on(Method::POST, MethodFilter::POST, path, access, handler)
+        self.on(
+            Method::POST,
+            MethodFilter::POST,
+            path,
+            access,
+            false,
+            handler,
+        )
+    }
+
+    /// Takes credits.
+    fn paid<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, ApiState>,
+        T: 'static,
+    {
+        self.on(
+            Method::POST,
+            MethodFilter::POST,
+            path,
+            access,
+            true,
+            handler,
+        )
     }
 
     fn delete<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
@@ -56,7 +81,14 @@ impl Routes {
         H: Handler<T, ApiState>,
         T: 'static,
     {
-        self.on(Method::DELETE, MethodFilter::DELETE, path, access, handler)
+        self.on(
+            Method::DELETE,
+            MethodFilter::DELETE,
+            path,
+            access,
+            false,
+            handler,
+        )
     }
 
     fn on<H, T>(
@@ -65,6 +97,7 @@ impl Routes {
         filter: MethodFilter,
         path: &'static str,
         access: Access,
+        charges: bool,
         handler: H,
     ) -> Self
     where
@@ -75,10 +108,14 @@ impl Routes {
             method,
             path,
             access,
+            charges,
         });
-        self.router = self
-            .router
-            .route(path, on(filter, Gated { access, handler }));
+        let gated = Gated {
+            access,
+            charges,
+            handler,
+        };
+        self.router = self.router.route(path, on(filter, gated));
         self
     }
 }
@@ -101,15 +138,17 @@ pub(crate) fn all() -> Routes {
         .get("/models", scope(Scope::ModelsRead), v1::models::list)
         // The paths of models hold slashes, so reading one and calling one share a pattern.
         .get("/models/{*path}", scope(Scope::ModelsRead), v1::models::get)
-        .post(
+        .paid(
             "/models/{*path}",
             scope(Scope::ModelsWrite),
             v1::generate::call,
         )
-        .post("/jobs", scope(Scope::JobsWrite), v1::jobs::create)
+        .paid("/jobs", scope(Scope::JobsWrite), v1::jobs::create)
         .get("/jobs", scope(Scope::JobsRead), v1::jobs::list)
         .get("/jobs/{id}", OwnJobs, v1::jobs::get)
         .delete("/jobs/{id}", OwnJobs, v1::jobs::cancel)
+        .get("/jobs/{id}/events", OwnJobs, v1::events::stream)
+        .post("/upload", scope(Scope::UploadWrite), v1::uploads::create)
 }
 
 /// Every operation below [`PREFIX`], in the order of the router.

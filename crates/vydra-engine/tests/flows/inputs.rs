@@ -126,7 +126,7 @@ async fn one_bad_file_among_good_ones_is_enough() {
     let input =
         json!({"prompt": "p", "imageUrl": picture, "imageUrls": [picture, "http://10.0.0.7/"]});
     let (field, _) = invalid_url(flow.try_call("flux-edit/edit", input).await);
-    assert_eq!(field, "imageUrls");
+    assert_eq!(field, "imageUrls[1]");
     assert_eq!(flow.credits().await, CREDITS - 5);
 }
 
