@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
@@ -112,6 +113,14 @@ impl Api {
             .to_owned()
     }
 
+    /// The router itself, for a server of its own.
+    pub(crate) fn state(&self) -> ApiState {
+        ApiState {
+            engine: Arc::clone(&self.app.engine),
+            random: Arc::clone(&self.app.random) as _,
+        }
+    }
+
     /// The id of a job that waits for a worker.
     pub(crate) async fn pending(&self) -> String {
         let body = json!({"workflow": "generate_image", "input": {"prompt": "p"}});
@@ -156,10 +165,21 @@ impl Call {
     }
 
     pub(crate) async fn send(self) -> Answer {
+        let body = Body::from(self.body.clone());
+        self.send_body(body).await
+    }
+
+    /// The answer as it comes, its body unread.
+    pub(crate) async fn open(self, body: Body) -> Response {
         let mut request = Request::builder().method(&self.method).uri(&self.path);
         *request.headers_mut().unwrap() = self.headers;
-        let request = request.body(Body::from(self.body)).unwrap();
-        let response = self.router.oneshot(request).await.unwrap();
+        let request = request.body(body).unwrap();
+        self.router.oneshot(request).await.unwrap()
+    }
+
+    /// With a body that comes in pieces.
+    pub(crate) async fn send_body(self, body: Body) -> Answer {
+        let response = self.clone().open(body).await;
         let (parts, body) = response.into_parts();
         let answer = Answer {
             status: parts.status,

@@ -8,6 +8,8 @@ mod auth;
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod generate;
@@ -27,5 +29,7 @@ mod operations;
 mod sandbox;
 #[cfg(test)]
 mod tenants;
+#[cfg(test)]
+mod uploads;
 #[cfg(test)]
 mod workflows;
