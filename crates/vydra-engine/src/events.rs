@@ -38,7 +38,7 @@ pub struct JobEvent {
 /// What a caller who asks for the events of a job gets.
 #[derive(Debug)]
 pub enum Watching {
-    Events(JobEvents),
+    Events(Box<JobEvents>),
     /// They have seen all of them.
     SeenToTheEnd,
 }
@@ -87,7 +87,7 @@ impl Engine {
         // It may have changed before we began to listen.
         let job = self.store().job(&org, &job.id).await?;
         let job = job.ok_or(Error::JobNotFound)?;
-        Ok(Watching::Events(JobEvents {
+        Ok(Watching::Events(Box::new(JobEvents {
             engine: Arc::clone(self),
             org,
             id: job.id.clone(),
@@ -96,7 +96,7 @@ impl Engine {
             changes: Some(changes),
             ends_at: Instant::now() + LONGEST_STREAM,
             _place: place,
-        }))
+        })))
     }
 
     /// For a stop: streams would hold it up.

@@ -82,13 +82,14 @@ fn read(header: &str) -> Result<Wishes> {
         let number = |text: &str| text.parse::<u32>().map_err(|_| unknown(wish));
         let script = wishes.script.get_or_insert_default();
         match wish.split_once('=') {
-            None => match failure(wish) {
-                Some(failure) => script.fail = Some(failure),
-                None => {
+            None => {
+                if let Some(failure) = failure(wish) {
+                    script.fail = Some(failure);
+                } else {
                     let code = ErrorCode::parse(wish).ok_or_else(|| unknown(wish))?;
                     wishes.refusal.get_or_insert(code);
                 }
-            },
+            }
             Some(("SLOW", span)) => {
                 script.slow_ms = milliseconds(span)
                     .ok_or_else(|| unknown(wish))?

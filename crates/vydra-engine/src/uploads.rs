@@ -7,7 +7,7 @@ use std::sync::Arc;
 use vydra_core::asset::{Asset, AssetRole, MediaKind};
 use vydra_core::ids::{AssetId, OrgId};
 use vydra_core::random::letters_and_digits;
-use vydra_outbound::media::{MediaError, MediaWriter};
+use vydra_outbound::media::MediaWriter;
 use vydra_outbound::scrub::Scrubber;
 use vydra_outbound::sniff::{Sniffed, sniff};
 use vydra_store::store::Recording;
@@ -202,7 +202,7 @@ impl Recognised {
     async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let mut clean = BytesMut::with_capacity(bytes.len());
         self.scrubber.push(bytes, &mut clean);
-        Ok(self.writer.write(&clean).await.map_err(MediaError::from)?)
+        Ok(self.writer.write(&clean).await?)
     }
 }
 

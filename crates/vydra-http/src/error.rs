@@ -127,12 +127,13 @@ impl ApiError {
             | Error::KeyExpired
             | Error::JobNotFound
             | Error::NotFound { .. } => body,
-            // As long as the first request still runs.
-            Error::Simulated(ErrorCode::IdempotencyConflict) => ErrorBody {
-                retry_after: Some(1),
+            Error::Simulated(code) => ErrorBody {
+                // A conflict is one with a request that still runs.
+                retry_after: (code == ErrorCode::IdempotencyConflict)
+                    .then_some(1)
+                    .or(body.retry_after),
                 ..body
             },
-            Error::Simulated(_) => body,
             Error::InvalidFileType => body.saying(INVALID_FILE_TYPE),
             Error::FileTooLarge(sentence) => body.saying(sentence),
             Error::InsufficientScope { required, granted } => body

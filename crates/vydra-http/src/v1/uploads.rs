@@ -82,7 +82,11 @@ pub(crate) async fn create(
 /// Reads the form to its end before the file counts: what is cut off is no upload.
 async fn receive(state: &ApiState, caller: &Caller, mut form: Multipart) -> Result<Asset, Error> {
     let mut upload: Option<Upload> = None;
-    while let Some(mut part) = form.next_field().await.map_err(unreadable)? {
+    while let Some(mut part) = form
+        .next_field()
+        .await
+        .map_err(|error| unreadable(&error))?
+    {
         if part.name() != Some(FIELD) {
             continue;
         }
@@ -96,18 +100,18 @@ async fn receive(state: &ApiState, caller: &Caller, mut form: Multipart) -> Resu
 }
 
 async fn read(mut upload: Upload, part: &mut Field<'_>) -> Result<Upload, Error> {
-    while let Some(bytes) = part.chunk().await.map_err(unreadable)? {
+    while let Some(bytes) = part.chunk().await.map_err(|error| unreadable(&error))? {
         upload.write(&bytes).await?;
     }
     Ok(upload)
 }
 
-fn unreadable(error: MultipartError) -> Error {
+fn unreadable(error: &MultipartError) -> Error {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return upload_too_large();
     }
     tracing::debug!(
-        error = &error as &dyn std::error::Error,
+        error = error as &dyn std::error::Error,
         "a form could not be read"
     );
     Error::invalid("The multipart body could not be read: it is cut off or broken")

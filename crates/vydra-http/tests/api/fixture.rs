@@ -147,6 +147,13 @@ impl Call {
         self.raw_header(name, value.as_bytes())
     }
 
+    /// One more header of a name that may be there already.
+    pub(crate) fn also(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name.parse().unwrap();
+        self.headers.append(name, value.parse().unwrap());
+        self
+    }
+
     pub(crate) fn raw_header(mut self, name: &str, value: &[u8]) -> Self {
         let name: HeaderName = name.parse().unwrap();
         self.headers

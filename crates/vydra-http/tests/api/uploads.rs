@@ -324,7 +324,7 @@ async fn strange_forms_are_read_or_refused() {
         "Content-Disposition: form-data; name=\"file\"; filename=\"{}\"",
         "x".repeat(100_000)
     );
-    for (what, body, expected) in [
+    let cases = vec![
         (
             "text before it",
             [b"preamble\r\n".to_vec(), whole.clone()].concat(),
@@ -431,7 +431,8 @@ async fn strange_forms_are_read_or_refused() {
             .concat(),
             Some("FILE_TOO_LARGE"),
         ),
-    ] {
+    ];
+    for (what, body, expected) in cases {
         let answer = upload(&api).body(body).send().await;
         match expected {
             None => drop(answer.ok(200)),
@@ -564,7 +565,7 @@ fn harmless(answer: &Answer, given: &[u8]) {
         name.len() <= 100
             && !name.starts_with('.')
             && !name.contains("..")
-            && name.ends_with(".png")
+            && name.strip_suffix(".png").is_some()
             && name
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)),
