@@ -41,6 +41,8 @@ pub enum AssetRole {
     Output,
     /// A caller named it in a request, and we fetched it once.
     Input,
+    /// A caller sent it.
+    Upload,
 }
 
 impl AssetRole {
@@ -48,11 +50,12 @@ impl AssetRole {
         match self {
             Self::Output => "output",
             Self::Input => "input",
+            Self::Upload => "upload",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Output, Self::Input]
+        [Self::Output, Self::Input, Self::Upload]
             .into_iter()
             .find(|role| role.as_str() == text)
     }
@@ -71,5 +74,9 @@ pub struct Asset {
     pub bytes: u64,
     pub dimensions: Option<(u32, u32)>,
     pub duration_ms: Option<u64>,
+    /// Of an upload: its name, cleaned.
+    pub filename: Option<String>,
+    /// Of an upload, and of nothing else: what its organization calls it, `uploads/<user>/<ms>-<name>`.
+    pub upload_key: Option<String>,
     pub created_at: Timestamp,
 }

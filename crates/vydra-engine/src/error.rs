@@ -36,6 +36,10 @@ pub enum Error {
     },
     #[error("a url cannot be used: {sentence}")]
     InvalidUrl { field: String, sentence: String },
+    #[error("the file is of no type that is taken")]
+    InvalidFileType,
+    #[error("the file is too large")]
+    FileTooLarge(&'static str),
     #[error("not enough credits")]
     InsufficientCredits {
         required: Credits,
@@ -76,6 +80,8 @@ impl Error {
             Self::InsufficientScope { .. } => ErrorCode::InsufficientScope,
             Self::InvalidInput { .. } | Self::NameTaken(_) => ErrorCode::InvalidInput,
             Self::InvalidUrl { .. } => ErrorCode::InvalidUrl,
+            Self::InvalidFileType => ErrorCode::InvalidFileType,
+            Self::FileTooLarge(_) => ErrorCode::FileTooLarge,
             Self::InsufficientCredits { .. } => ErrorCode::InsufficientCredits,
             Self::RateLimited(_) => ErrorCode::RateLimitExceeded,
             Self::NotFound { .. } => ErrorCode::NotFound,

@@ -160,6 +160,8 @@ impl Engine {
             mut call, price, ..
         } = priced;
         call.script = simulate::script(caller, simulate, price)?;
+        self.look_at_urls(&caller.organization.id, &model.schema, &mut call.input)
+            .await?;
         // Seen again inside the transaction; here it spares fetching files for a request that cannot be paid.
         let remaining = caller.organization.credits(caller.mode());
         if remaining < price {

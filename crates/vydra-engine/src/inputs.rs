@@ -1,6 +1,7 @@
 //! Media that a request names: found in our own storage, or fetched once through the guarded client, before anything is
 //! charged (contract, section 9).
 
+use crate::uploads::KEY_PREFIX;
 use crate::{Engine, Error, Result};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -9,10 +10,12 @@ use vydra_core::catalog::{InputSchema, MediaField};
 use vydra_core::ids::{AssetId, OrgId};
 use vydra_outbound::fetch::FetchError;
 use vydra_outbound::sniff::sniff;
-use vydra_outbound::url_guard::Refusal;
+use vydra_outbound::url_guard::{MAX_LENGTH, Refusal};
 
 /// How a job names a stored file.
 pub(crate) const REFERENCE: &str = "asset:";
+/// What a file in the text itself begins with.
+const DATA: &str = "data:";
 const MIB: u64 = 1_024 * 1_024;
 /// How long a request waits for its turn to fetch a file.
 const FETCH_PATIENCE: Duration = Duration::from_secs(5);
@@ -27,62 +30,130 @@ pub(crate) const fn max_bytes(kind: MediaKind) -> u64 {
     }
 }
 
+/// Larger images are refused wherever they come from: what is small in the file may fill the memory.
+pub(crate) fn is_too_large((width, height): (u32, u32)) -> bool {
+    width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS
+}
+
+/// One URL of an input, and how it is called: `imageUrl`, or `imageUrls[2]`.
+struct Named<'a> {
+    field: String,
+    kind: MediaKind,
+    url: &'a mut String,
+}
+
+fn named<'a>(schema: &InputSchema, input: &'a mut Map<String, Value>) -> Vec<Named<'a>> {
+    let mut all = Vec::new();
+    for (name, value) in input {
+        let Some(MediaField { name, kind }) =
+            schema.media_fields().find(|field| field.name == name)
+        else {
+            continue;
+        };
+        match value {
+            Value::String(url) => all.push(Named {
+                field: name.to_owned(),
+                kind,
+                url,
+            }),
+            Value::Array(urls) => {
+                let urls = urls.iter_mut().enumerate();
+                all.extend(urls.filter_map(|(place, url)| match url {
+                    Value::String(url) => Some(Named {
+                        field: format!("{name}[{place}]"),
+                        kind,
+                        url,
+                    }),
+                    _ => None,
+                }));
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+fn refused(field: &str, why: &str) -> Error {
+    Error::InvalidUrl {
+        field: field.to_owned(),
+        sentence: format!("Invalid URL in {field}: {why}"),
+    }
+}
+
 impl Engine {
-    /// Replaces every media URL of the input by a reference to a stored file.
+    /// Looks at every media URL of the input and fetches none: what is ours becomes a reference to the stored file, and
+    /// what can only be refused is refused.
+    pub(crate) async fn look_at_urls(
+        &self,
+        org: &OrgId,
+        schema: &InputSchema,
+        input: &mut Map<String, Value>,
+    ) -> Result<()> {
+        for Named { field, kind, url } in named(schema, input) {
+            check_text(url).map_err(|why| refused(&field, &why))?;
+            match self.own_asset(org, url).await? {
+                Own::Found(asset) => *url = reference(&field, kind, &asset)?,
+                Own::Absent => return Err(refused(&field, "there is no such file")),
+                Own::Elsewhere => {
+                    if let Err(why) = self.check_shape(url) {
+                        return Err(refused(&field, &why));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches what [`Self::look_at_urls`] has let pass, and keeps it.
     pub(crate) async fn take_in(
         &self,
         org: &OrgId,
         schema: &InputSchema,
         input: &mut Map<String, Value>,
     ) -> Result<()> {
-        for field in schema.media_fields() {
-            match input.get_mut(field.name) {
-                Some(Value::String(url)) => *url = self.take_in_one(org, field, url).await?,
-                Some(Value::Array(urls)) => {
-                    for url in urls {
-                        if let Value::String(url) = url {
-                            *url = self.take_in_one(org, field, url).await?;
-                        }
-                    }
-                }
-                _ => {}
+        for Named { field, kind, url } in named(schema, input) {
+            if !url.starts_with(REFERENCE) {
+                let asset = self.fetch(org, &field, kind, url).await?;
+                *url = reference(&field, kind, &asset)?;
             }
         }
         Ok(())
     }
 
-    async fn take_in_one(&self, org: &OrgId, field: MediaField<'_>, url: &str) -> Result<String> {
-        let refused = |why: &str| Error::InvalidUrl {
-            field: field.name.to_owned(),
-            sentence: format!("Invalid URL in {}: {why}", field.name),
-        };
-        let asset = match self.own_asset(org, url).await? {
-            Own::Found(asset) => *asset,
-            Own::Absent => return Err(refused("there is no such file")),
-            Own::Elsewhere => self.fetch(org, field, url).await?,
-        };
-        if asset.kind != field.kind {
-            return Err(refused(&format!(
-                "it leads to {}, not to {}",
-                with_article(asset.kind),
-                with_article(field.kind)
-            )));
+    /// Whether a webhook could be sent there, as far as the URL itself tells.
+    pub fn check_webhook_url(&self, url: &str) -> Result<()> {
+        check_text(url)
+            .and_then(|()| self.check_shape(url))
+            .map_err(|why| refused("webhookUrl", &why))
+    }
+
+    fn check_shape(&self, url: &str) -> std::result::Result<(), String> {
+        match self.parts.fetcher.check_shape(url) {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(unreadable(FetchError::Refused(refusal))),
         }
-        Ok(format!("{REFERENCE}{}", asset.id))
     }
 
     /// Our own files are taken from storage, whatever address the server has.
     async fn own_asset(&self, org: &OrgId, url: &str) -> Result<Own> {
+        let told =
+            |found: Option<Asset>| found.map_or(Own::Absent, |asset| Own::Found(Box::new(asset)));
         if let Some(id) = url.strip_prefix(REFERENCE) {
-            let found = match AssetId::parse(id) {
-                Some(id) => self.store().asset(org, &id).await?,
-                None => None,
-            };
-            return Ok(found.map_or(Own::Absent, |asset| Own::Found(Box::new(asset))));
+            return Ok(match AssetId::parse(id) {
+                Some(id) => told(self.store().asset(org, &id).await?),
+                None => Own::Absent,
+            });
+        }
+        if url.starts_with(KEY_PREFIX) {
+            return Ok(told(self.store().asset_by_upload_key(org, url).await?));
         }
         let Ok(parsed) = url::Url::parse(url) else {
             return Ok(Own::Elsewhere);
         };
+        // Refused like any other with a password in it.
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Ok(Own::Elsewhere);
+        }
         if let Some(key) = parsed.path().rsplit_once("/media/").map(|(_, key)| key)
             && let Some(asset) = self
                 .store()
@@ -97,11 +168,7 @@ impl Engine {
         Ok(if ours { Own::Absent } else { Own::Elsewhere })
     }
 
-    async fn fetch(&self, org: &OrgId, field: MediaField<'_>, url: &str) -> Result<Asset> {
-        let refused = |why: String| Error::InvalidUrl {
-            field: field.name.to_owned(),
-            sentence: format!("Invalid URL in {}: {why}", field.name),
-        };
+    async fn fetch(&self, org: &OrgId, field: &str, kind: MediaKind, url: &str) -> Result<Asset> {
         let _slot = tokio::time::timeout(FETCH_PATIENCE, self.fetches.acquire())
             .await
             .map_err(|busy| Error::Unavailable(Box::new(busy)))?
@@ -109,20 +176,21 @@ impl Engine {
         let bytes = self
             .parts
             .fetcher
-            .fetch(url, max_bytes(field.kind))
+            .fetch(url, max_bytes(kind))
             .await
-            .map_err(|error| refused(unreadable(error)))?;
-        let found = sniff(&bytes)
-            .ok_or_else(|| refused(format!("it does not lead to {}", with_article(field.kind))))?;
-        if found.dimensions.is_some_and(|(width, height)| {
-            width > MAX_SIDE
-                || height > MAX_SIDE
-                || u64::from(width) * u64::from(height) > MAX_PIXELS
-        }) {
-            return Err(refused(format!(
+            .map_err(|error| refused(field, &unreadable(error)))?;
+        let found = sniff(&bytes).ok_or_else(|| {
+            refused(
+                field,
+                &format!("it does not lead to {}", with_article(kind)),
+            )
+        })?;
+        if found.dimensions.is_some_and(is_too_large) {
+            let why = format!(
                 "the image is larger than {MAX_SIDE} pixels a side or {} megapixels",
                 MAX_PIXELS / 1_000_000
-            )));
+            );
+            return Err(refused(field, &why));
         }
         let asset = Asset {
             id: AssetId::new(self.now(), self.random()),
@@ -135,12 +203,44 @@ impl Engine {
             bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             dimensions: found.dimensions,
             duration_ms: None,
+            filename: None,
+            upload_key: None,
             created_at: self.now(),
         };
         self.parts.media.put(&asset.storage_key, bytes).await?;
         self.store().record_asset(&asset).await?;
         Ok(asset)
     }
+}
+
+/// What no URL of whomever may be.
+fn check_text(url: &str) -> std::result::Result<(), String> {
+    if url.trim().is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    let scheme = url.trim_start().get(..DATA.len());
+    if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(DATA)) {
+        return Err("data: URIs are not supported yet; send the file to POST /api/v1/upload and give the url of its answer".to_owned());
+    }
+    if url.trim() != url {
+        return Err("it begins or ends with a space".to_owned());
+    }
+    if url.len() > MAX_LENGTH {
+        return Err(Refusal::TooLong.to_string());
+    }
+    Ok(())
+}
+
+fn reference(field: &str, kind: MediaKind, asset: &Asset) -> Result<String> {
+    if asset.kind == kind {
+        return Ok(format!("{REFERENCE}{}", asset.id));
+    }
+    let why = format!(
+        "it leads to {}, not to {}",
+        with_article(asset.kind),
+        with_article(kind)
+    );
+    Err(refused(field, &why))
 }
 
 /// A name that leads inside and one that leads nowhere sound alike: otherwise callers could explore our network.

@@ -80,7 +80,7 @@ impl Engine {
     }
 
     /// A key that may only call models sees the jobs that it made itself, and no other (contract, section 3).
-    async fn visible_job(&self, caller: &Caller, id: &str, scope: Scope) -> Result<Job> {
+    pub(crate) async fn visible_job(&self, caller: &Caller, id: &str, scope: Scope) -> Result<Job> {
         let granted = caller.granted();
         let own_only = !granted.allow(scope);
         if own_only && !granted.allow(Scope::ModelsWrite) {
@@ -132,5 +132,6 @@ impl Engine {
     pub(crate) fn ended(&self, job: &Job) {
         tracing::info!(job.id = %job.id, org.id = %job.org_id, status = job.status.as_str(), refunded = %job.refunded, "job ended");
         self.endings.announce(job);
+        self.changes.announce(&job.id);
     }
 }

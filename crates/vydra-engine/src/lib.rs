@@ -10,6 +10,7 @@ mod assets;
 mod credits;
 mod endings;
 mod error;
+mod events;
 mod generate;
 mod inputs;
 mod jobs;
@@ -19,25 +20,31 @@ mod models;
 mod organizations;
 mod simulate;
 mod strangers;
+mod uploads;
 pub mod worker;
 
 pub use admission::{Access, Caller, Credentials, Identity};
 pub use assets::OpenMedia;
 pub use error::{Error, Result};
+pub use events::{EventKind, JobEvent, JobEvents, Watching};
 pub use generate::{Asked, Preference, Started};
 pub use jobs::JobQuery;
 pub use keys::{CreatedKey, NewKey};
 pub use limits::{Exceeded, LimitKind, RateLimits, Standing, WindowStanding};
 pub use models::ListedModel;
 pub use organizations::NewOrganizationRequest;
+pub use uploads::{MAX_UPLOAD, Upload, no_file, upload_too_large};
 
 use endings::{Endings, Running};
+use events::{Changes, Streams};
 use limits::RateLimiter;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use strangers::Strangers;
 use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use vydra_core::catalog::Catalog;
 use vydra_core::ids::EntryId;
 use vydra_core::plan::Plans;
@@ -114,6 +121,11 @@ pub struct Engine {
     strangers: Strangers,
     endings: Endings,
     running: Running,
+    changes: Changes,
+    streams: Arc<Streams>,
+    /// Set when the process stops: streams end.
+    closing: CancellationToken,
+    endings_of_uploads: TaskTracker,
     /// Rung when there is a job to claim.
     work: Notify,
     fetches: Semaphore,
@@ -133,6 +145,10 @@ impl Engine {
             limiter: RateLimiter::default(),
             endings: Endings::default(),
             running: Running::default(),
+            changes: Changes::default(),
+            streams: Arc::default(),
+            closing: CancellationToken::new(),
+            endings_of_uploads: TaskTracker::new(),
             work: Notify::new(),
             fetches: Semaphore::new(FETCHES),
             input_budget: Semaphore::new(INPUT_BUDGET_MIB as usize),

@@ -6,11 +6,13 @@ use crate::error::ApiError;
 use crate::layers::StandingSlot;
 use axum::extract::{FromRequestParts, Request};
 use axum::handler::Handler;
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use std::pin::Pin;
 use vydra_engine::{Access, Caller, Credentials, Error, Exceeded, Standing};
+
+pub(crate) const SIMULATE: &str = "x-vydra-simulate";
 
 /// The caller whom the gate let through.
 #[derive(Debug, Clone)]
@@ -35,6 +37,8 @@ impl FromRequestParts<ApiState> for Authorized {
 #[derive(Debug, Clone)]
 pub(crate) struct Gated<H> {
     pub(crate) access: Access,
+    /// Whether credits are taken for it.
+    pub(crate) charges: bool,
     pub(crate) handler: H,
 }
 
@@ -49,7 +53,8 @@ where
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             if self.access != Access::Public {
-                match authorize(self.access, &parts, &state).await {
+                join_wishes(&mut parts.headers);
+                match authorize(self.access, self.charges, &parts, &state).await {
                     Ok(caller) => parts.extensions.insert(Authorized { caller }),
                     Err(error) => return ApiError(error).into_response(),
                 };
@@ -60,7 +65,27 @@ where
     }
 }
 
-async fn authorize(access: Access, parts: &Parts, state: &ApiState) -> Result<Caller, Error> {
+/// Several headers say what one with commas says.
+fn join_wishes(headers: &mut HeaderMap) {
+    let wishes: Vec<&str> = headers
+        .get_all(SIMULATE)
+        .iter()
+        // What is not even text is no wish that is known.
+        .map(|value| value.to_str().unwrap_or("?"))
+        .collect();
+    if let Ok(joined) = HeaderValue::from_str(&wishes.join(","))
+        && !wishes.is_empty()
+    {
+        headers.insert(SIMULATE, joined);
+    }
+}
+
+async fn authorize(
+    access: Access,
+    charges: bool,
+    parts: &Parts,
+    state: &ApiState,
+) -> Result<Caller, Error> {
     let caller = state
         .engine
         .authenticate(credentials(parts, state))
@@ -69,6 +94,9 @@ async fn authorize(access: Access, parts: &Parts, state: &ApiState) -> Result<Ca
     // Whoever may not is counted and told too.
     fill(parts, caller.standing);
     caller.permit(access)?;
+    let wishes = parts.headers.get(SIMULATE);
+    let wishes = wishes.and_then(|value| value.to_str().ok());
+    caller.simulate(wishes, access, charges)?;
     Ok(caller)
 }
 

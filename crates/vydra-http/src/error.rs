@@ -12,6 +12,9 @@ use vydra_engine::{Error, Exceeded, LimitKind};
 /// Seconds after which a caller may try again when the store is away.
 const UNAVAILABLE_RETRY_S: u32 = 5;
 
+const INVALID_FILE_TYPE: &str =
+    "Invalid file type. Allowed: image/jpeg, image/jpg, image/png, image/webp, image/gif";
+
 /// The one shape of every error. Fields that do not belong to an error's code are absent.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -123,8 +126,16 @@ impl ApiError {
             | Error::KeyRevoked
             | Error::KeyExpired
             | Error::JobNotFound
-            | Error::NotFound { .. }
-            | Error::Simulated(_) => body,
+            | Error::NotFound { .. } => body,
+            Error::Simulated(code) => ErrorBody {
+                // A conflict is one with a request that still runs.
+                retry_after: (code == ErrorCode::IdempotencyConflict)
+                    .then_some(1)
+                    .or(body.retry_after),
+                ..body
+            },
+            Error::InvalidFileType => body.saying(INVALID_FILE_TYPE),
+            Error::FileTooLarge(sentence) => body.saying(sentence),
             Error::InsufficientScope { required, granted } => body
                 .with("required", json!([required]))
                 .with("granted", json!(granted)),
@@ -223,6 +234,12 @@ impl IntoResponse for ErrorBody {
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            // The router answers the real ones; this one was asked for.
+            response
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("GET,HEAD"));
         }
         response.extensions_mut().insert(self);
         response

@@ -1,5 +1,6 @@
 //! Bodies and queries, with our errors when they cannot be read.
 
+use crate::auth::SIMULATE;
 use crate::error::ApiError;
 use crate::layers::MAX_BODY;
 use axum::RequestExt;
@@ -126,7 +127,7 @@ pub(crate) fn wait(text: Option<&str>) -> Result<Duration, ApiError> {
 /// What the headers of a paid call ask for.
 pub(crate) fn asked(headers: &HeaderMap) -> Asked<'_> {
     let simulate = headers
-        .get("x-vydra-simulate")
+        .get(SIMULATE)
         .map(|value| value.to_str().unwrap_or("?"));
     Asked {
         preference: preference(headers),

@@ -60,9 +60,14 @@ pub async fn serve(
             );
         }
     });
+    let engine = Arc::clone(&state.engine);
     // The address of the other side is needed for whoever has no key.
     let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service)
-        .with_graceful_shutdown(stop.cancelled_owned())
+        .with_graceful_shutdown(async move {
+            stop.cancelled_owned().await;
+            // Nobody waits for the end of a stream; its client comes back.
+            engine.close_streams();
+        })
         .await
 }

@@ -22,6 +22,8 @@ pub struct Operation {
     /// As in the router: `/jobs/{id}`.
     pub path: Cow<'static, str>,
     pub access: Access,
+    /// Whether credits are taken for it.
+    pub charges: bool,
 }
 
 pub(crate) struct Routes {
@@ -42,7 +44,7 @@ impl Routes {
         H: Handler<T, ApiState>,
         T: 'static,
     {
-        self.on(Method::GET, MethodFilter::GET, path, access, handler)
+        self.on(Method::GET, MethodFilter::GET, path, access, false, handler)
     }
 
     fn post<H, T>(self, path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Self
@@ -50,7 +52,30 @@ impl Routes {
         H: Handler<T, ApiState>,
         T: 'static,
     {
-        self.on(Method::POST, MethodFilter::POST, path, access, handler)
+        self.on(
+            Method::POST,
+            MethodFilter::POST,
+            path,
+            access,
+            false,
+            handler,
+        )
+    }
+
+    /// Takes credits.
+    fn paid<H, T>(self, path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, ApiState>,
+        T: 'static,
+    {
+        self.on(
+            Method::POST,
+            MethodFilter::POST,
+            path,
+            access,
+            true,
+            handler,
+        )
     }
 
     fn delete<H, T>(self, path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Self
@@ -58,7 +83,14 @@ impl Routes {
         H: Handler<T, ApiState>,
         T: 'static,
     {
-        self.on(Method::DELETE, MethodFilter::DELETE, path, access, handler)
+        self.on(
+            Method::DELETE,
+            MethodFilter::DELETE,
+            path,
+            access,
+            false,
+            handler,
+        )
     }
 
     fn on<H, T>(
@@ -67,6 +99,7 @@ impl Routes {
         filter: MethodFilter,
         path: impl Into<Cow<'static, str>>,
         access: Access,
+        charges: bool,
         handler: H,
     ) -> Self
     where
@@ -74,13 +107,17 @@ impl Routes {
         T: 'static,
     {
         let path = path.into();
-        self.router = self
-            .router
-            .route(&path, on(filter, Gated { access, handler }));
+        let gated = Gated {
+            access,
+            charges,
+            handler,
+        };
+        self.router = self.router.route(&path, on(filter, gated));
         self.operations.push(Operation {
             method,
             path,
             access,
+            charges,
         });
         self
     }
@@ -109,15 +146,17 @@ pub(crate) fn all(catalog: &Catalog) -> Routes {
         .get("/models", scope(Scope::ModelsRead), v1::models::list)
         // The paths of models hold slashes, so reading one and calling one share a pattern.
         .get("/models/{*path}", scope(Scope::ModelsRead), v1::models::get)
-        .post(
+        .paid(
             "/models/{*path}",
             scope(Scope::ModelsWrite),
             v1::generate::call,
         )
-        .post("/jobs", scope(Scope::JobsWrite), v1::jobs::create)
+        .paid("/jobs", scope(Scope::JobsWrite), v1::jobs::create)
         .get("/jobs", scope(Scope::JobsRead), v1::jobs::list)
         .get("/jobs/{id}", OwnJobs, v1::jobs::get)
-        .delete("/jobs/{id}", OwnJobs, v1::jobs::cancel);
+        .delete("/jobs/{id}", OwnJobs, v1::jobs::cancel)
+        .get("/jobs/{id}/events", OwnJobs, v1::events::stream)
+        .post("/upload", scope(Scope::UploadWrite), v1::uploads::create);
     // A path of several parts cannot be a slug, so nothing but a call is there.
     let deep = catalog
         .models()
@@ -125,7 +164,7 @@ pub(crate) fn all(catalog: &Catalog) -> Routes {
         .filter_map(|model| model.path.as_ref())
         .filter(|path| path.contains('/'));
     deep.fold(routes, |routes, path| {
-        routes.post(
+        routes.paid(
             format!("/models/{path}"),
             scope(Scope::ModelsWrite),
             v1::generate::call,

@@ -216,6 +216,11 @@ impl InputFetcher {
         })
     }
 
+    /// Says whether `url` could be called, as far as its text tells: no name is looked up.
+    pub fn check_shape(&self, url: &str) -> Result<Url, Refusal> {
+        self.guard.check_url(url)
+    }
+
     /// Says whether `url` may be called, now, without calling it. A later call is checked again.
     pub async fn check(&self, url: &str) -> Result<Url, FetchError> {
         let url = self.guard.check_url(url)?;

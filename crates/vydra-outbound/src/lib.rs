@@ -12,5 +12,6 @@ pub mod media;
 pub mod provider;
 pub mod providers;
 pub mod registry;
+pub mod scrub;
 pub mod sniff;
 pub mod url_guard;

@@ -8,7 +8,9 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as StorePath;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{
+    GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload,
+};
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -57,6 +59,45 @@ impl fmt::Debug for MediaStream {
     }
 }
 
+/// What of a file is held in memory while it is written.
+const PART: usize = 256 * 1_024;
+
+/// A file on its way into the storage: nobody reads it before [`Self::finish`]. Dropping it leaves nothing behind.
+#[derive(Debug)]
+pub struct MediaWriter {
+    upload: Box<dyn MultipartUpload>,
+    waiting: BytesMut,
+}
+
+impl MediaWriter {
+    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), MediaError> {
+        while !bytes.is_empty() {
+            let room = PART.saturating_sub(self.waiting.len()).min(bytes.len());
+            let (now, later) = bytes.split_at(room);
+            self.waiting.extend_from_slice(now);
+            bytes = later;
+            if self.waiting.len() >= PART {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Guarantee: as for [`MediaStore::put`].
+    pub async fn finish(mut self) -> Result<(), MediaError> {
+        if !self.waiting.is_empty() {
+            self.flush().await?;
+        }
+        self.upload.complete().await?;
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), MediaError> {
+        let part = self.waiting.split().freeze();
+        Ok(self.upload.put_part(PutPayload::from(part)).await?)
+    }
+}
+
 /// Media storage. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct MediaStore {
@@ -80,6 +121,14 @@ impl MediaStore {
             .put(&location(key)?, PutPayload::from(bytes))
             .await?;
         Ok(())
+    }
+
+    /// For a file that is too large to hold in memory.
+    pub async fn create(&self, key: &str) -> Result<MediaWriter, MediaError> {
+        Ok(MediaWriter {
+            upload: self.store.put_multipart(&location(key)?).await?,
+            waiting: BytesMut::new(),
+        })
     }
 
     /// The whole file, unless it has more than `max_bytes`.

@@ -76,3 +76,75 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::{Context, Polled, ProviderError, Request, Submitted};
+    use async_trait::async_trait;
+    use vydra_core::catalog::{Catalog, DEFAULT};
+
+    #[derive(Debug)]
+    struct Named(&'static str);
+
+    #[async_trait]
+    impl Provider for Named {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn is_repeatable(&self) -> bool {
+            true
+        }
+
+        async fn submit(&self, _: &Context, _: Request) -> Result<Submitted, ProviderError> {
+            Ok(Submitted::Done(Vec::new()))
+        }
+
+        async fn poll(&self, _: &Context, _: &str) -> Result<Polled, ProviderError> {
+            Ok(Polled::Done(Vec::new()))
+        }
+
+        async fn cancel(&self, _: &str) {}
+    }
+
+    /// Whatever the catalogue and the operator say.
+    #[test]
+    fn a_test_key_never_leads_to_a_provider_that_is_paid() {
+        // The operator replaces every row by one with a route of their own.
+        let own = DEFAULT.replace("provider = \"fal\", model", "provider = \"theirs\", model");
+        for operator in ["", own.as_str()] {
+            let catalog = Catalog::load([("shipped", DEFAULT), ("operator", operator)]).unwrap();
+            let mut registry = Registry::default();
+            for model in catalog.models() {
+                assert!(registry.working(model, Mode::Test).is_empty());
+            }
+            for name in ["fal", "theirs"] {
+                registry.add(Arc::new(Named(name)));
+            }
+            registry.set_fallback(Arc::new(Named("fallback")));
+            for model in catalog.models() {
+                assert!(
+                    registry.working(model, Mode::Test).is_empty(),
+                    "without a sandbox there is nothing for test keys: {}",
+                    model.slug
+                );
+            }
+            registry.set_sandbox(Arc::new(Named("sandbox")));
+            for model in catalog.models().iter().filter(|model| model.active) {
+                let names: Vec<&str> = registry
+                    .working(model, Mode::Test)
+                    .iter()
+                    .map(|working| working.provider.name())
+                    .collect();
+                assert_eq!(names, ["sandbox"], "{}", model.slug);
+                let live = registry.working(model, Mode::Live);
+                assert!(!live.is_empty(), "{}", model.slug);
+                assert!(
+                    live.iter()
+                        .all(|working| working.provider.name() != "sandbox")
+                );
+            }
+        }
+    }
+}

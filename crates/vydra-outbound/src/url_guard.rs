@@ -12,7 +12,7 @@ use std::str::FromStr;
 use url::{Host, Url};
 
 /// As long as a URL may be.
-const MAX_LENGTH: usize = 2_048;
+pub const MAX_LENGTH: usize = 2_048;
 /// As long as a name in the DNS can be.
 const MAX_HOST_LENGTH: usize = 253;
 

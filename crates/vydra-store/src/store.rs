@@ -136,10 +136,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     // --- Assets ---
 
-    async fn record_asset(&self, asset: &Asset) -> Result<()>;
+    /// A key of an upload is given once: a second file under it is not recorded.
+    async fn record_asset(&self, asset: &Asset) -> Result<Recording>;
     async fn asset(&self, org: &OrgId, id: &AssetId) -> Result<Option<Asset>>;
     /// For whoever holds the key that cannot be guessed, of whatever organization.
     async fn asset_by_storage_key(&self, storage_key: &str) -> Result<Option<Asset>>;
+    /// None also for an upload of another organization.
+    async fn asset_by_upload_key(&self, org: &OrgId, upload_key: &str) -> Result<Option<Asset>>;
 }
 
 #[derive(Debug, Clone)]
@@ -237,6 +240,12 @@ pub enum Cancellation {
     /// Ended in another way.
     Ended(Box<Job>),
     NotFound,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recording {
+    Recorded,
+    UploadKeyTaken,
 }
 
 /// A random word that only one worker knows.

@@ -3,6 +3,7 @@
 use crate::provider::ScriptedProvider;
 use crate::web::Names;
 use crate::{ManualClock, SeededRandom};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -211,6 +212,23 @@ impl TestApp {
     /// Takes a file out of the media folder, as an operator's slip would.
     pub fn lose_file(&self, storage_key: &str) {
         std::fs::remove_file(self.folder.path().join("media").join(storage_key)).unwrap();
+    }
+
+    /// Every file in the media folder, those that are being written too.
+    pub fn media_files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.folder.path().join("media")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    files.push(path);
+                }
+            }
+        }
+        files
     }
 
     /// From here on no file can be written or read, as on a disk that went away.

@@ -65,6 +65,7 @@ impl From<ProviderError> for Broken {
 
 pub(super) async fn run(engine: &Engine, claimed: ClaimedJob, halt: &CancellationToken) {
     let stop = engine.running.start(&claimed.job.id);
+    engine.changes.announce(&claimed.job.id);
     // Whatever way this ends, threads that draw for it stop.
     let _stopped = stop.clone().drop_guard();
     Attempt {
@@ -317,7 +318,10 @@ impl Attempt<'_> {
                 .report_progress(self.lease, progress, None, self.lease_end())
                 .await
             {
-                Ok(()) => (written, quiet) = (progress, Duration::ZERO),
+                Ok(()) => {
+                    (written, quiet) = (progress, Duration::ZERO);
+                    self.engine.changes.announce(&self.job.id);
+                }
                 Err(StoreError::LeaseLost) => return Broken::LeaseLost,
                 Err(error) => {
                     tracing::warn!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "progress could not be written");
@@ -373,6 +377,8 @@ impl Attempt<'_> {
             bytes: u64::try_from(output.bytes.len()).unwrap_or(u64::MAX),
             dimensions: found.dimensions,
             duration_ms: output.duration_ms,
+            filename: None,
+            upload_key: None,
             created_at: self.engine.now(),
         };
         self.engine

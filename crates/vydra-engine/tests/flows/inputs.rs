@@ -126,7 +126,7 @@ async fn one_bad_file_among_good_ones_is_enough() {
     let input =
         json!({"prompt": "p", "imageUrl": picture, "imageUrls": [picture, "http://10.0.0.7/"]});
     let (field, _) = invalid_url(flow.try_call("flux-edit/edit", input).await);
-    assert_eq!(field, "imageUrls");
+    assert_eq!(field, "imageUrls[1]");
     assert_eq!(flow.credits().await, CREDITS - 5);
 }
 
@@ -237,4 +237,133 @@ async fn an_input_that_vanished_from_storage_is_refunded() {
         1,
         "only the picture itself"
     );
+}
+
+/// What no field takes, whatever it is a field of; and a part of the sentence.
+fn bad_urls() -> Vec<(String, &'static str)> {
+    let long = format!("https://example.com/{}", "x".repeat(2_048));
+    [
+        ("", "it is empty"),
+        ("  ", "it is empty"),
+        (" https://example.com/x.png", "space"),
+        ("https://example.com/x.png ", "space"),
+        ("https://example.com/x.png\n", "space"),
+        ("https://exam\tple.com/x.png", "not a complete"),
+        ("https://user@example.com/x.png", "user name or password"),
+        (
+            "https://user:word@example.com/x.png",
+            "user name or password",
+        ),
+        (
+            "https://:word@vydra.test/media/aa/x.png",
+            "user name or password",
+        ),
+        (long.as_str(), "at most 2048 characters"),
+        (
+            "data:image/png;base64,iVBORw0KGgo=",
+            "data: URIs are not supported yet",
+        ),
+        ("DATA:,x", "data: URIs are not supported yet"),
+        ("ftp://example.com/x.png", "only http and https"),
+        ("javascript:alert(1)", "only http and https"),
+        ("file:///etc/passwd", "only http and https"),
+        ("//example.com/x.png", "not a complete"),
+        ("/media/aa/x.png", "not a complete"),
+        ("example.com/x.png", "not a complete"),
+        ("https:example.com", "not a complete"),
+        ("https://", "not a complete"),
+        ("https:///x.png", "not a complete"),
+        ("https://example.com\\@10.0.0.7/", "not a complete"),
+        ("http://127.0.0.1/x.png", "cannot be reached"),
+        ("http://2130706433/x.png", "cannot be reached"),
+        ("http://0x7f.1/x.png", "cannot be reached"),
+        ("http://[::ffff:10.0.0.7]/x.png", "cannot be reached"),
+        ("http://169.254.169.254/latest", "cannot be reached"),
+        ("http://localhost/x.png", "cannot be reached"),
+        ("http://metadata.google.internal/x", "cannot be reached"),
+        ("https://example.com:22/x.png", "only the ports"),
+        (
+            "asset:ast_00000000000000000000000000",
+            "there is no such file",
+        ),
+        ("uploads/nobody/1-x.png", "there is no such file"),
+        ("uploads/", "there is no such file"),
+        ("https://vydra.test/media/aa/x.png", "there is no such file"),
+        ("https://vydra.test/api/v1/health", "there is no such file"),
+    ]
+    .map(|(url, why)| (url.to_owned(), why))
+    .to_vec()
+}
+
+/// Every media field of every model and workflow that is shipped. The other URLs of the examples lead nowhere, so that a
+/// fetch would be told as such before the bad one is met.
+#[tokio::test]
+async fn each_media_field_is_named_when_its_url_is_bad() {
+    let flow = Flow::new().await;
+    let mut fields = 0;
+    let models = flow.engine.catalog().models().iter().filter_map(|model| {
+        let path = model.path.as_deref()?;
+        Some((true, path, &model.schema, &model.example_input))
+    });
+    let workflows = flow.engine.catalog().workflows().iter();
+    let workflows =
+        workflows.map(|one| (false, one.slug.as_str(), &one.schema, &one.example_input));
+    for (is_model, name, schema, example) in models.chain(workflows) {
+        for field in schema.media_fields() {
+            fields += 1;
+            let is_list = schema.json()["properties"][field.name]["type"] == "array";
+            for (url, why) in bad_urls() {
+                let mut input = example.clone();
+                let (value, named) = if is_list {
+                    let good = "https://example.com/good.png";
+                    (json!([good, good, url]), format!("{}[2]", field.name))
+                } else {
+                    (json!(url), field.name.to_owned())
+                };
+                input.insert(field.name.to_owned(), value);
+                let asked = vydra_engine::Asked::default();
+                let started = if is_model {
+                    flow.engine.generate(&flow.caller, name, input, asked).await
+                } else {
+                    flow.engine
+                        .create_job(&flow.caller, name, input, asked)
+                        .await
+                };
+                let (told, sentence) = invalid_url(started);
+                assert_eq!(told, named, "{name}: {url:?}");
+                assert!(
+                    sentence.starts_with(&format!("Invalid URL in {named}: "))
+                        && sentence.contains(why),
+                    "{name}: {url:?}: {sentence}"
+                );
+            }
+        }
+    }
+    assert!(fields >= 19, "{fields}");
+    assert_eq!(flow.credits().await, CREDITS);
+}
+
+#[tokio::test]
+async fn a_bad_url_is_told_also_to_whoever_cannot_pay() {
+    let flow = Flow::new().await;
+    let poor = flow.org("poor", 0).await;
+    let caller = flow.caller_of(&poor, Mode::Live).await;
+    let input = crate::fixture::object(json!({"prompt": "p", "imageUrl": "ftp://x/"}));
+    let asked = vydra_engine::Asked::default();
+    let refused = flow
+        .engine
+        .generate(&caller, "gemini/edit", input, asked)
+        .await;
+    invalid_url(refused);
+}
+
+#[tokio::test]
+async fn both_spellings_of_a_field_are_named_as_the_model_has_them() {
+    let flow = Flow::new().await;
+    for name in ["imageUrl", "image_url"] {
+        let mut input = json!({"prompt": "p"});
+        input[name] = json!("nonsense");
+        let (field, _) = invalid_url(flow.try_call("gemini/edit", input).await);
+        assert_eq!(field, "imageUrl");
+    }
 }

@@ -299,3 +299,36 @@ async fn a_full_sandbox_stops_nobody_else() {
     let job = flow.engine.job(&flow.caller, job.id.as_str(), wait).await;
     assert_eq!(job.unwrap().status, JobStatus::Completed);
 }
+
+#[tokio::test]
+async fn a_provider_that_is_paid_is_never_asked_with_a_test_key() {
+    let fal = vydra_testkit::ScriptedProvider::new("fal", false);
+    let other = std::sync::Arc::clone(&fal);
+    let mut flow = Flow::with(|setup| setup.others = vec![other]).await;
+    flow.image().await;
+    flow.step().await;
+    let paid = fal.submitted().len();
+    assert_eq!(paid, 1, "with a live key it is");
+    flow.caller = flow.caller_of(&flow.org, Mode::Test).await;
+    let paths: Vec<String> = flow
+        .engine
+        .catalog()
+        .models()
+        .iter()
+        .filter(|model| {
+            let mut media = model.schema.media_fields();
+            !media.any(|field| model.example_input.contains_key(field.name))
+        })
+        .filter_map(|model| model.path.clone())
+        .collect();
+    assert!(paths.len() >= 4, "{paths:?}");
+    for path in paths {
+        let model = flow.engine.catalog().model_at(&path).unwrap();
+        let input = Value::Object(model.example_input.clone());
+        let job = flow.call(&path, input).await;
+        flow.step().await;
+        let job = flow.now(&job).await;
+        assert_eq!(job.provider.as_deref(), Some("sandbox"), "{path}");
+    }
+    assert_eq!(fal.submitted().len(), paid);
+}

@@ -71,7 +71,7 @@ pub(super) fn quick_start(source: Source<'_>) -> String {
         });
     let last = (
         "Read the job",
-        "With <code>?wait=60</code> the answer is held until the job has ended, or for 60 seconds. Ask again while <code>status</code> is <code>pending</code> or <code>running</code>; then the video is at <code>videoUrl</code>.",
+        "With <code>?wait=60</code> the answer is held until the job has ended, or for 60 seconds. Ask again while <code>status</code> is <code>pending</code> or <code>running</code>; then the video is at <code>videoUrl</code>. Or follow the job at <code>/events</code>: its status and progress are sent as they change, and its end with the whole job.",
         panel(
             "Request",
             &format!(
@@ -269,10 +269,19 @@ pub(super) fn errors(source: Source<'_>, plans: &Plans) -> String {
         "media",
         "Media URLs",
         include_str!("media.html"),
-        &panel(
-            "Save a result",
-            &format!("curl -o result.png \\\n  \"{base}/media/4f/4fe1c09a….png\""),
-        ),
+        &[
+            panel(
+                "Save a result",
+                &format!("curl -o result.png \\\n  \"{base}/media/4f/4fe1c09a….png\""),
+            ),
+            panel(
+                "Send an image in",
+                &format!(
+                    "curl \"{base}/api/v1/upload\" \\\n  -H \"Authorization: Bearer $VYDRA_API_KEY\" \\\n  -F \"file=@lake.png\""
+                ),
+            ),
+        ]
+        .concat(),
     ));
     let path = sample::model_of(source.catalog, MediaKind::Image, Answer::Sync)
         .and_then(|(model, _)| model.path.as_deref())

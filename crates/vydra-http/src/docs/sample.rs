@@ -121,6 +121,20 @@ pub(super) fn response(source: Source<'_>, schema: &str, model: Option<&Model>) 
                 "_links": {"self": url, "status": url},
             }))
         }
+        "JobChange" => Some(json!({
+            "id": JOB,
+            "jobId": JOB,
+            "status": "running",
+            "progress": 40,
+            "statusMessage": null,
+        })),
+        "UploadView" => Some(json!({
+            "url": media_url(source, FILE, "png"),
+            "filename": "lake.png",
+            "size": 248_192,
+            "type": "image/png",
+            "key": "uploads/01k9m2t4h5j6k7m8n9p0q1r2st/1791192600000-lake.png",
+        })),
         "ModelView" => listed(source),
         "ModelList" => Some(json!({"data": [listed(source)?], "count": 1})),
         "OrganizationView" => Some(json!({

@@ -142,7 +142,7 @@ impl Results {
     }
 }
 
-fn url_of(asset: &Asset, public_url: &str) -> String {
+pub(crate) fn url_of(asset: &Asset, public_url: &str) -> String {
     format!("{public_url}/media/{}", asset.storage_key)
 }
 
@@ -283,10 +283,14 @@ pub(crate) async fn create(
         }
     };
     // Accepting it and never calling would be worse than saying no.
-    if ["webhookUrl", "webhook_url"]
+    if let Some(url) = ["webhookUrl", "webhook_url"]
         .iter()
-        .any(|name| body.get(*name).is_some_and(|url| !url.is_null()))
+        .find_map(|name| body.get(*name).filter(|url| !url.is_null()))
     {
+        let Some(url) = url.as_str() else {
+            return Err(Error::from(Violations::one("webhookUrl", "wrong type", "string")).into());
+        };
+        state.engine.check_webhook_url(url)?;
         let expected = "no webhook: poll the job, or read it with ?wait=60";
         return Err(Error::from(Violations::one(
             "webhookUrl",

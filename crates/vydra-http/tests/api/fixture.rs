@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
@@ -124,6 +125,14 @@ impl Api {
             .to_owned()
     }
 
+    /// The router itself, for a server of its own.
+    pub(crate) fn state(&self) -> ApiState {
+        ApiState {
+            engine: Arc::clone(&self.app.engine),
+            random: Arc::clone(&self.app.random) as _,
+        }
+    }
+
     /// The id of a job that waits for a worker.
     pub(crate) async fn pending(&self) -> String {
         let body = json!({"workflow": "generate_image", "input": {"prompt": "p"}});
@@ -158,6 +167,13 @@ impl Call {
         self.raw_header(name, value.as_bytes())
     }
 
+    /// One more header of a name that may be there already.
+    pub(crate) fn also(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name.parse().unwrap();
+        self.headers.append(name, value.parse().unwrap());
+        self
+    }
+
     pub(crate) fn raw_header(mut self, name: &str, value: &[u8]) -> Self {
         let name: HeaderName = name.parse().unwrap();
         self.headers
@@ -186,13 +202,24 @@ impl Call {
     }
 
     pub(crate) async fn send(self) -> Answer {
+        let body = Body::from(self.body.clone());
+        self.send_body(body).await
+    }
+
+    /// The answer as it comes, its body unread.
+    pub(crate) async fn open(self, body: Body) -> Response {
         let mut request = Request::builder().method(&self.method).uri(&self.path);
         *request.headers_mut().unwrap() = self.headers;
-        let mut request = request.body(Body::from(self.body)).unwrap();
+        let mut request = request.body(body).unwrap();
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(ConnectInfo(peer));
         }
-        let response = self.router.oneshot(request).await.unwrap();
+        self.router.oneshot(request).await.unwrap()
+    }
+
+    /// With a body that comes in pieces.
+    pub(crate) async fn send_body(self, body: Body) -> Answer {
+        let response = self.clone().open(body).await;
         let (parts, body) = response.into_parts();
         let answer = Answer {
             status: parts.status,

@@ -10,6 +10,8 @@ mod described;
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod generate;
@@ -33,5 +35,7 @@ mod sandbox;
 mod strangers;
 #[cfg(test)]
 mod tenants;
+#[cfg(test)]
+mod uploads;
 #[cfg(test)]
 mod workflows;

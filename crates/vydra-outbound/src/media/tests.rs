@@ -242,3 +242,33 @@ fn errors_name_no_path() {
     let error = MediaStore::folder(&file.join("below")).unwrap_err();
     assert_eq!(error.to_string(), "the media storage failed");
 }
+
+#[tokio::test]
+async fn a_file_that_is_written_in_pieces_is_there_at_the_end_and_not_before() {
+    let (_folder, store) = store();
+    let bytes: Vec<u8> = (0..PART * 2 + 77).map(|n| n.to_le_bytes()[0]).collect();
+    let mut writer = store.create("a/whole.png").await.unwrap();
+    for piece in bytes.chunks(70_001) {
+        writer.write(piece).await.unwrap();
+        let early = store.open("a/whole.png", None).await;
+        assert!(matches!(early, Err(MediaError::NotFound)), "{early:?}");
+    }
+    writer.finish().await.unwrap();
+    let size = u64::try_from(bytes.len()).unwrap();
+    assert_eq!(store.read("a/whole.png", size).await.unwrap(), bytes);
+}
+
+#[test]
+fn a_file_that_is_given_up_leaves_nothing() {
+    let (folder, store) = store();
+    // A runtime of its own: when it is gone, so is its background work.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut writer = store.create("a/half.png").await.unwrap();
+        writer.write(&vec![1; PART * 3]).await.unwrap();
+        drop(writer);
+    });
+    drop(runtime);
+    let left = fs::read_dir(folder.path().join("deep/media/a")).unwrap();
+    assert_eq!(left.count(), 0);
+}

@@ -1,10 +1,11 @@
 use super::rows::{Columns, collect, first};
 use crate::Result;
+use crate::store::Recording;
 use rusqlite::{Connection, params};
 use vydra_core::asset::{Asset, AssetRole, MediaKind};
 use vydra_core::ids::{AssetId, JobId, OrgId};
 
-const COLUMNS: &str = "id, org_id, job_id, role, kind, media_type, storage_key, bytes, width, height, duration_ms, created_at";
+const COLUMNS: &str = "id, org_id, job_id, role, kind, media_type, storage_key, bytes, width, height, duration_ms, created_at, filename, upload_key";
 
 fn read(row: &mut Columns<'_, '_>) -> Result<Asset> {
     Ok(Asset {
@@ -19,13 +20,16 @@ fn read(row: &mut Columns<'_, '_>) -> Result<Asset> {
         dimensions: row.take::<Option<u32>>()?.zip(row.take()?),
         duration_ms: row.take::<Option<i64>>()?.map(i64::unsigned_abs),
         created_at: row.time()?,
+        filename: row.take()?,
+        upload_key: row.take()?,
     })
 }
 
-pub(super) fn insert(db: &Connection, asset: &Asset, place: usize) -> Result<()> {
-    db.prepare_cached(
-        "INSERT INTO assets (id, org_id, job_id, place, role, kind, media_type, storage_key, bytes, width, height, duration_ms, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+pub(super) fn insert(db: &Connection, asset: &Asset, place: usize) -> Result<Recording> {
+    let changed = db.prepare_cached(
+        "INSERT INTO assets (id, org_id, job_id, place, role, kind, media_type, storage_key, bytes, width, height, duration_ms, created_at, filename, upload_key)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+         ON CONFLICT (upload_key) DO NOTHING",
     )?
     .execute(params![
         asset.id.as_str(),
@@ -41,8 +45,14 @@ pub(super) fn insert(db: &Connection, asset: &Asset, place: usize) -> Result<()>
         asset.dimensions.map(|(_, height)| height),
         asset.duration_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
         asset.created_at.as_micros(),
+        asset.filename,
+        asset.upload_key,
     ])?;
-    Ok(())
+    Ok(if changed == 0 {
+        Recording::UploadKeyTaken
+    } else {
+        Recording::Recorded
+    })
 }
 
 pub(super) fn get(db: &Connection, org: &OrgId, id: &AssetId) -> Result<Option<Asset>> {
@@ -57,6 +67,17 @@ pub(super) fn by_storage_key(db: &Connection, storage_key: &str) -> Result<Optio
         "SELECT {COLUMNS} FROM assets WHERE storage_key = ?1"
     ))?;
     first(statement.query(params![storage_key])?, read)
+}
+
+pub(super) fn by_upload_key(
+    db: &Connection,
+    org: &OrgId,
+    upload_key: &str,
+) -> Result<Option<Asset>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM assets WHERE upload_key = ?1 AND org_id = ?2"
+    ))?;
+    first(statement.query(params![upload_key, org.as_str()])?, read)
 }
 
 pub(super) fn of_job(db: &Connection, job: &JobId) -> Result<Vec<Asset>> {

@@ -14,7 +14,7 @@ mod writer;
 
 use crate::store::{
     Cancellation, ClaimedJob, Creation, Grant, JobFilter, JobPage, Lease, LeaseToken, NewJob,
-    NewOrganization, Settlement, Store, Submission, Usage,
+    NewOrganization, Recording, Settlement, Store, Submission, Usage,
 };
 use crate::{Result, StoreError};
 use async_trait::async_trait;
@@ -320,7 +320,7 @@ impl Store for SqliteStore {
         self.read(worker::next_due).await
     }
 
-    async fn record_asset(&self, asset: &Asset) -> Result<()> {
+    async fn record_asset(&self, asset: &Asset) -> Result<Recording> {
         let asset = asset.clone();
         self.write(move |db| assets::insert(db, &asset, 0)).await
     }
@@ -333,6 +333,12 @@ impl Store for SqliteStore {
     async fn asset_by_storage_key(&self, storage_key: &str) -> Result<Option<Asset>> {
         let storage_key = storage_key.to_owned();
         self.read(move |db| assets::by_storage_key(db, &storage_key))
+            .await
+    }
+
+    async fn asset_by_upload_key(&self, org: &OrgId, upload_key: &str) -> Result<Option<Asset>> {
+        let (org, upload_key) = (org.clone(), upload_key.to_owned());
+        self.read(move |db| assets::by_upload_key(db, &org, &upload_key))
             .await
     }
 }

@@ -1,6 +1,7 @@
 use crate::fixture::{check, fresh};
 use vydra_core::asset::{Asset, AssetRole, MediaKind};
 use vydra_store::StoreError;
+use vydra_store::store::Recording;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn is_found_by_its_owner_and_by_its_storage_key() {
@@ -66,5 +67,78 @@ async fn ids_and_storage_keys_are_never_used_twice() {
     }
     let kept = f.store.asset(&org.id, &first.id).await.unwrap();
     assert_eq!(kept, Some(first));
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_an_upload_is_given_once_and_leads_only_its_owner_to_it() {
+    let f = fresh().await;
+    let (org, other) = (f.org(10).await, f.org(0).await);
+    let job = f.job(&org.id, 1).await;
+    let upload = |key: &str| Asset {
+        job_id: None,
+        role: AssetRole::Upload,
+        filename: Some("cat.png".to_owned()),
+        upload_key: Some(key.to_owned()),
+        ..f.output(&job)
+    };
+    let first = upload("uploads/u/1-cat.png");
+    let recorded = f.store.record_asset(&first).await.unwrap();
+    assert_eq!(recorded, Recording::Recorded);
+    let second = upload("uploads/u/1-cat.png");
+    let recorded = f.store.record_asset(&second).await.unwrap();
+    assert_eq!(recorded, Recording::UploadKeyTaken);
+    assert_eq!(f.store.asset(&org.id, &second.id).await.unwrap(), None);
+    // Somebody else's file must not be replaced, or hidden, by it either.
+    let theirs = Asset {
+        org_id: other.id.clone(),
+        ..upload("uploads/u/1-cat.png")
+    };
+    let recorded = f.store.record_asset(&theirs).await.unwrap();
+    assert_eq!(recorded, Recording::UploadKeyTaken);
+    for (owner, key, found) in [
+        (&org, "uploads/u/1-cat.png", Some(&first)),
+        (&other, "uploads/u/1-cat.png", None),
+        (&org, "uploads/u/2-cat.png", None),
+    ] {
+        let asset = f.store.asset_by_upload_key(&owner.id, key).await.unwrap();
+        assert_eq!(asset.as_ref(), found, "{key}");
+    }
+    // An upload without a key, and a key without an upload, are mistakes of ours.
+    for wrong in [
+        Asset {
+            upload_key: None,
+            ..upload("")
+        },
+        Asset {
+            role: AssetRole::Input,
+            ..upload("uploads/u/3-cat.png")
+        },
+    ] {
+        let refused = f.store.record_asset(&wrong).await;
+        assert!(
+            matches!(refused, Err(StoreError::Database(_))),
+            "{refused:?}"
+        );
+    }
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_uploads_at_once_one_gets_the_key() {
+    let f = fresh().await;
+    let org = f.org(10).await;
+    let job = f.job(&org.id, 1).await;
+    let upload = || Asset {
+        job_id: None,
+        role: AssetRole::Upload,
+        upload_key: Some("uploads/u/1-cat.png".to_owned()),
+        ..f.output(&job)
+    };
+    let (one, two) = (upload(), upload());
+    let (first, second) = tokio::join!(f.store.record_asset(&one), f.store.record_asset(&two));
+    let mut told = [first.unwrap(), second.unwrap()];
+    told.sort_by_key(|recording| *recording == Recording::UploadKeyTaken);
+    assert_eq!(told, [Recording::Recorded, Recording::UploadKeyTaken]);
     check(f).await;
 }

@@ -306,6 +306,8 @@ impl Fixture {
             bytes: 1_234,
             dimensions: Some((64, 32)),
             duration_ms: None,
+            filename: None,
+            upload_key: None,
             created_at: self.now(),
         }
     }

@@ -1,0 +1,118 @@
+use super::jobs::url_of;
+use crate::ApiState;
+use crate::auth::Authorized;
+use crate::error::{ApiError, ErrorBody};
+use axum::Json;
+use axum::extract::multipart::{Field, Multipart, MultipartError};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::StatusCode;
+use serde::Serialize;
+use std::time::Duration;
+use utoipa::ToSchema;
+use vydra_core::asset::Asset;
+use vydra_engine::{Caller, Error, MAX_UPLOAD, Upload, no_file, upload_too_large};
+
+/// The field that holds the file.
+const FIELD: &str = "file";
+/// What a form may weigh besides its file.
+const ENVELOPE: u64 = 64 * 1_024;
+/// As slow as a caller may send.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read part by part")]
+pub(crate) struct UploadBody {
+    /// A jpeg, png, webp or gif, by what its bytes are: at most 20 MiB, 8,192 pixels a side and 40 megapixels.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UploadView {
+    /// Readable without a key. To be given wherever the URL of an image is asked for.
+    url: String,
+    /// The name that the file had, cleaned, with the ending of its true type.
+    #[schema(example = "lake.png")]
+    filename: String,
+    /// In bytes.
+    size: u64,
+    /// The true media type.
+    #[serde(rename = "type")]
+    #[schema(example = "image/png")]
+    media_type: String,
+    /// Can be given in place of the url.
+    key: String,
+}
+
+impl UploadView {
+    fn of(asset: Asset, public_url: &str) -> Self {
+        Self {
+            url: url_of(&asset, public_url),
+            filename: asset.filename.unwrap_or_default(),
+            size: asset.bytes,
+            media_type: asset.media_type,
+            key: asset.upload_key.unwrap_or_default(),
+        }
+    }
+}
+
+/// Sends an image in. Where it was taken and with what is removed from the file; its orientation is kept. Nothing is
+/// charged.
+#[utoipa::path(post, path = "/api/v1/upload", operation_id = "upload", tag = "Files", request_body(content = UploadBody, content_type = "multipart/form-data"), responses(
+    (status = 200, description = "The file as it is known from now on", body = UploadView),
+    (status = 400, description = "INVALID_INPUT, INVALID_FILE_TYPE, FILE_TOO_LARGE", body = ErrorBody),
+))]
+pub(crate) async fn create(
+    State(state): State<ApiState>,
+    auth: Authorized,
+    mut request: Request,
+) -> Result<Json<UploadView>, ApiError> {
+    let limit = usize::try_from(MAX_UPLOAD + ENVELOPE).unwrap_or(usize::MAX);
+    DefaultBodyLimit::max(limit).apply(&mut request);
+    let form = Multipart::from_request(request, &state)
+        .await
+        .map_err(|_| Error::invalid("The Content-Type must be multipart/form-data"))?;
+    let asset = tokio::time::timeout(PATIENCE, receive(&state, &auth.caller, form))
+        .await
+        .map_err(|_| Error::invalid("The upload took longer than 5 minutes"))??;
+    let public_url = &state.engine.settings().public_url;
+    Ok(Json(UploadView::of(asset, public_url)))
+}
+
+/// Reads the form to its end before the file counts: what is cut off is no upload.
+async fn receive(state: &ApiState, caller: &Caller, mut form: Multipart) -> Result<Asset, Error> {
+    let mut upload: Option<Upload> = None;
+    while let Some(mut part) = form
+        .next_field()
+        .await
+        .map_err(|error| unreadable(&error))?
+    {
+        if part.name() != Some(FIELD) {
+            continue;
+        }
+        if upload.is_some() {
+            return Err(Error::invalid("Only one file can be sent at a time"));
+        }
+        let begun = state.engine.begin_upload(caller, part.file_name());
+        upload = Some(read(begun, &mut part).await?);
+    }
+    upload.ok_or_else(no_file)?.finish().await
+}
+
+async fn read(mut upload: Upload, part: &mut Field<'_>) -> Result<Upload, Error> {
+    while let Some(bytes) = part.chunk().await.map_err(|error| unreadable(&error))? {
+        upload.write(&bytes).await?;
+    }
+    Ok(upload)
+}
+
+fn unreadable(error: &MultipartError) -> Error {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return upload_too_large();
+    }
+    tracing::debug!(
+        error = error as &dyn std::error::Error,
+        "a form could not be read"
+    );
+    Error::invalid("The multipart body could not be read: it is cut off or broken")
+}
