@@ -90,7 +90,7 @@ impl ErrorBody {
         }
     }
 
-    fn saying(mut self, sentence: impl Into<String>) -> Self {
+    pub(crate) fn saying(mut self, sentence: impl Into<String>) -> Self {
         self.error = sentence.into();
         self
     }

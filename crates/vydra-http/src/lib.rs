@@ -6,6 +6,7 @@
 //! [`routes`] and to the list in [`openapi`].
 
 mod auth;
+mod connection;
 mod docs;
 mod error;
 mod extract;
@@ -15,12 +16,11 @@ pub mod openapi;
 pub mod routes;
 mod v1;
 
+pub use connection::{ServeOptions, serve};
+
 use axum::Router;
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use std::sync::Arc;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use vydra_core::random::Random;
 use vydra_engine::Engine;
 
@@ -40,24 +40,4 @@ pub fn router(state: ApiState) -> Router {
         .route("/docs", get(docs::get))
         .fallback(layers::unknown_path);
     layers::around(routes, &state).with_state(state)
-}
-
-/// Answers until `stop`, then ends what has begun.
-pub async fn serve(
-    listener: TcpListener,
-    state: ApiState,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let listener = listener.tap_io(|connection| {
-        // Small answers must not wait for an acknowledgement of the one before.
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "a connection keeps its delay"
-            );
-        }
-    });
-    axum::serve(listener, router(state))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
 }
