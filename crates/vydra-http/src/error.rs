@@ -95,7 +95,7 @@ impl ErrorBody {
         self
     }
 
-    fn with(mut self, name: &str, value: Value) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
         self.details.insert(name.to_owned(), value);
         self
     }
@@ -113,7 +113,7 @@ impl From<Error> for ApiError {
 }
 
 impl ApiError {
-    fn body(self) -> ErrorBody {
+    pub(crate) fn body(self) -> ErrorBody {
         let code = self.0.code();
         let body = ErrorBody::of(code);
         match self.0 {

@@ -161,7 +161,6 @@ fn write_error(body: &ErrorBody, headers: &mut HeaderMap, state: &ApiState) -> V
 /// What is answered where nothing of the router has run.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    pub(crate) request_id: String,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) text: Vec<u8>,
@@ -187,7 +186,6 @@ pub(crate) fn refusal(state: &ApiState, sentence: &str) -> Refusal {
     Refusal {
         status: StatusCode::from_u16(body.code.entry().status)
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-        request_id: body.request_id,
         headers,
         text,
     }

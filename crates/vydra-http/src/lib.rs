@@ -38,6 +38,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/media/{*key}", get(media::get))
         .route("/openapi.json", get(openapi::get))
         .route("/docs", get(docs::get))
+        .route("/docs/errors", get(docs::errors::list))
+        .route("/docs/errors/{code}", get(docs::errors::get))
         .fallback(layers::unknown_path);
     layers::around(routes, &state).with_state(state)
 }

@@ -189,12 +189,7 @@ impl Server {
         }
     }
 
-    async fn exchange(
-        self: &Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        shared: &Arc<Shared>,
-    ) {
+    async fn exchange(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
         let wire = Wire::new(stream, Arc::clone(shared), self.state.clone());
         let service = service_fn(|request| {
             let (server, shared) = (Arc::clone(self), Arc::clone(shared));

@@ -66,10 +66,7 @@ enum Place {
     /// Before a message.
     Start,
     /// This many bytes before the next message, or the next chunk.
-    Within {
-        left: usize,
-        chunked: bool,
-    },
+    Within { left: usize, chunked: bool },
     /// Before the line that says how long a chunk is.
     Chunk,
     /// Nothing that we follow: HTTP/2, or a message that only the end of the connection ends.

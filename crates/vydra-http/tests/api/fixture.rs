@@ -13,7 +13,7 @@ use vydra_core::error_code::ErrorCode;
 use vydra_core::job::Mode;
 use vydra_core::organization::Organization;
 use vydra_http::{ApiState, router};
-use vydra_testkit::{Setup, TestApp};
+use vydra_testkit::{PUBLIC_URL, Setup, TestApp};
 
 pub(crate) const CREDITS: i64 = 1_000;
 
@@ -259,6 +259,9 @@ impl Answer {
         let code = ErrorCode::parse(body["code"].as_str().expect(call)).expect(call);
         assert_eq!(self.status, code.entry().status, "{call}: {body:?}");
         assert_eq!(body["requestId"], id, "{call}");
+        let help = format!("<{PUBLIC_URL}/docs/errors/{code}>; rel=\"help\"");
+        let mut links = self.headers.get_all("link").iter();
+        assert!(links.any(|link| *link == *help), "{call}: no {help}");
         if let Some(details) = body.get("details") {
             assert!(details.is_object(), "{call}: {details}");
         }
