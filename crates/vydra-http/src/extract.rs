@@ -4,7 +4,7 @@ use crate::connection::{BodyTimeout, ServeOptions};
 use crate::error::ApiError;
 use crate::layers::MAX_BODY;
 use axum::RequestExt;
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -30,6 +30,12 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
         if let Some(sentence) = refused_type(request.headers()) {
             return Err(told(sentence.to_owned()));
         }
+        let too_large = || format!("The request body exceeds the limit of {MAX_BODY} bytes");
+        // What is announced need not be waited for.
+        let announced = request.body().size_hint().lower();
+        if usize::try_from(announced).map_or(true, |announced| announced > MAX_BODY) {
+            return Err(told(too_large()));
+        }
         let patience = request.extensions().get().copied();
         let BodyTimeout(patience) =
             patience.unwrap_or_else(|| BodyTimeout(ServeOptions::default().body_timeout));
@@ -43,9 +49,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
             })?
             .map_err(|rejection: axum::extract::rejection::BytesRejection| {
                 if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    told(format!(
-                        "The request body exceeds the limit of {MAX_BODY} bytes"
-                    ))
+                    told(too_large())
                 } else {
                     told("The request body could not be read".to_owned())
                 }

@@ -362,3 +362,100 @@ impl AsyncWrite for Wire {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+
+    /// All that the service answers, each message with a body that looks like an answer of hyper's own.
+    fn messages() -> Vec<(bool, Vec<u8>)> {
+        let head = |fields: &str| format!("HTTP/1.1 200 OK\r\nx-a: b\r\n{fields}\r\n").into_bytes();
+        let sized = |size: usize| head(&format!("Content-Length: {size}\r\n"));
+        let size = format!("{:X}\r\n", OWN.len()).into_bytes();
+        let chunked = head("transfer-encoding: chunked\r\n");
+        vec![
+            (false, [sized(OWN.len()), OWN.to_vec()].concat()),
+            (false, sized(0)),
+            (true, sized(OWN.len())),
+            (
+                false,
+                [&chunked[..], &size, OWN, b"\r\n1\r\n\n\r\n0\r\n\r\n"].concat(),
+            ),
+            (
+                false,
+                [&chunked[..], &size, OWN, b"\r\n0\r\nx-a: b\r\n\r\n"].concat(),
+            ),
+            (true, chunked.clone()),
+            (false, b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
+            (
+                false,
+                b"HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n".to_vec(),
+            ),
+            (
+                false,
+                [&b"HTTP/1.1 100 Continue\r\n\r\n"[..], &sized(1), b"H"].concat(),
+            ),
+        ]
+    }
+
+    /// Sends the bytes in pieces of this size, as a slow socket takes them. Says where hyper's own answer was found.
+    fn found(bytes: &[u8], piece: usize, mut owed: VecDeque<bool>) -> Option<usize> {
+        let mut walk = Walk {
+            place: Place::Start,
+            begun: 0,
+        };
+        let mut at = 0;
+        while at < bytes.len() {
+            let buffer = &bytes[at..];
+            let mut ahead = walk;
+            let until = match ahead.on(buffer, buffer.len(), &owed) {
+                Found::Foreign { at: 0, .. } => return Some(at),
+                Found::Foreign { at, .. } => at,
+                Found::Nothing => buffer.len(),
+            };
+            let taken = piece.min(until);
+            assert_eq!(walk.on(buffer, taken, &owed), Found::Nothing);
+            owed.drain(..walk.begun);
+            walk.begun = 0;
+            at += taken;
+        }
+        assert!(owed.is_empty(), "all messages were followed");
+        None
+    }
+
+    #[test]
+    fn an_answer_of_hypers_own_is_found_behind_any_other_and_in_any_piece() {
+        let owed: VecDeque<bool> = messages().iter().map(|(is_head, _)| *is_head).collect();
+        let service: Vec<u8> = messages()
+            .into_iter()
+            .flat_map(|(_, bytes)| bytes)
+            .collect();
+        let all = [&service[..], OWN].concat();
+        for piece in 1..=all.len() {
+            assert_eq!(found(&service, piece, owed.clone()), None, "{piece}");
+            let at = found(&all, piece, owed.clone());
+            assert_eq!(at, Some(service.len()), "{piece}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_of_ours_passes_untouched() {
+        for bytes in [
+            b"\0\0\x12\x04\0\0\0\0\0".as_slice(),
+            b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
+            b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+        ] {
+            let mut walk = Walk {
+                place: Place::Start,
+                begun: 0,
+            };
+            let found = walk.on(bytes, bytes.len(), &[false].into());
+            assert_eq!((found, walk.place), (Found::Nothing, Place::Untouched));
+            assert_eq!(walk.on(OWN, OWN.len(), &VecDeque::new()), Found::Nothing);
+        }
+    }
+}

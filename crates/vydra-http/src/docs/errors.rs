@@ -52,7 +52,7 @@ pub(super) fn render(code: ErrorCode, base: &str) -> String {
         .unwrap_or_default();
     let words = |title: &str, html: &str| format!("<h2>{title}</h2><p>{html}</p>");
     let main = format!(
-        "<article class=\"error\"><header class=\"intro\"><p class=\"crumbs\"><a href=\"/docs/errors\">Errors</a></p><h1>{code}</h1><p class=\"says\">{says}</p><p class=\"facts-line\"><span>{status} {reason}</span><span>{retry}</span></p></header><section class=\"topic\"><div class=\"words\">{happened}</div></section><section class=\"topic\"><div class=\"words\">{todo}</div></section><section class=\"topic\"><div class=\"words\">{retrying}</div></section><section class=\"topic\"><div class=\"words\"><h2>Examples</h2></div><div class=\"examples\">{examples}</div></section></article>",
+        "<article class=\"error\"><header class=\"intro\"><p class=\"crumbs\"><a href=\"/docs/errors\">Errors</a></p><h1>{code}</h1><p class=\"says\">{says}</p><p class=\"facts-line\"><span>{status} {reason}</span><span>{retry}</span></p></header><section class=\"topic\"><div class=\"words\">{happened}{todo}{retrying}</div><div class=\"examples\">{examples}</div></section></article>",
         says = prose(entry.sentence),
         status = guide::status(entry.status),
         retry = if entry.retryable {
@@ -187,7 +187,7 @@ fn retrying(code: ErrorCode) -> &'static str {
         ErrorCode::IdempotencyConflict => {
             "Only when `Retry-After` is there: the first request still runs, and the same request gets its answer once it has ended. Otherwise no."
         }
-        ErrorCode::InsufficientCredits => "No, not before the balance is higher than the price.",
+        ErrorCode::InsufficientCredits => "No, not before the balance covers the price.",
         ErrorCode::MissingAuth
         | ErrorCode::InvalidFormat
         | ErrorCode::KeyNotFound

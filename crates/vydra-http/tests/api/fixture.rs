@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
@@ -160,16 +160,10 @@ impl Call {
         *request.headers_mut().unwrap() = self.headers;
         let request = request.body(Body::from(self.body)).unwrap();
         let response = self.router.oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let answer = Answer {
-            status: parts.status,
-            headers: parts.headers,
-            bytes: body.collect().await.unwrap().to_bytes(),
-        };
-        if self.method != Method::OPTIONS {
-            answer.check(&format!("{} {}", self.method, self.path));
+        if self.method == Method::OPTIONS {
+            return Answer::unchecked(response).await;
         }
-        answer
+        Answer::of(response, &format!("{} {}", self.method, self.path)).await
     }
 }
 
@@ -181,6 +175,21 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    async fn unchecked(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            bytes: body.collect().await.unwrap().to_bytes(),
+        }
+    }
+
+    pub(crate) async fn of(response: Response<Body>, call: &str) -> Self {
+        let answer = Self::unchecked(response).await;
+        answer.check(call);
+        answer
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -218,7 +227,7 @@ impl Answer {
     }
 
     /// Contract, sections 1, 2 and 6: what holds for every answer.
-    fn check(&self, call: &str) {
+    pub(crate) fn check(&self, call: &str) {
         let id = self.header("x-request-id").expect(call);
         let is_json = self.header("content-type") == Some("application/json");
         if self.status.is_client_error() || self.status.is_server_error() {

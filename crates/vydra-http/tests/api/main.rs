@@ -18,6 +18,8 @@ mod jobs;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod machinery;
+#[cfg(test)]
 mod media;
 #[cfg(test)]
 mod models;
@@ -25,6 +27,8 @@ mod models;
 mod operations;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod socket;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]
