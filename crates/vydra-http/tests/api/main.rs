@@ -6,6 +6,8 @@ mod account;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod bodies;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod fixture;
@@ -23,6 +25,8 @@ mod machinery;
 mod media;
 #[cfg(test)]
 mod models;
+#[cfg(test)]
+mod naughty;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
