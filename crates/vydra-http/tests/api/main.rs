@@ -16,6 +16,8 @@ mod generate;
 #[cfg(test)]
 mod headers;
 #[cfg(test)]
+mod help;
+#[cfg(test)]
 mod jobs;
 #[cfg(test)]
 mod limits;
@@ -31,6 +33,8 @@ mod naughty;
 mod operations;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod seed;
 #[cfg(test)]
 mod socket;
 #[cfg(test)]
