@@ -114,7 +114,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for ApiQuery<T> {
         let wrong = |name: &str, problem: &str, expected: &str| {
             ApiError(Violations::one(name, problem, expected).into())
         };
-        for pair in query.split('&').filter(|pair| !is_utf_8(pair)) {
+        if let Some(pair) = query.split('&').find(|pair| !is_utf_8(pair)) {
             let name = pair.split('=').next().unwrap_or_default();
             return Err(wrong(name, "not readable", "UTF-8"));
         }
@@ -130,28 +130,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for ApiQuery<T> {
 
 /// Whether what the percent signs stand for is text.
 fn is_utf_8(text: &str) -> bool {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    loop {
-        rest = match rest {
-            [] => return std::str::from_utf8(&bytes).is_ok(),
-            [b'%', high, low, next @ ..] => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => {
-                    bytes.push(high << 4 | low);
-                    next
-                }
-                _ => {
-                    bytes.push(b'%');
-                    &rest[1..]
-                }
-            },
-            [byte, next @ ..] => {
-                bytes.push(*byte);
-                next
-            }
-        };
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let coded = part.get(..2).filter(|digits| !digits.starts_with('+'));
+        if let Some(byte) = coded.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            bytes.push(byte);
+            bytes.extend_from_slice(&part.as_bytes()[2..]);
+        } else {
+            bytes.push(b'%');
+            bytes.extend_from_slice(part.as_bytes());
+        }
     }
+    std::str::from_utf8(&bytes).is_ok()
 }
 
 /// The first name that stands in the query more than once.

@@ -287,7 +287,7 @@ fn misaddressed(version: Version, headers: &HeaderMap) -> Option<&'static str> {
 
 /// A socket that is closed with bytes unread is reset, and the caller would never see the answer.
 async fn linger(mut stream: TcpStream, patience: Duration) {
-    let mut sink = [0; 8 * 1_024];
+    let mut sink = vec![0; 8 * 1_024];
     let rest = async { while matches!(stream.read(&mut sink).await, Ok(1..)) {} };
     // Who goes on sending has had the answer.
     let _ = tokio::time::timeout(patience, rest).await;

@@ -3,6 +3,7 @@
 use crate::fixture::{Api, CREDITS};
 use crate::socket::{Served, Socket};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -248,12 +249,7 @@ fn structures() -> Vec<Document> {
         r#"{"\u0000":1}"#.into(),
         r#"{"__proto__":{"x":1}}"#.into(),
         "{\"\u{1f600}\":1}".into(),
-        format!(
-            "{{{}\"z\":1}}",
-            (0..5_000)
-                .map(|n| format!("\"k{n}\":{n},"))
-                .collect::<String>()
-        ),
+        serde_json::to_string(&(0..5_000).map(|n| (n, n)).collect::<BTreeMap<u32, u32>>()).unwrap(),
         deep("{\"a\":", "", 60) + "1" + &"}".repeat(60),
     ];
     let invalid = [
@@ -404,7 +400,7 @@ async fn what_is_json_is_read_and_what_is_not_is_an_invalid_input() {
             match kind {
                 Kind::Object => assert_eq!(alone, missing, "{name}"),
                 Kind::Value => {
-                    assert_eq!(alone, "The request body must be a JSON object", "{name}")
+                    assert_eq!(alone, "The request body must be a JSON object", "{name}");
                 }
                 Kind::Invalid => assert!(alone.starts_with(NOT_JSON), "{name}: {alone}"),
                 Kind::Open => {}

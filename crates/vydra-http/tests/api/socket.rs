@@ -117,12 +117,7 @@ impl Socket {
             }
         };
         let mut got = Vec::new();
-        let reading = async {
-            let mut piece = [0; 4_096];
-            while let Ok(count @ 1..) = reader.read(&mut piece).await {
-                got.extend_from_slice(&piece[..count]);
-            }
-        };
+        let reading = async { while let Ok(1..) = reader.read_buf(&mut got).await {} };
         timeout(FAULT, async { tokio::join!(writing, reading) })
             .await
             .expect("the connection ends");
@@ -135,13 +130,11 @@ impl Socket {
 
     /// Whether there was something more to read.
     async fn more(&mut self, call: &str) -> bool {
-        let mut piece = [0; 16_384];
-        let read = timeout(FAULT, self.stream.read(&mut piece)).await;
+        let read = timeout(FAULT, self.stream.read_buf(&mut self.read)).await;
         // A reset is an end too.
         let count = read
             .unwrap_or_else(|_| panic!("{call}: neither an answer nor an end"))
             .unwrap_or(0);
-        self.read.extend_from_slice(&piece[..count]);
         count > 0
     }
 
