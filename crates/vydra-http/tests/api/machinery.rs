@@ -639,17 +639,49 @@ async fn further_connections_wait_for_a_place() {
         assert_eq!(socket.answer("at once", false).await.status, 200);
     }
     three.send(HEALTH).await;
-    let waiting = async {
-        three.answer("late", false).await;
-    };
-    let leaving = async {
-        // The places are taken: nothing but an end makes one.
+    for _ in 0..20 {
         two.send(HEALTH).await;
-        two.answer("still here", false).await;
-        one.shut().await;
-        one.end("gone").await;
-    };
-    tokio::join!(waiting, leaving);
+        assert_eq!(two.answer("still here", false).await.status, 200);
+    }
+    assert!(three.is_silent(), "the places are taken");
+    one.shut().await;
+    one.end("gone").await;
+    assert_eq!(three.answer("late", false).await.status, 200);
+}
+
+/// A socket that is closed while bytes still come is reset, and takes the answer with it.
+#[tokio::test]
+async fn who_sends_all_before_reading_sees_the_answer_too() {
+    let served = Served::with(|options| options.linger = Duration::from_secs(10)).await;
+    let much = "a".repeat(8 * 1_024 * 1_024);
+    for (name, bytes, status) in [
+        ("a value", with(format!("A: {much}")), 400),
+        ("a path", line(format!("GET /{much} HTTP/1.1")), 400),
+        (
+            "two hosts",
+            [with("Host: y"), much.clone().into()].concat(),
+            400,
+        ),
+        (
+            "a body over the limit",
+            post(
+                &served.key,
+                &format!("Content-Length: {}", much.len()),
+                &much,
+            ),
+            400,
+        ),
+        (
+            "a body that nobody wants",
+            post("no-key", &format!("Content-Length: {}", much.len()), &much),
+            401,
+        ),
+    ] {
+        let mut socket = served.connect().await;
+        socket.send(&bytes).await;
+        assert_eq!(socket.answer(name, false).await.status, status, "{name}");
+        socket.end(name).await;
+    }
 }
 
 #[tokio::test]

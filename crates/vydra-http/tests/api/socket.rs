@@ -124,6 +124,12 @@ impl Socket {
         self.read.extend(got);
     }
 
+    /// Nothing has come that was not read.
+    pub(crate) fn is_silent(&self) -> bool {
+        let read = self.stream.try_read(&mut [0]);
+        read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     pub(crate) async fn shut(&mut self) {
         let _ = self.stream.shutdown().await;
     }
