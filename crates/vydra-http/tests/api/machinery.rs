@@ -678,7 +678,7 @@ async fn who_sends_all_before_reading_sees_the_answer_too() {
         ),
     ] {
         let mut socket = served.connect().await;
-        socket.send(&bytes).await;
+        assert!(socket.send(&bytes).await, "{name}: reset");
         assert_eq!(socket.answer(name, false).await.status, status, "{name}");
         socket.end(name).await;
     }

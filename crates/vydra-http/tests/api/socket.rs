@@ -102,9 +102,9 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// What the server does not want to read any more is no fault of the test.
-    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.stream.write_all(bytes.as_ref()).await;
+    /// What the server does not want to read any more is no fault of the test. Says whether it took all.
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).await.is_ok()
     }
 
     /// Sends more than fits between the two, while the answers are read.
