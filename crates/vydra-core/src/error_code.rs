@@ -41,6 +41,8 @@ pub struct Entry {
     pub retryable: bool,
     /// The sentence when nothing more exact is known.
     pub sentence: &'static str,
+    /// What happened. Names of fields and headers stand in backticks.
+    pub meaning: &'static str,
     /// What the caller can do.
     pub advice: &'static str,
 }
@@ -77,6 +79,7 @@ impl ErrorCode {
             status: u16,
             retryable: bool,
             sentence: &'static str,
+            meaning: &'static str,
             advice: &'static str,
         ) -> Entry {
             Entry {
@@ -84,6 +87,7 @@ impl ErrorCode {
                 status,
                 retryable,
                 sentence,
+                meaning,
                 advice,
             }
         }
@@ -93,154 +97,176 @@ impl ErrorCode {
                 400,
                 false,
                 "Invalid request parameters",
-                "Mend the fields that details.fields names, then send the request again.",
+                "The request could not be read, or a field or parameter of it is missing, unknown or out of range. Nothing was started and nothing was charged.",
+                "Read `error`: it names what is wrong. When `details.fields` is there, it lists every wrong field with what was expected; mend them all, then send the request again.",
             ),
             Self::InvalidFileType => entry(
                 "INVALID_FILE_TYPE",
                 400,
                 false,
                 "Invalid file type",
-                "Send a file of a type that the sentence lists; its bytes count, not its name.",
+                "The uploaded file is none of the types that are taken. What counts is what its bytes are, not its name or the type that the client claims.",
+                "Convert the file to one of the types that `error` lists, then upload it again.",
             ),
             Self::FileTooLarge => entry(
                 "FILE_TOO_LARGE",
                 400,
                 false,
                 "File exceeds the size limit",
-                "Send a smaller file.",
+                "The uploaded file has more bytes or more pixels than are taken. Nothing of it was kept.",
+                "Make the file smaller than the limit that `error` names, then upload it again.",
             ),
             Self::InvalidUrl => entry(
                 "INVALID_URL",
                 400,
                 false,
                 "The provided URL is invalid or inaccessible",
-                "Give a public http or https URL that answers with the media itself, or a URL of this server.",
+                "A URL in the request is malformed, leads to an address that is not public, cannot be reached, or does not answer with the media that the field needs. Nothing was charged.",
+                "Check the field that `details.field` names. Give a public http or https URL that answers with the media itself, without a login, or upload the file and give the URL of the upload.",
             ),
             Self::MissingAuth => entry(
                 "MISSING_AUTH",
                 401,
                 false,
                 "No Authorization header provided",
-                "Send the header Authorization: Bearer <your API key>.",
+                "The request has no `Authorization` header. A proxy or a redirect on the way may have taken it out.",
+                "Send the header `Authorization: Bearer` with your API key behind it.",
             ),
             Self::InvalidFormat => entry(
                 "INVALID_FORMAT",
                 401,
                 false,
                 "API key format is invalid",
-                "Copy the whole key; it starts with vydra_live_ or vydra_test_ and is sent as a Bearer token.",
+                "The `Authorization` header is there, but what it holds cannot be an API key: another scheme, a part that is missing, or a slip of the pen, which the key's checksum reveals.",
+                "Copy the whole key again. It starts with `vydra_live_` or `vydra_test_` and stands behind the word Bearer.",
             ),
             Self::KeyNotFound => entry(
                 "KEY_NOT_FOUND",
                 401,
                 false,
                 "API key doesn't exist",
-                "Check that the key belongs to this server, or create a new one.",
+                "The key is well-formed, but this server does not know it. It may belong to another server or have been made for another database.",
+                "Check the address that you call and the key that you use, or create a new key.",
             ),
             Self::KeyRevoked => entry(
                 "KEY_REVOKED",
                 401,
                 false,
                 "API key was revoked",
-                "Use another key.",
+                "Somebody of your organization revoked this key. It will not work again.",
+                "Use another key, or create a new one. If nobody meant to revoke it, ask who did before you replace it.",
             ),
             Self::KeyExpired => entry(
                 "KEY_EXPIRED",
                 401,
                 false,
                 "API key has expired",
-                "Create a new key.",
+                "The key was made for a limited time, and that time is over.",
+                "Create a new key and put it in the place of this one.",
             ),
             Self::InsufficientCredits => entry(
                 "INSUFFICIENT_CREDITS",
                 402,
                 false,
                 "Insufficient credits",
-                "Add credits; nothing was charged. Repeating the request does not help.",
+                "The balance is lower than the price. The price is `creditsRequired`, the balance `creditsRemaining`; nothing was started and nothing was charged.",
+                "Add credits, or ask for less: fewer outputs, or a cheaper model. The same request will be refused until the balance suffices.",
             ),
             Self::InsufficientScope => entry(
                 "INSUFFICIENT_SCOPE",
                 403,
                 false,
                 "API key lacks the required scope",
-                "Use a key that has the scope in details.required.",
+                "The key is valid, but may not do this. `details.required` lists the scope that is missing, `details.granted` those that the key has.",
+                "Use a key that has the scope, or create one. A key's scopes never change.",
             ),
             Self::NotFound => entry(
                 "NOT_FOUND",
                 404,
                 false,
                 "The requested resource doesn't exist",
-                "Check the path; the API reference is at /docs.",
+                "Nothing is at this path, or what was there belongs to another organization or was deleted; the answer is the same for all of them.",
+                "Check the path and the id. All paths of the API start with `/api/v1` and end without a slash; the reference is at `/docs`.",
             ),
             Self::ModelNotFound => entry(
                 "MODEL_NOT_FOUND",
                 404,
                 false,
                 "The specified model doesn't exist",
-                "GET /api/v1/models lists the models that can be called.",
+                "No model can be called at this path, or the model that a workflow's input names is not there. `details.model` repeats the name. A model that this server has no provider for is not there either.",
+                "Take a path from `GET /api/v1/models`, which lists what can be called. A model is called by its path, which is not always its slug.",
             ),
             Self::JobNotFound => entry(
                 "JOB_NOT_FOUND",
                 404,
                 false,
                 "Job not found",
-                "Check the job's id, and that the key belongs to the organization that made the job.",
+                "No job of your organization has this id. A malformed id and a job of another organization are answered alike.",
+                "Check the id, and that the key belongs to the organization that started the job. Test keys see the jobs of test keys only.",
             ),
             Self::MethodNotAllowed => entry(
                 "METHOD_NOT_ALLOWED",
                 405,
                 false,
                 "This path does not take that method",
-                "Use a method that the Allow header lists.",
+                "The path exists, but not for this method.",
+                "Use a method that the `Allow` header lists.",
             ),
             Self::IdempotencyConflict => entry(
                 "IDEMPOTENCY_CONFLICT",
                 409,
                 false,
                 "The Idempotency-Key was used for another request",
-                "Use a new key for a new request.",
+                "The `Idempotency-Key` was used before with another request, or the first request with it is still running. Nothing was started twice.",
+                "For another request, make a new key. When `Retry-After` is there, the first one still runs: wait, then send the same request again to get its answer.",
             ),
             Self::JobNotCancellable => entry(
                 "JOB_NOT_CANCELLABLE",
                 409,
                 false,
                 "The job has already ended",
-                "Nothing to do: read the job to see how it ended.",
+                "The job has already completed or failed, so there is nothing to cancel. `details.status` tells how it ended; nothing changed.",
+                "Nothing to do. Read the job to see its result, or its error and refund.",
             ),
             Self::RateLimitExceeded => entry(
                 "RATE_LIMIT_EXCEEDED",
                 429,
                 true,
                 "Rate limit exceeded",
-                "Wait for retryAfter seconds, then send the request again.",
+                "Too many requests in a minute, an hour or a day, or too many jobs at once, over all keys of the organization. `limits` names the limit, and `used` counts this request. Nothing was started and nothing was charged.",
+                "Wait for the seconds in `Retry-After`, which `retryAfter` repeats, then send the same request again. Send fewer at once: the `X-RateLimit-` headers of every answer tell what is left.",
             ),
             Self::GenerationFailed => entry(
                 "GENERATION_FAILED",
                 500,
                 true,
                 "Generation failed",
-                "The charge was refunded. details.retryable tells whether trying again can help.",
+                "The job was started and charged, and then the model failed or refused the input. `refund` shows what was paid back; the balance already shows it.",
+                "Look at `details.retryable`. If it is true, the same request may succeed later; if it is false, change the input first. `details.reason` says more.",
             ),
             Self::ProcessingTimeout => entry(
                 "PROCESSING_TIMEOUT",
                 500,
                 true,
                 "Processing took longer than 30 minutes",
-                "The charge was refunded. Try again later.",
+                "The job was still running after 30 minutes and was ended. `refund` shows what was paid back; the balance already shows it.",
+                "Try again later, or ask for less: a shorter video, or fewer outputs.",
             ),
             Self::InternalError => entry(
                 "INTERNAL_ERROR",
                 500,
                 true,
                 "Something went wrong on our end",
-                "Try again later; if it goes on, tell the operator the requestId.",
+                "Something failed on the server that should not have. Credits taken for a job that is lost by it are paid back by themselves.",
+                "Try again later. If it goes on, tell the operator the `requestId`.",
             ),
             Self::Unavailable => entry(
                 "UNAVAILABLE",
                 503,
                 true,
                 "The service is temporarily unavailable",
-                "Nothing was charged. Wait for the seconds in Retry-After, then try again.",
+                "The server is stopping or cannot reach its own storage for the moment. The request was not carried out and nothing was charged.",
+                "Wait for the seconds in `Retry-After`, then send the same request again.",
             ),
         }
     }
@@ -273,6 +299,20 @@ mod tests {
                 "ALL is in the order of the enum and leaves none out"
             );
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
+    }
+
+    #[test]
+    fn every_text_is_made_of_sentences() {
+        for code in ErrorCode::ALL {
+            let entry = code.entry();
+            for text in [entry.meaning, entry.advice] {
+                assert!(text.len() > 30 && text.ends_with('.'), "{code}: {text}");
+                assert!(
+                    text.matches('`').count().is_multiple_of(2),
+                    "{code}: {text}"
+                );
+            }
         }
     }
 

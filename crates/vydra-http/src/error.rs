@@ -93,12 +93,12 @@ impl ErrorBody {
         }
     }
 
-    fn saying(mut self, sentence: impl Into<String>) -> Self {
+    pub(crate) fn saying(mut self, sentence: impl Into<String>) -> Self {
         self.error = sentence.into();
         self
     }
 
-    fn with(mut self, name: &str, value: Value) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
         self.details.insert(name.to_owned(), value);
         self
     }
@@ -116,7 +116,7 @@ impl From<Error> for ApiError {
 }
 
 impl ApiError {
-    fn body(self) -> ErrorBody {
+    pub(crate) fn body(self) -> ErrorBody {
         let code = self.0.code();
         let body = ErrorBody::of(code);
         match self.0 {
@@ -235,12 +235,6 @@ impl IntoResponse for ErrorBody {
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            // The router answers the real ones; this one was asked for.
-            response
-                .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static("GET,HEAD"));
-        }
         response.extensions_mut().insert(self);
         response
     }
@@ -248,7 +242,14 @@ impl IntoResponse for ErrorBody {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        self.body().into_response()
+        let mut response = self.body().into_response();
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            // The router answers the real ones, and knows their methods; this one was asked for.
+            response
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("GET,HEAD"));
+        }
+        response
     }
 }
 

@@ -1,10 +1,11 @@
 //! Bodies and queries, with our errors when they cannot be read.
 
 use crate::auth::SIMULATE;
+use crate::connection::{BodyTimeout, ServeOptions};
 use crate::error::ApiError;
 use crate::layers::MAX_BODY;
 use axum::RequestExt;
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -28,20 +29,33 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         let told = |sentence: String| ApiError(Error::invalid(sentence));
-        if !is_json(request.headers()) {
-            return Err(told("The Content-Type must be application/json".to_owned()));
+        if let Some(sentence) = refused_type(request.headers()) {
+            return Err(told(sentence.to_owned()));
         }
-        let bytes: Bytes = request.extract().await.map_err(
-            |rejection: axum::extract::rejection::BytesRejection| {
+        let too_large = || format!("The request body exceeds the limit of {MAX_BODY} bytes");
+        // What is announced need not be waited for.
+        let announced = request.body().size_hint().lower();
+        if usize::try_from(announced).map_or(true, |announced| announced > MAX_BODY) {
+            return Err(told(too_large()));
+        }
+        let patience = request.extensions().get().copied();
+        let BodyTimeout(patience) =
+            patience.unwrap_or_else(|| BodyTimeout(ServeOptions::default().body_timeout));
+        let bytes: Bytes = tokio::time::timeout(patience, request.extract())
+            .await
+            .map_err(|_| {
+                told(format!(
+                    "The request body did not arrive within {}",
+                    span(patience)
+                ))
+            })?
+            .map_err(|rejection: axum::extract::rejection::BytesRejection| {
                 if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    told(format!(
-                        "The request body exceeds the limit of {MAX_BODY} bytes"
-                    ))
+                    told(too_large())
                 } else {
                     told("The request body could not be read".to_owned())
                 }
-            },
-        )?;
+            })?;
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(object)) => Ok(Self(object)),
             Ok(_) => Err(told("The request body must be a JSON object".to_owned())),
@@ -54,21 +68,40 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-    else {
-        return false;
-    };
-    let media_type = value
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    media_type == "application/json"
-        || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+fn span(span: Duration) -> String {
+    if span.subsec_millis() == 0 {
+        format!("{} seconds", span.as_secs())
+    } else {
+        format!("{} milliseconds", span.as_millis())
+    }
+}
+
+/// Why a body of this type is not read.
+fn refused_type(headers: &HeaderMap) -> Option<&'static str> {
+    let text = |name| headers.get(name).map(|value| value.to_str().ok());
+    let content_type = text(header::CONTENT_TYPE).flatten().unwrap_or_default();
+    let mut parts = content_type.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+    if media_type != "application/json"
+        && !(media_type.starts_with("application/") && media_type.ends_with("+json"))
+    {
+        return Some("The Content-Type must be application/json");
+    }
+    let foreign_charset = parts
+        .filter_map(|part| part.split_once('='))
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
+        .map(|(_, value)| value.trim().trim_matches('"'))
+        .any(|value| !value.eq_ignore_ascii_case("utf-8") && !value.eq_ignore_ascii_case("utf8"));
+    if foreign_charset {
+        return Some("The charset of the Content-Type must be utf-8");
+    }
+    let encoding = text(header::CONTENT_ENCODING);
+    // Packed bodies could unpack to any size.
+    encoding
+        .is_some_and(|encoding| {
+            encoding.is_none_or(|encoding| !encoding.trim().eq_ignore_ascii_case("identity"))
+        })
+        .then_some("The Content-Encoding must be identity")
 }
 
 /// Where a model is called: whatever stands behind `/models/`, slashes included.
@@ -93,13 +126,51 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for ApiQuery<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let query = parts.uri.query().unwrap_or_default();
+        let wrong = |name: &str, problem: &str, expected: &str| {
+            ApiError(Violations::one(name, problem, expected).into())
+        };
+        if let Some(pair) = query.split('&').find(|pair| !is_utf_8(pair)) {
+            let name = pair.split('=').next().unwrap_or_default();
+            return Err(wrong(name, "not readable", "UTF-8"));
+        }
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(query)) => Ok(Self(query)),
-            Err(_) => Err(ApiError(Error::invalid(
-                "The query string could not be read",
-            ))),
+            Err(_) => Err(twice(query).map_or_else(
+                || ApiError(Error::invalid("The query string could not be read")),
+                |name| wrong(name, "given more than once", "one value"),
+            )),
         }
     }
+}
+
+/// Whether what the percent signs stand for is text.
+fn is_utf_8(text: &str) -> bool {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let coded = part.get(..2).filter(|digits| !digits.starts_with('+'));
+        if let Some(byte) = coded.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            bytes.push(byte);
+            bytes.extend_from_slice(&part.as_bytes()[2..]);
+        } else {
+            bytes.push(b'%');
+            bytes.extend_from_slice(part.as_bytes());
+        }
+    }
+    std::str::from_utf8(&bytes).is_ok()
+}
+
+/// The first name that stands in the query more than once.
+fn twice(query: &str) -> Option<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in query.split('&').filter_map(|pair| pair.split('=').next()) {
+        if names.contains(&name) {
+            return Some(name);
+        }
+        names.push(name);
+    }
+    None
 }
 
 /// A whole number of a query, within bounds.

@@ -22,8 +22,9 @@ pub(crate) const MAX_BODY: usize = 1_024 * 1_024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 128;
 /// Contract, section 5, and what else a browser's script needs to see.
-const EXPOSED: [&str; 13] = [
+const EXPOSED: [&str; 14] = [
     "x-request-id",
+    "link",
     "x-ratelimit-limit",
     "x-ratelimit-remaining",
     "x-ratelimit-reset",
@@ -89,7 +90,7 @@ async fn finish(State(state): State<ApiState>, mut request: Request, next: Next)
     let standing = StandingSlot::default();
     request.extensions_mut().insert(standing.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = in_our_shape(next.run(request).await, &id);
+    let mut response = in_our_shape(next.run(request).await, &id, &state);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -124,14 +125,15 @@ fn request_id(headers: &HeaderMap, state: &ApiState) -> String {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
         })
-        .map_or_else(
-            || format!("req_{}", letters_and_digits(state.random.as_ref(), 24)),
-            str::to_owned,
-        )
+        .map_or_else(|| new_request_id(state), str::to_owned)
+}
+
+fn new_request_id(state: &ApiState) -> String {
+    format!("req_{}", letters_and_digits(state.random.as_ref(), 24))
 }
 
 /// Errors of ours get their body here, and those of the HTTP machinery our shape.
-fn in_our_shape(mut response: Response, request_id: &str) -> Response {
+fn in_our_shape(mut response: Response, request_id: &str, state: &ApiState) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     let body = match response.extensions_mut().remove::<ErrorBody>() {
@@ -146,16 +148,66 @@ fn in_our_shape(mut response: Response, request_id: &str) -> Response {
     };
     *response.status_mut() =
         StatusCode::from_u16(body.code.entry().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let text = serde_json::to_vec(&body).unwrap_or_default();
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
+    let text = write_error(&body, headers, state);
+    *response.body_mut() = Body::from(text);
+    response
+}
+
+/// The body's text, and the headers that belong to it.
+fn write_error(body: &ErrorBody, headers: &mut HeaderMap, state: &ApiState) -> Vec<u8> {
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    *response.body_mut() = Body::from(text);
-    response
+    let public_url = &state.engine.settings().public_url;
+    let help = format!("<{public_url}/docs/errors/{}>; rel=\"help\"", body.code);
+    if let Ok(help) = HeaderValue::from_str(&help) {
+        // There may be links of other kinds beside it.
+        headers.append(header::LINK, help);
+    }
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
+/// What is answered where nothing of the router has run.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: Vec<u8>,
+}
+
+/// For a request that is refused before the router can see it: the connection behind it is at its end.
+pub(crate) fn refusal(state: &ApiState, sentence: &str) -> Refusal {
+    let body = ErrorBody {
+        request_id: new_request_id(state),
+        ..ErrorBody::of(ErrorCode::InvalidInput).saying(sentence)
+    };
+    let mut headers = HeaderMap::new();
+    let text = write_error(&body, &mut headers, state);
+    if let Ok(id) = HeaderValue::from_str(&body.request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    tracing::info!(request.id = %body.request_id, "{sentence}: refused");
+    Refusal {
+        status: StatusCode::from_u16(body.code.entry().status)
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        headers,
+        text,
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, self.headers, Body::from(self.text)).into_response()
+    }
 }
 
 /// The names that clients of the field know, and those of draft-ietf-httpapi-ratelimit-headers.

@@ -7,6 +7,7 @@
 
 mod auth;
 mod client_address;
+mod connection;
 mod docs;
 mod error;
 mod extract;
@@ -16,13 +17,11 @@ pub mod openapi;
 pub mod routes;
 mod v1;
 
+pub use connection::{ServeOptions, serve};
+
 use axum::Router;
 use axum::routing::get;
-use axum::serve::ListenerExt;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use vydra_core::random::Random;
 use vydra_engine::Engine;
 
@@ -40,34 +39,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/media/{*key}", get(media::get))
         .route("/openapi.json", get(openapi::get))
         .route("/docs", get(docs::get))
+        .route("/docs/errors", get(docs::errors::list))
+        .route("/docs/errors/{code}", get(docs::errors::get))
         .method_not_allowed_fallback(layers::unknown_method)
         .fallback(layers::unknown_path);
     layers::around(routes, &state).with_state(state)
-}
-
-/// Answers until `stop`, then ends what has begun.
-pub async fn serve(
-    listener: TcpListener,
-    state: ApiState,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let listener = listener.tap_io(|connection| {
-        // Small answers must not wait for an acknowledgement of the one before.
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "a connection keeps its delay"
-            );
-        }
-    });
-    let engine = Arc::clone(&state.engine);
-    // The address of the other side is needed for whoever has no key.
-    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(async move {
-            stop.cancelled_owned().await;
-            // Nobody waits for the end of a stream; its client comes back.
-            engine.close_streams();
-        })
-        .await
 }

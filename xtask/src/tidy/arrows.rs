@@ -68,7 +68,7 @@ const OWNERS: [(&[&str], &[&str]); 6] = [
     (&["reqwest"], &["vydra-outbound", "vydra-client"]),
     (&["object_store", "openh264", "image"], &["vydra-outbound"]),
     (
-        &["axum*", "utoipa*", "tower-http"],
+        &["axum*", "hyper*", "utoipa*", "tower-http"],
         &["vydra-http", "vydra-testkit"],
     ),
     (&["clap", "indicatif"], &["vydra-cli"]),
@@ -328,6 +328,7 @@ mod tests {
             ("vydra-cli", "axum"),
             ("vydra-engine", "utoipa-axum"),
             ("vydra-outbound", "tower-http"),
+            ("vydra-outbound", "hyper-util"),
             ("vydra-http", "clap"),
             ("vydra-client", "indicatif"),
             ("vydra-engine", "anyhow"),

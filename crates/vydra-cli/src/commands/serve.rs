@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vydra_engine::Engine;
 use vydra_engine::worker::Worker;
-use vydra_http::ApiState;
+use vydra_http::{ApiState, ServeOptions};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -91,7 +91,12 @@ impl Server {
             engine: Arc::clone(&engine),
             random: Arc::new(SystemRandom),
         };
-        let answering = vydra_http::serve(listener, state, stop.clone());
+        let options = ServeOptions {
+            max_connections: config.server.max_connections,
+            body_timeout: config.server.body_timeout.0,
+            ..ServeOptions::default()
+        };
+        let answering = vydra_http::serve(listener, state, options, stop.clone());
         let patience = config.worker.drain.0;
         // Rings however a part ends, also by a panic: half a server must not go on charging.
         let ended = CancellationToken::new();

@@ -47,6 +47,8 @@ pub struct Server {
     pub listen: SocketAddr,
     pub public_url: String,
     pub sync_wait: Span,
+    pub max_connections: usize,
+    pub body_timeout: Span,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -191,6 +193,16 @@ impl Config {
         if !(1..=MOST_AT_ONCE).contains(&self.worker.concurrency) {
             let problem = format!("must be from 1 to {MOST_AT_ONCE}");
             return Err(ConfigError::key("worker.concurrency", problem));
+        }
+        if self.server.max_connections == 0 {
+            let problem = "must be at least 1";
+            return Err(ConfigError::key("server.max_connections", problem));
+        }
+        if self.server.body_timeout.0.is_zero() {
+            return Err(ConfigError::key(
+                "server.body_timeout",
+                "must be longer than nothing",
+            ));
         }
         if self.worker.lease.0.as_secs() < 5 {
             return Err(ConfigError::key("worker.lease", "must be at least 5s"));

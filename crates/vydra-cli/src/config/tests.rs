@@ -98,6 +98,10 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
         ("[server]\nlisten = \"nowhere\"", "server.listen"),
         ("[server]\nlisten = 5", "server.listen"),
         ("[server]\nsync_wait = \"soon\"", "server.sync_wait"),
+        ("[server]\nmax_connections = 0", "server.max_connections"),
+        ("[server]\nmax_connections = -1", "server.max_connections"),
+        ("[server]\nbody_timeout = \"0s\"", "server.body_timeout"),
+        ("[server]\nbody_timeout = \"long\"", "server.body_timeout"),
         (
             "[server]\npublic_url = \"example.com\"",
             "server.public_url",

@@ -222,7 +222,8 @@ fn choice_price(catalog: &Catalog, workflow: &Workflow, choice: &Choice) -> Stri
     }
 }
 
-pub(super) fn errors(source: Source<'_>, plans: &Plans) -> String {
+/// Every code with its page; the row itself can be linked to.
+pub(super) fn errors_table() -> String {
     let rows: String = ErrorCode::ALL
         .into_iter()
         .map(|code| {
@@ -233,19 +234,27 @@ pub(super) fn errors(source: Source<'_>, plans: &Plans) -> String {
                 ("no", "Does not help")
             };
             format!(
-                "<tr id=\"{code}\"><th scope=\"row\"><a href=\"#{code}\"><code>{code}</code></a></th><td><span class=\"status {}\">{}</span></td><td>{}<br><span class=\"hint\">{}</span></td><td class=\"retry {class}\">{retry}</td></tr>",
-                if entry.status >= 500 { "bad" } else { "refused" },
-                entry.status,
+                "<tr id=\"{code}\"><th scope=\"row\">{}</th><td>{}</td><td>{}<br><span class=\"hint\">{}</span></td><td class=\"retry {class}\">{retry}</td></tr>",
+                error_link(code),
+                status(entry.status),
                 prose(entry.sentence),
                 prose(entry.advice),
             )
         })
         .collect();
-    let table = format!(
-        "<p>Every error has a <code>code</code>, a stable word for programs, and a sentence for people, which may change. Retrying helps where the table says so: wait, then send the same request again. Elsewhere, change the request first.</p><div class=\"scroll\"><table class=\"errors\"><thead><tr><th scope=\"col\">Code</th><th scope=\"col\">Status</th><th scope=\"col\">What it says, and what to do</th><th scope=\"col\">Retrying</th></tr></thead><tbody>{rows}</tbody></table></div>"
-    );
+    format!(
+        "<p>Every error has a <code>code</code>, a stable word for programs, and a sentence for people, which may change. Retrying helps where the table says so: wait, then send the same request again. Elsewhere, change the request first. Each code has a page with an example; the header <code>Link</code> of every error leads to it.</p><div class=\"scroll\"><table class=\"errors\"><thead><tr><th scope=\"col\">Code</th><th scope=\"col\">Status</th><th scope=\"col\">What it says, and what to do</th><th scope=\"col\">Retrying</th></tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+}
+
+pub(super) fn status(status: u16) -> String {
+    let class = if status >= 500 { "bad" } else { "refused" };
+    format!("<span class=\"status {class}\">{status}</span>")
+}
+
+pub(super) fn errors(source: Source<'_>, plans: &Plans) -> String {
     let base = escape(source.base);
-    let mut out = section("errors", "Errors", &table, "");
+    let mut out = section("errors", "Errors", &errors_table(), "");
     out.push_str(&error_shape(source));
     out.push_str(&section(
         "refunds",

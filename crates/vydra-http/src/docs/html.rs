@@ -24,7 +24,7 @@ pub(super) fn code(text: &str) -> String {
     format!("<code>{}</code>", escape(text))
 }
 
-/// Sentences: `code` stands in backticks, and the name of an error leads to its row.
+/// Sentences: `code` stands in backticks, and the name of an error leads to its page.
 pub(super) fn prose(text: &str) -> String {
     let parts: Vec<&str> = text.split('`').collect();
     // A backtick without its partner is only a letter.
@@ -64,7 +64,7 @@ fn linked(text: &str) -> String {
 }
 
 pub(super) fn error_link(code: ErrorCode) -> String {
-    format!("<a href=\"#{code}\"><code>{code}</code></a>")
+    format!("<a href=\"/docs/errors/{code}\"><code>{code}</code></a>")
 }
 
 /// Where JSON is shown.
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(prose("`UNAVAILABLE`"), error_link(ErrorCode::Unavailable));
         assert_eq!(
             prose("INVALID_URL: no, MY_INVALID_URL é"),
-            "<a href=\"#INVALID_URL\"><code>INVALID_URL</code></a>: no, MY_INVALID_URL é"
+            "<a href=\"/docs/errors/INVALID_URL\"><code>INVALID_URL</code></a>: no, MY_INVALID_URL é"
         );
     }
 

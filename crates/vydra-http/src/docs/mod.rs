@@ -1,7 +1,7 @@
 //! The API reference for humans, made from the OpenAPI document; one page that needs no network.
 //!
 //! [`html`] escapes and draws, [`schema`] turns JSON Schemas into lists, [`operation`] is one operation, [`sample`] what
-//! it answers, [`guide`] the prose around them.
+//! it answers, [`guide`] the prose around them, [`errors`] the page of each error.
 
 #![expect(
     clippy::format_push_string,
@@ -9,6 +9,7 @@
     reason = "the page takes a few milliseconds all the same, and HTML in one piece is easier to read"
 )]
 
+pub(crate) mod errors;
 mod guide;
 mod html;
 mod operation;
@@ -18,7 +19,7 @@ mod schema;
 use crate::ApiState;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::{Html, IntoResponse};
+use axum::response::{Html, IntoResponse, Response};
 use html::{Anchors, escape, prose};
 use operation::{Group, Source, text};
 use vydra_core::catalog::Workflow;
@@ -31,7 +32,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
 /// Inline, because a browser asks for /favicon.ico otherwise.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' height='32' rx='8' fill='%230b6b72'/%3E%3Cpath d='M8 9l8 14 8-14' fill='none' stroke='%23fff' stroke-width='4' stroke-linecap='round' stroke-linejoin='round'/%3E%3C/svg%3E";
 
-pub(crate) async fn get(State(state): State<ApiState>) -> impl IntoResponse {
+pub(crate) async fn get(State(state): State<ApiState>) -> Response {
     let catalog = state.engine.catalog();
     let settings = state.engine.settings();
     let document = crate::openapi::document(catalog);
@@ -40,6 +41,10 @@ pub(crate) async fn get(State(state): State<ApiState>) -> impl IntoResponse {
         catalog,
         base: &settings.public_url,
     };
+    page(render(source, &settings.plans))
+}
+
+fn page(html: String) -> Response {
     let headers: [(HeaderName, HeaderValue); 4] = [
         (
             header::CONTENT_SECURITY_POLICY,
@@ -55,7 +60,7 @@ pub(crate) async fn get(State(state): State<ApiState>) -> impl IntoResponse {
         ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
-    (headers, Html(render(source, &settings.plans)))
+    (headers, Html(html)).into_response()
 }
 
 fn render(source: Source<'_>, plans: &Plans) -> String {
@@ -98,8 +103,14 @@ fn render(source: Source<'_>, plans: &Plans) -> String {
     main.push_str(&guide::workflows(source, &workflows));
     main.push_str(&guide::errors(source, plans));
     let navigation = navigation(&groups, &workflows);
+    let brand = format!("<a href=\"#top\">{title}</a> <span>{version}</span>");
+    shell(&title, &brand, &navigation, &main)
+}
+
+/// The page around its content.
+fn shell(title: &str, brand: &str, navigation: &str, main: &str) -> String {
     format!(
-        "<!doctype html><html lang=\"en\" id=\"top\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\"><title>{title}</title><link rel=\"icon\" href=\"{ICON}\"><style>{STYLE}</style></head><body><a class=\"skip\" href=\"#main\">Skip to the content</a><div class=\"side\"><p class=\"brand\"><a href=\"#top\">{title}</a> <span>{version}</span></p><input type=\"checkbox\" id=\"menu\"><label for=\"menu\">Contents</label><nav aria-label=\"Contents\">{navigation}</nav></div><main id=\"main\">{main}</main><a class=\"up\" href=\"#top\">↑ Top</a></body></html>"
+        "<!doctype html><html lang=\"en\" id=\"top\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\"><title>{title}</title><link rel=\"icon\" href=\"{ICON}\"><style>{STYLE}</style></head><body><a class=\"skip\" href=\"#main\">Skip to the content</a><div class=\"side\"><p class=\"brand\">{brand}</p><input type=\"checkbox\" id=\"menu\"><label for=\"menu\">Contents</label><nav aria-label=\"Contents\">{navigation}</nav></div><main id=\"main\">{main}</main><a class=\"up\" href=\"#top\">↑ Top</a></body></html>"
     )
 }
 

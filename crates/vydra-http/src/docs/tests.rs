@@ -137,12 +137,18 @@ fn check_html(page: &str) {
                 ),
                 "href" if value.starts_with('#') => links.push(value),
                 "href" => assert!(
-                    value == "/openapi.json" || value.starts_with("data:image/svg+xml,"),
+                    value == "/openapi.json"
+                        || value == "/docs"
+                        || value == "/docs/errors"
+                        || value
+                            .strip_prefix("/docs/errors/")
+                            .is_some_and(|code| ErrorCode::parse(code).is_some())
+                        || value.starts_with("data:image/svg+xml,"),
                     "a link leads away: {value}"
                 ),
                 "for" => links.push(format!("#{value}")),
                 "class" | "lang" | "charset" | "name" | "content" | "rel" | "type" | "tabindex"
-                | "aria-label" | "scope" => {}
+                | "aria-label" | "aria-current" | "scope" => {}
                 other => panic!("an attribute that nobody wrote: {other}"),
             }
         }
@@ -199,6 +205,10 @@ fn every_error_model_and_workflow_stands_on_the_page() {
     let (catalog, _, page) = page();
     for code in ErrorCode::ALL {
         assert!(page.contains(&format!("id=\"{code}\"")), "{code}");
+        assert!(
+            page.contains(&format!("href=\"/docs/errors/{code}\"")),
+            "{code}"
+        );
         assert!(page.contains(&escape(code.entry().sentence)), "{code}");
     }
     for path in catalog
@@ -211,6 +221,52 @@ fn every_error_model_and_workflow_stands_on_the_page() {
     }
     for workflow in catalog.workflows() {
         assert!(page.contains(&format!("id=\"workflow-{}\"", workflow.slug)));
+    }
+}
+
+#[test]
+fn the_pages_of_errors_are_sound_and_whole() {
+    check_html(&errors::render_list(BASE));
+    for code in ErrorCode::ALL {
+        let page = errors::render(code, BASE);
+        check_html(&page);
+        let entry = code.entry();
+        for text in [entry.sentence, entry.meaning, entry.advice] {
+            assert!(page.contains(&html::prose(text)), "{code}: {text}");
+        }
+        for text in [
+            format!("<title>{code}</title>"),
+            entry.status.to_string(),
+            format!("X-Vydra-Simulate: {code}"),
+            format!("problem.code === &quot;{code}&quot;"),
+            format!("href=\"/docs/errors/{code}\" aria-current=\"page\""),
+        ] {
+            assert!(page.contains(&text), "{code}: {text}");
+        }
+        if let Some(folder) = option_env!("VYDRA_DOCS_OUT") {
+            std::fs::write(format!("{folder}.{code}.html"), &page).unwrap();
+        }
+    }
+    if let Some(folder) = option_env!("VYDRA_DOCS_OUT") {
+        std::fs::write(format!("{folder}.list.html"), errors::render_list(BASE)).unwrap();
+    }
+    let hostile = errors::render(ErrorCode::NotFound, "http://\"><script>");
+    check_html(&hostile);
+}
+
+/// An example must show what the catalogue and the shape say.
+#[test]
+fn the_examples_of_errors_are_errors() {
+    let (_, document, _) = page();
+    let described = document
+        .pointer("/components/schemas/ErrorBody/properties")
+        .unwrap();
+    for code in ErrorCode::ALL {
+        let example = serde_json::to_value(errors::example(code)).unwrap();
+        assert_eq!(example["code"], code.as_str());
+        for name in example.as_object().unwrap().keys() {
+            assert!(described.get(name).is_some(), "{code}: {name}");
+        }
     }
 }
 

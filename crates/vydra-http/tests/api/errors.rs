@@ -50,6 +50,12 @@ async fn a_wrong_method_is_told_which_are_right() {
         ("PATCH", "organization", "GET,HEAD"),
         ("DELETE", "models/veo3", "GET,HEAD,POST"),
         ("POST", "/media/aa/x.png", "GET,HEAD"),
+        ("DELETE", "/docs", "GET,HEAD"),
+        ("POST", "/docs/errors", "GET,HEAD"),
+        ("PUT", "/openapi.json", "GET,HEAD"),
+        ("BREW", "health", "GET,HEAD"),
+        ("TRACE", "jobs", "GET,HEAD,POST"),
+        ("CONNECT", "jobs", "GET,HEAD,POST"),
     ] {
         for call in [
             api.call(method, path),
@@ -206,7 +212,7 @@ async fn queries_are_checked() {
         ),
         (
             "jobs?limit=%FF",
-            "Invalid field: limit is out of range, expected a whole number from 1 to 100",
+            "Invalid field: limit is not readable, expected UTF-8",
         ),
         (
             "jobs?status=done",
@@ -220,12 +226,53 @@ async fn queries_are_checked() {
             "models?isActive=maybe",
             "Invalid field: isActive is not one of the allowed values, expected true, false",
         ),
-        ("jobs?limit=1&limit=2", "The query string could not be read"),
+        (
+            "jobs?limit=1&limit=2",
+            "Invalid field: limit is given more than once, expected one value",
+        ),
     ] {
         let body = api.get(path).send().await.error("INVALID_INPUT");
         assert_eq!(body["error"], sentence, "{path}");
     }
-    for wait in ["61", "-1", "1.5", "x"] {
+    for (path, field) in [
+        ("jobs?limit=99999999999999999999", "limit"),
+        ("jobs?limit=1.0", "limit"),
+        ("jobs?limit=1e1", "limit"),
+        ("jobs?limit=0x10", "limit"),
+        ("jobs?limit=%C3%A9", "limit"),
+        ("jobs?limit=1%00", "limit"),
+        ("jobs?offset=4294967296", "offset"),
+        ("jobs?offset=", "offset"),
+        ("jobs?status=", "status"),
+        ("jobs?status=Pending", "status"),
+        ("jobs?status=pending&status=pending", "status"),
+        ("jobs?status=%FF", "status"),
+        ("jobs?workflow=%C3", "workflow"),
+        ("jobs?workflow=a&workflow=b", "workflow"),
+        ("jobs?after=", "after"),
+        ("jobs?after=%FE", "after"),
+        ("models?isActive=1", "isActive"),
+        ("models?isActive=true&isActive=false", "isActive"),
+        ("models?provider=%FF", "provider"),
+        ("models?provider=a&provider=b", "provider"),
+    ] {
+        let body = api.get(path).send().await.error("INVALID_INPUT");
+        assert_eq!(body["details"]["fields"][0]["field"], field, "{path}");
+        let start = format!("Invalid field: {field} is ");
+        assert!(
+            body["error"].as_str().unwrap().starts_with(&start),
+            "{body}"
+        );
+    }
+    for wait in [
+        "61",
+        "-1",
+        "1.5",
+        "x",
+        "99999999999999999999",
+        "%FF",
+        "1&wait=2",
+    ] {
         let answer = api.get(&format!("jobs/{id}?wait={wait}")).send().await;
         let body = answer.error("INVALID_INPUT");
         assert_eq!(body["details"]["fields"][0]["field"], "wait");

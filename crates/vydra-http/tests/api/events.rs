@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use vydra_core::ids::JobId;
 use vydra_core::job::Mode;
+use vydra_http::ServeOptions;
 use vydra_testkit::{Gate, Reply};
 
 /// An event as a browser sees it.
@@ -269,7 +270,7 @@ async fn a_stop_is_not_held_up_by_a_stream() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let serving = vydra_http::serve(listener, api.state(), stop.clone());
+    let serving = vydra_http::serve(listener, api.state(), ServeOptions::default(), stop.clone());
     let client = async {
         let mut connection = TcpStream::connect(address).await.unwrap();
         let request = format!(

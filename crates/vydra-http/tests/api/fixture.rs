@@ -3,8 +3,7 @@
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
@@ -16,7 +15,7 @@ use vydra_core::error_code::ErrorCode;
 use vydra_core::job::Mode;
 use vydra_core::organization::Organization;
 use vydra_http::{ApiState, router};
-use vydra_testkit::{Setup, TestApp};
+use vydra_testkit::{PUBLIC_URL, Setup, TestApp};
 
 pub(crate) const CREDITS: i64 = 1_000;
 
@@ -207,7 +206,7 @@ impl Call {
     }
 
     /// The answer as it comes, its body unread.
-    pub(crate) async fn open(self, body: Body) -> Response {
+    pub(crate) async fn open(self, body: Body) -> Response<Body> {
         let mut request = Request::builder().method(&self.method).uri(&self.path);
         *request.headers_mut().unwrap() = self.headers;
         let mut request = request.body(body).unwrap();
@@ -220,16 +219,10 @@ impl Call {
     /// With a body that comes in pieces.
     pub(crate) async fn send_body(self, body: Body) -> Answer {
         let response = self.clone().open(body).await;
-        let (parts, body) = response.into_parts();
-        let answer = Answer {
-            status: parts.status,
-            headers: parts.headers,
-            bytes: body.collect().await.unwrap().to_bytes(),
-        };
-        if self.method != Method::OPTIONS {
-            answer.check(&format!("{} {}", self.method, self.path));
+        if self.method == Method::OPTIONS {
+            return Answer::unchecked(response).await;
         }
-        answer
+        Answer::of(response, &format!("{} {}", self.method, self.path)).await
     }
 }
 
@@ -241,6 +234,21 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    async fn unchecked(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            bytes: body.collect().await.unwrap().to_bytes(),
+        }
+    }
+
+    pub(crate) async fn of(response: Response<Body>, call: &str) -> Self {
+        let answer = Self::unchecked(response).await;
+        answer.check(call);
+        answer
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -278,7 +286,7 @@ impl Answer {
     }
 
     /// Contract, sections 1, 2 and 6: what holds for every answer.
-    fn check(&self, call: &str) {
+    pub(crate) fn check(&self, call: &str) {
         let id = self.header("x-request-id").expect(call);
         let is_json = self.header("content-type") == Some("application/json");
         if self.status.is_client_error() || self.status.is_server_error() {
@@ -319,6 +327,9 @@ impl Answer {
         let code = ErrorCode::parse(body["code"].as_str().expect(call)).expect(call);
         assert_eq!(self.status, code.entry().status, "{call}: {body:?}");
         assert_eq!(body["requestId"], id, "{call}");
+        let help = format!("<{PUBLIC_URL}/docs/errors/{code}>; rel=\"help\"");
+        let mut links = self.headers.get_all("link").iter();
+        assert!(links.any(|link| *link == *help), "{call}: no {help}");
         if let Some(details) = body.get("details") {
             assert!(details.is_object(), "{call}: {details}");
         }

@@ -115,6 +115,7 @@ async fn a_browser_sees_the_headers_also_of_an_error() {
         let exposed = answer.header("access-control-expose-headers").unwrap();
         for name in [
             "x-request-id",
+            "link",
             "x-ratelimit-limit",
             "x-ratelimit-remaining",
             "x-ratelimit-reset",

@@ -6,6 +6,8 @@ mod account;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod bodies;
+#[cfg(test)]
 mod described;
 #[cfg(test)]
 mod errors;
@@ -18,9 +20,13 @@ mod generate;
 #[cfg(test)]
 mod headers;
 #[cfg(test)]
+mod help;
+#[cfg(test)]
 mod jobs;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod machinery;
 #[cfg(test)]
 mod matrix;
 #[cfg(test)]
@@ -28,9 +34,15 @@ mod media;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod naughty;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod seed;
+#[cfg(test)]
+mod socket;
 #[cfg(test)]
 mod strangers;
 #[cfg(test)]

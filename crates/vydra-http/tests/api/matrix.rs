@@ -1,6 +1,7 @@
 //! Every operation with every kind of caller: status, code, headers and body.
 
 use crate::fixture::{Answer, Api, Call};
+use crate::uploads;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use vydra_core::api_key::KeySecret;
@@ -15,6 +16,8 @@ use vydra_testkit::SeededRandom;
 pub(crate) struct Row {
     pub(crate) path: String,
     pub(crate) body: Option<Value>,
+    /// A body that is no JSON, and its type.
+    pub(crate) form: Option<(String, Vec<u8>)>,
     status: u16,
     /// The same for a thing of another organization, and for one that nobody has.
     elsewhere: Option<(String, String)>,
@@ -55,6 +58,7 @@ impl World {
         let plain = |path: &str, status| Row {
             path: path.to_owned(),
             body: None,
+            form: None,
             status,
             elsewhere: None,
         };
@@ -94,6 +98,18 @@ impl World {
                 let foreign = self.job(&self.stranger).await;
                 about_job(path, &own, &foreign)
             }
+            ("GET", "/jobs/{id}/events") => {
+                let own = self.job(&self.api.key).await;
+                let foreign = self.job(&self.stranger).await;
+                // The stream of a job that has ended ends at once.
+                let ended = self.api.delete(&format!("jobs/{own}"));
+                ended.send().await.ok(200);
+                about_job(path, &own, &foreign)
+            }
+            ("POST", "/upload") => Row {
+                form: Some(uploads::example()),
+                ..plain(path, 200)
+            },
             _ => panic!("{method} {path} has no row: say who may use it and what it answers"),
         }
     }
@@ -114,6 +130,7 @@ impl World {
         Row {
             path: path.to_owned(),
             body: Some(Value::Object(body)),
+            form: None,
             status: 202,
             elsewhere: None,
         }
@@ -165,11 +182,14 @@ impl World {
             .api
             .call(operation.method.as_str(), &path)
             .header("prefer", "respond-async");
-        match &row.body {
-            Some(body) => call
+        match (&row.body, &row.form) {
+            (Some(body), _) => call
                 .header("content-type", "application/json")
                 .body(body.to_string()),
-            None => call,
+            (None, Some((media_type, form))) => {
+                call.header("content-type", media_type).body(form.clone())
+            }
+            (None, None) => call,
         }
     }
 }

@@ -37,6 +37,12 @@ fn form(name: &str, content: &[u8]) -> Vec<u8> {
     [file_part(name.as_bytes(), content), end()].concat()
 }
 
+/// A picture in a form, and the form's type.
+pub(crate) fn example() -> (String, Vec<u8>) {
+    let media_type = format!("multipart/form-data; boundary={BOUNDARY}");
+    (media_type, form("lake.png", &files::png(8, 6)))
+}
+
 fn upload(api: &Api) -> Call {
     let media_type = format!("multipart/form-data; boundary={BOUNDARY}");
     api.call("POST", "upload")
