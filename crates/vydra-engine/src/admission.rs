@@ -99,10 +99,38 @@ impl Caller {
     }
 }
 
+impl Access {
+    /// What somebody is told who brings nothing to be recognised by.
+    pub fn unknown_caller(self) -> Error {
+        match self {
+            Self::Person => Error::NotLoggedIn,
+            Self::Public | Self::Scope(_) | Self::OwnJobs => Error::MissingAuth,
+        }
+    }
+}
+
 impl Engine {
     /// Recognises the caller and counts the request. Looked up at each request, so that a revocation holds at the next one.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller> {
-        let header = credentials.authorization.ok_or(Error::MissingAuth)?;
+        let (identity, organization) = match (credentials.authorization, credentials.session) {
+            (Some(header), _) => self.by_key(header).await?,
+            (None, Some(session)) => self.by_session(session).await?,
+            (None, None) => return Err(Error::MissingAuth),
+        };
+        let limits = self.limits_of(&organization);
+        let standing = self
+            .limiter
+            .admit(&organization.id, limits, self.now())
+            .map_err(Error::RateLimited)?;
+        Ok(Caller {
+            identity,
+            organization,
+            limits,
+            standing,
+        })
+    }
+
+    async fn by_key(&self, header: &str) -> Result<(Identity, Organization)> {
         let secret = header
             .split_once(' ')
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
@@ -120,17 +148,7 @@ impl Engine {
         if key.is_expired(now) {
             return Err(Error::KeyExpired);
         }
-        let limits = self.limits_of(&organization);
-        let standing = self
-            .limiter
-            .admit(&organization.id, limits, now)
-            .map_err(Error::RateLimited)?;
-        Ok(Caller {
-            identity: Identity::Key(key),
-            organization,
-            limits,
-            standing,
-        })
+        Ok((Identity::Key(key), organization))
     }
 
     pub(crate) fn too_many_jobs(caller: &Caller, open: u32) -> Error {

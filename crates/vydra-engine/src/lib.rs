@@ -7,6 +7,7 @@
 
 mod admission;
 mod assets;
+mod bots;
 mod credits;
 mod endings;
 mod error;
@@ -17,21 +18,31 @@ mod keys;
 mod limits;
 mod models;
 mod organizations;
+mod passwords;
+mod sessions;
 mod simulate;
+mod throttle;
+mod users;
 pub mod worker;
 
 pub use admission::{Access, Caller, Credentials, Identity};
 pub use assets::OpenMedia;
+pub use bots::{NewBot, RegisteredBot};
 pub use error::{Error, Result};
 pub use generate::{Asked, Preference, Started};
 pub use jobs::JobQuery;
-pub use keys::{CreatedKey, NewKey};
+pub use keys::{CreatedKey, EXPIRY_DAYS, MAX_KEY_NAME, MAX_OVERLAP, NewKey, NewOwnKey, RotatedKey};
 pub use limits::{Exceeded, LimitKind, Standing, WindowStanding};
 pub use models::ListedModel;
 pub use organizations::NewOrganizationRequest;
+pub use sessions::{LoggedIn, LoginRequest, Person};
+pub use users::{CreatedUser, NewUserRequest};
 
+use bots::Registrations;
 use endings::{Endings, Running};
 use limits::RateLimiter;
+use passwords::Passwords;
+use sessions::LoginTries;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify, Semaphore};
@@ -71,7 +82,17 @@ pub struct Settings {
     pub public_url: String,
     /// How long a sync call waits before it answers that the job goes on.
     pub sync_wait: Duration,
+    pub auth: AuthSettings,
     pub worker: WorkerSettings,
+}
+
+#[derive(Debug, Clone)]
+pub struct AuthSettings {
+    /// How long a login holds.
+    pub session_lifetime: Duration,
+    /// Whether agents may register themselves, and the plan that they get.
+    pub bot_register: bool,
+    pub bot_plan: String,
 }
 
 #[derive(Debug, Clone)]
@@ -90,6 +111,9 @@ pub struct WorkerSettings {
 pub struct Engine {
     parts: Parts,
     limiter: RateLimiter,
+    passwords: Passwords,
+    login_tries: LoginTries,
+    registrations: Registrations,
     endings: Endings,
     running: Running,
     /// Rung when there is a job to claim.
@@ -108,6 +132,9 @@ impl Engine {
         Arc::new(Self {
             parts,
             limiter: RateLimiter::default(),
+            passwords: Passwords::default(),
+            login_tries: LoginTries::default(),
+            registrations: Registrations::default(),
             endings: Endings::default(),
             running: Running::default(),
             work: Notify::new(),
