@@ -25,7 +25,7 @@ pub enum Access {
 }
 
 /// What a request brings to say who sends it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Credentials<'a> {
     /// The header `Authorization`.
     pub authorization: Option<&'a str>,
@@ -33,6 +33,16 @@ pub struct Credentials<'a> {
     pub session: Option<&'a str>,
     /// Where the request comes from.
     pub address: Option<IpAddr>,
+}
+
+impl std::fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("authorization", &self.authorization.map(|_| "…"))
+            .field("session", &self.session.map(|_| "…"))
+            .field("address", &self.address)
+            .finish()
+    }
 }
 
 #[derive(Debug, Clone)]

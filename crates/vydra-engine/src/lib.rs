@@ -188,7 +188,7 @@ impl Engine {
         self.parts.store.as_ref()
     }
 
-    fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.parts.clock.now()
     }
 

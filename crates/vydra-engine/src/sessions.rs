@@ -87,7 +87,6 @@ impl Try<'_> {
     }
 }
 
-#[derive(Debug)]
 pub struct LoginRequest<'a> {
     pub email: &'a str,
     pub password: Password,
@@ -96,6 +95,16 @@ pub struct LoginRequest<'a> {
     /// What the request's cookie held: a login ends it.
     pub session: Option<&'a str>,
     pub address: Option<IpAddr>,
+}
+
+impl std::fmt::Debug for LoginRequest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginRequest")
+            .field("email", &self.email)
+            .field("organization", &self.organization)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A person in one of their organizations.

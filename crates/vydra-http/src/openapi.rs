@@ -1,6 +1,7 @@
 //! The API described: the fixed operations from their handlers, the calls of models from the catalogue.
 
 use crate::ApiState;
+use crate::auth::SESSION_COOKIE;
 use crate::error::ErrorBody;
 use crate::v1;
 use axum::Json;
@@ -28,6 +29,15 @@ use vydra_core::catalog::{Catalog, Model};
         v1::jobs::list,
         v1::jobs::get,
         v1::jobs::cancel,
+        v1::keys::list,
+        v1::keys::create,
+        v1::keys::get,
+        v1::keys::revoke,
+        v1::keys::rotate,
+        v1::sessions::login,
+        v1::sessions::logout,
+        v1::sessions::me,
+        v1::bots::register,
     ),
     components(schemas(ErrorBody, v1::generate::Completed, v1::generate::Accepted)),
     tags(
@@ -36,6 +46,8 @@ use vydra_core::catalog::{Catalog, Model};
         (name = "Models", description = "What can be called, what it takes and what it costs."),
         (name = "Billing", description = "Prepaid credits."),
         (name = "Account", description = "The organization behind the key."),
+        (name = "Keys", description = "Made by people who have logged in; replaced and ended by them or by keys that may."),
+        (name = "Sessions", description = "People log in with a cookie; where a key is asked for, their role takes its place."),
         (name = "Health", description = "For load balancers."),
     ),
 )]
@@ -45,9 +57,10 @@ struct Described;
 pub fn document(catalog: &Catalog) -> Value {
     let mut document = json!(Described::openapi());
     document["components"]["securitySchemes"] = json!({
-        "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key: vydra_live_… or, for the sandbox, vydra_test_…"}
+        "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key: vydra_live_… or, for the sandbox, vydra_test_…"},
+        "session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE, "description": "The cookie that POST /api/v1/auth/login sets"},
     });
-    document["security"] = json!([{"apiKey": []}]);
+    document["security"] = json!([{"apiKey": []}, {"session": []}]);
     if let Some(paths) = document["paths"].as_object_mut() {
         for operations in paths.values_mut().filter_map(Value::as_object_mut) {
             for operation in operations.values_mut() {

@@ -84,7 +84,7 @@ impl Routes {
 }
 
 pub(crate) fn all() -> Routes {
-    use Access::{OwnJobs, Public};
+    use Access::{OwnJobs, Person, Public};
     let scope = Access::Scope;
     Routes::new()
         .get("/health", Public, v1::health::get)
@@ -110,6 +110,19 @@ pub(crate) fn all() -> Routes {
         .get("/jobs", scope(Scope::JobsRead), v1::jobs::list)
         .get("/jobs/{id}", OwnJobs, v1::jobs::get)
         .delete("/jobs/{id}", OwnJobs, v1::jobs::cancel)
+        .get("/api-keys", scope(Scope::KeysRead), v1::keys::list)
+        .post("/api-keys", Person, v1::keys::create)
+        .get("/api-keys/{id}", scope(Scope::KeysRead), v1::keys::get)
+        .delete("/api-keys/{id}", scope(Scope::KeysWrite), v1::keys::revoke)
+        .post(
+            "/api-keys/{id}/rotate",
+            scope(Scope::KeysWrite),
+            v1::keys::rotate,
+        )
+        .post("/auth/login", Public, v1::sessions::login)
+        .post("/auth/logout", Public, v1::sessions::logout)
+        .get("/auth/me", Person, v1::sessions::me)
+        .post("/auth/bot-register", Public, v1::bots::register)
 }
 
 /// Every operation below [`PREFIX`], in the order of the router.
