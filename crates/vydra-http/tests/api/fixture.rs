@@ -2,18 +2,21 @@
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use tower::ServiceExt;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::job::Mode;
 use vydra_core::organization::Organization;
+use vydra_core::user::Role;
 use vydra_http::{ApiState, router};
-use vydra_testkit::{Setup, TestApp};
+use vydra_testkit::{PASSWORD, Setup, TestApp};
 
 pub(crate) const CREDITS: i64 = 1_000;
 
@@ -81,6 +84,7 @@ impl Api {
             path,
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            address: None,
         };
         call.key(&self.key)
     }
@@ -97,6 +101,19 @@ impl Api {
         let call = self.call("POST", path);
         call.header("content-type", "application/json")
             .body(body.to_string())
+    }
+
+    pub(crate) fn login(&self, email: &str, password: &str) -> Call {
+        let body = json!({"email": email, "password": password});
+        self.post("auth/login", &body).without("authorization")
+    }
+
+    /// The session of somebody who is made for it and logs in.
+    pub(crate) async fn person(&self, email: &str, role: Role) -> String {
+        self.user(&self.org, email, role).await;
+        let answer = self.login(email, PASSWORD).send().await;
+        answer.ok(200);
+        answer.session()
     }
 
     pub(crate) async fn credits(&self) -> i64 {
@@ -127,9 +144,22 @@ pub(crate) struct Call {
     path: String,
     headers: HeaderMap,
     body: Bytes,
+    address: Option<SocketAddr>,
 }
 
 impl Call {
+    /// By a person who has logged in, without a key.
+    pub(crate) fn session(self, token: &str) -> Self {
+        let call = self.without("authorization");
+        call.header("cookie", &format!("__session={token}"))
+    }
+
+    pub(crate) fn from(mut self, address: &str) -> Self {
+        let address: IpAddr = address.parse().unwrap();
+        self.address = Some((address, 40_000).into());
+        self
+    }
+
     pub(crate) fn key(self, key: &str) -> Self {
         self.header("authorization", &format!("Bearer {key}"))
     }
@@ -158,7 +188,10 @@ impl Call {
     pub(crate) async fn send(self) -> Answer {
         let mut request = Request::builder().method(&self.method).uri(&self.path);
         *request.headers_mut().unwrap() = self.headers;
-        let request = request.body(Body::from(self.body)).unwrap();
+        let mut request = request.body(Body::from(self.body)).unwrap();
+        if let Some(address) = self.address {
+            request.extensions_mut().insert(ConnectInfo(address));
+        }
         let response = self.router.oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let answer = Answer {
@@ -193,6 +226,26 @@ impl Answer {
     /// What the answer says about its own length.
     pub(crate) fn length(&self) -> usize {
         usize::try_from(self.number("content-length")).unwrap()
+    }
+
+    /// What it put into the session's cookie.
+    #[track_caller]
+    pub(crate) fn session(&self) -> String {
+        let cookie = self.header("set-cookie").expect("a cookie");
+        let value = cookie.strip_prefix("__session=").expect(cookie);
+        value.split(';').next().unwrap().to_owned()
+    }
+
+    /// All of it but the id of the request.
+    pub(crate) fn without_id(&self) -> (StatusCode, Vec<(String, String)>, Value) {
+        let headers = self
+            .headers
+            .iter()
+            .filter(|(name, _)| *name != "x-request-id");
+        let headers = headers.map(|(name, value)| (name.to_string(), format!("{value:?}")));
+        let mut body = self.json();
+        body.as_object_mut().unwrap().remove("requestId");
+        (self.status, headers.collect(), body)
     }
 
     #[track_caller]

@@ -6,6 +6,8 @@ mod account;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod bots;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod fixture;
@@ -16,6 +18,8 @@ mod headers;
 #[cfg(test)]
 mod jobs;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod media;
@@ -25,6 +29,8 @@ mod models;
 mod operations;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod sessions;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]
