@@ -88,18 +88,16 @@ impl GrantedScopes {
         if words.is_empty() {
             return Err(String::new());
         }
-        match words.iter().find(|word| !is_grantable(word.as_ref())) {
-            Some(unknown) => Err(unknown.as_ref().to_owned()),
-            None => {
-                let mut once: Vec<String> = Vec::with_capacity(words.len());
-                for word in words.iter().map(AsRef::as_ref) {
-                    if !once.iter().any(|known| known == word) {
-                        once.push(word.to_owned());
-                    }
-                }
-                Ok(Self(once))
+        if let Some(unknown) = words.iter().find(|word| !is_grantable(word.as_ref())) {
+            return Err(unknown.as_ref().to_owned());
+        }
+        let mut once: Vec<String> = Vec::with_capacity(words.len());
+        for word in words.iter().map(AsRef::as_ref) {
+            if !once.iter().any(|known| known == word) {
+                once.push(word.to_owned());
             }
         }
+        Ok(Self(once))
     }
 
     /// From our own store.

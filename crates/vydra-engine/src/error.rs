@@ -84,12 +84,11 @@ pub enum Error {
 impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::MissingAuth => ErrorCode::MissingAuth,
+            Self::MissingAuth | Self::LoginFailed | Self::NotLoggedIn => ErrorCode::MissingAuth,
             Self::InvalidFormat => ErrorCode::InvalidFormat,
             Self::KeyNotFound => ErrorCode::KeyNotFound,
             Self::KeyRevoked => ErrorCode::KeyRevoked,
             Self::KeyExpired => ErrorCode::KeyExpired,
-            Self::LoginFailed | Self::NotLoggedIn => ErrorCode::MissingAuth,
             Self::InsufficientScope { .. } | Self::KeyOutOfReach { .. } | Self::ForeignOrigin => {
                 ErrorCode::InsufficientScope
             }

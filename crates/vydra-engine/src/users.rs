@@ -105,12 +105,11 @@ impl Engine {
         &self,
         given: Option<Password>,
     ) -> Result<(PasswordHash, Option<Password>)> {
-        let (password, made_up) = match given {
-            Some(password) => (password, None),
-            None => {
-                let password = Password::generate(self.random());
-                (password.clone(), Some(password))
-            }
+        let (password, made_up) = if let Some(password) = given {
+            (password, None)
+        } else {
+            let password = Password::generate(self.random());
+            (password.clone(), Some(password))
         };
         if !password.is_acceptable() {
             return Err(Violations::one("password", "not usable", Password::RULE).into());

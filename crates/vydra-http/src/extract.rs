@@ -107,13 +107,11 @@ impl Fields {
     }
 
     pub(crate) fn text_if_any(&mut self, name: &'static str) -> Option<String> {
-        match self.take(name)? {
-            Value::String(text) => Some(text),
-            _ => {
-                self.tell(name, "wrong type", "string");
-                None
-            }
+        if let Value::String(text) = self.take(name)? {
+            return Some(text);
         }
+        self.tell(name, "wrong type", "string");
+        None
     }
 
     pub(crate) fn text(&mut self, name: &'static str) -> String {
