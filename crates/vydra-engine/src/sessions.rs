@@ -15,7 +15,7 @@ use vydra_store::store::NewSession;
 const TRIES_SPAN: Duration = Duration::from_mins(15);
 const TRIES_PER_ACCOUNT: u32 = 10;
 const TRIES_PER_ADDRESS: u32 = 20;
-const TRIES_REMEMBERED: usize = 100_000;
+const TRIES_REMEMBERED: usize = 50_000;
 
 /// Failed logins, by whom they were tried for and from where.
 #[derive(Debug)]

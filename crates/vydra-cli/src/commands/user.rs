@@ -36,9 +36,7 @@ pub enum User {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum RoleWord {
-    /// May do everything
     Owner,
-    /// Can neither make and end keys nor pay
     Member,
 }
 
@@ -59,7 +57,7 @@ pub struct Create {
     /// Id or name of the organization
     #[arg(long)]
     org: String,
-    /// What the user may do there
+    /// What the user may do there; a member can neither make and end keys nor pay
     #[arg(long, value_enum, default_value = "owner")]
     role: RoleWord,
     #[command(flatten)]
@@ -76,7 +74,7 @@ pub struct Add {
     /// Id or name of the organization
     #[arg(long)]
     org: String,
-    /// What the user may do there
+    /// What the user may do there; a member can neither make and end keys nor pay
     #[arg(long, value_enum, default_value = "owner")]
     role: RoleWord,
     #[command(flatten)]
