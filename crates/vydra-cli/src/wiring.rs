@@ -12,7 +12,7 @@ use std::sync::Arc;
 use vydra_core::api_key::Pepper;
 use vydra_core::catalog::Catalog;
 use vydra_core::random::Random;
-use vydra_engine::{Engine, LimitSettings, Parts, Settings, WorkerSettings};
+use vydra_engine::{AuthSettings, Engine, LimitSettings, Parts, Settings, WorkerSettings};
 use vydra_outbound::fetch::{FetchLimits, InputFetcher};
 use vydra_outbound::media::MediaStore;
 use vydra_outbound::providers::local::Local;
@@ -44,6 +44,11 @@ pub fn engine(config: &Config, address: Option<SocketAddr>) -> anyhow::Result<Ar
             plans: config.plans(),
             public_url,
             sync_wait: config.server.sync_wait.0,
+            auth: AuthSettings {
+                session_lifetime: config.auth.session_lifetime.0,
+                bot_register: config.auth.bot_register,
+                bot_plan: config.auth.bot_plan.clone(),
+            },
             worker: WorkerSettings {
                 concurrency: config.worker.concurrency,
                 lease: config.worker.lease.0,

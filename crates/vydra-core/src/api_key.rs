@@ -1,6 +1,7 @@
 //! API keys: their form, their checksum, and the one-way mark under which we remember them (contract, section 3).
 //!
-//! `vydra_<live|test>_<user|bot>_<owner>_<random><checksum>`: 27 random letters and digits (over 160 bits), then the
+//! `vydra_<live|test>_<user|bot>_<owner>_<random><checksum>`, where the owner is the person who made it or, for a bot and
+//! for whoever has no login, the organization: 27 random letters and digits (over 160 bits), then the
 //! CRC-32 of everything before it as six letters and digits, so that a typo needs no database.
 
 use crate::ids::{KeyId, OrgId, UserId};
@@ -29,12 +30,35 @@ impl std::fmt::Debug for KeySecret {
     }
 }
 
+/// Whom a key was made for: it stands in the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    User,
+    /// An agent that registered itself.
+    Bot,
+}
+
+impl KeyKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Bot => "bot",
+        }
+    }
+}
+
 impl KeySecret {
     /// `owner` is letters and digits.
     pub fn generate(mode: Mode, owner: &str, random: &dyn Random) -> Self {
+        Self::generate_for(KeyKind::User, mode, owner, random)
+    }
+
+    /// The same for either kind.
+    pub fn generate_for(kind: KeyKind, mode: Mode, owner: &str, random: &dyn Random) -> Self {
         let mut text = format!(
-            "vydra_{}_user_{owner}_{}",
+            "vydra_{}_{}_{owner}_{}",
             mode.as_str(),
+            kind.as_str(),
             letters_and_digits(random, RANDOM_LENGTH)
         );
         let checksum = checksum(&text);
@@ -89,12 +113,7 @@ impl KeySecret {
     }
 
     pub fn hash(&self, pepper: &Pepper) -> KeyHash {
-        // HMAC takes keys of any length, so this cannot fail; an empty mark would match no row.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&pepper.0) else {
-            return KeyHash(String::new());
-        };
-        mac.update(self.text.as_bytes());
-        KeyHash(hex(&mac.finalize().into_bytes()))
+        KeyHash(pepper.mark(&self.text))
     }
 }
 
@@ -138,6 +157,16 @@ impl Pepper {
     /// For the store alone.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// HMAC-SHA256, in hex: under this a secret is remembered.
+    pub(crate) fn mark(&self, secret: &str) -> String {
+        // HMAC takes keys of any length, so this cannot fail; an empty mark would match no row.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
+            return String::new();
+        };
+        mac.update(secret.as_bytes());
+        hex(&mac.finalize().into_bytes())
     }
 }
 
@@ -185,6 +214,19 @@ impl ApiKey {
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && !self.is_expired(now)
     }
+
+    /// What shows of a key tells its kind.
+    pub fn kind(&self) -> KeyKind {
+        let of_a_bot = Mode::ALL.into_iter().any(|mode| {
+            let start = format!("vydra_{}_{}", mode.as_str(), KeyKind::Bot.as_str());
+            self.shown_prefix.starts_with(&start)
+        });
+        if of_a_bot {
+            KeyKind::Bot
+        } else {
+            KeyKind::User
+        }
+    }
 }
 
 #[cfg(test)]
@@ -228,6 +270,45 @@ mod tests {
             &"_".repeat(5000),
         ] {
             assert_eq!(KeySecret::parse(wrong), None);
+        }
+    }
+
+    #[test]
+    fn a_bots_key_says_so() {
+        let random = Counting(Mutex::new(5));
+        for mode in Mode::ALL {
+            let secret = KeySecret::generate_for(KeyKind::Bot, mode, "01jd", &random);
+            let start = format!("vydra_{}_bot_01jd_", mode.as_str());
+            assert!(secret.reveal().starts_with(&start));
+            assert_eq!(KeySecret::parse(secret.reveal()), Some(secret.clone()));
+            let key = |secret: &KeySecret| ApiKey {
+                id: KeyId::trusted("key_1".to_owned()),
+                org_id: OrgId::trusted("org_1".to_owned()),
+                name: String::new(),
+                shown_prefix: secret.shown_prefix(),
+                mode,
+                scopes: GrantedScopes::everything(),
+                created_at: Timestamp::from_micros(0),
+                expires_at: None,
+                revoked_at: None,
+                user_id: None,
+                request_count: 0,
+                last_used_at: None,
+            };
+            assert_eq!(key(&secret).kind(), KeyKind::Bot);
+            let plain = KeySecret::generate(mode, "01jd", &random);
+            assert_eq!(key(&plain).kind(), KeyKind::User);
+        }
+    }
+
+    /// Of the right shape, so that the checksum alone can refuse them.
+    #[test]
+    fn what_only_looks_like_a_key_does_not_pass_the_checksum() {
+        let random = Counting(Mutex::new(11));
+        for _ in 0..100_000 {
+            let tail = letters_and_digits(&random, RANDOM_LENGTH + CHECKSUM_LENGTH);
+            let text = format!("vydra_live_user_01jd_{tail}");
+            assert_eq!(KeySecret::parse(&text), None, "{text}");
         }
     }
 

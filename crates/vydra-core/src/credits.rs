@@ -61,6 +61,33 @@ impl TryFrom<i64> for Credits {
     }
 }
 
+/// Credits as they are sold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pack {
+    pub name: &'static str,
+    pub price_usd: u32,
+    pub credits: u32,
+}
+
+/// Contract, section 8.
+pub const PACKS: [Pack; 3] = [
+    Pack {
+        name: "small",
+        price_usd: 5,
+        credits: 750,
+    },
+    Pack {
+        name: "medium",
+        price_usd: 12,
+        credits: 2_000,
+    },
+    Pack {
+        name: "large",
+        price_usd: 25,
+        credits: 5_000,
+    },
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

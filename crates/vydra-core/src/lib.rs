@@ -1,4 +1,4 @@
-//! What things are: ids, credits, jobs, the ledger, the catalogue, keys, scopes, plans and the one list of errors.
+//! What things are: ids, credits, jobs, the ledger, the catalogue, keys, people, scopes, plans and the one list of errors.
 //!
 //! Pure: no IO, no async, no clock, no randomness of its own. Whatever needs the time or random bytes takes them as
 //! arguments ([`time::Clock`], [`random::Random`]).
@@ -18,6 +18,7 @@ pub mod organization;
 pub mod plan;
 pub mod random;
 pub mod scope;
+pub mod session;
 pub mod time;
 pub mod user;
 pub mod window;

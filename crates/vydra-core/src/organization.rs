@@ -14,6 +14,8 @@ pub struct Organization {
     pub overrides: LimitOverrides,
     pub live_credits: Credits,
     pub test_credits: Credits,
+    /// Of whoever pays for an agent that registered itself.
+    pub billing_email: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

@@ -83,17 +83,21 @@ impl GrantedScopes {
         Self(vec!["*".to_owned()])
     }
 
-    /// Err with the first word that is no scope; an empty list grants nothing and is refused too.
+    /// Each word once. Err with the first that is no scope; an empty list grants nothing and is refused too.
     pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<Self, String> {
         if words.is_empty() {
             return Err(String::new());
         }
-        match words.iter().find(|word| !is_grantable(word.as_ref())) {
-            Some(unknown) => Err(unknown.as_ref().to_owned()),
-            None => Ok(Self(
-                words.iter().map(|word| word.as_ref().to_owned()).collect(),
-            )),
+        if let Some(unknown) = words.iter().find(|word| !is_grantable(word.as_ref())) {
+            return Err(unknown.as_ref().to_owned());
         }
+        let mut once: Vec<String> = Vec::with_capacity(words.len());
+        for word in words.iter().map(AsRef::as_ref) {
+            if !once.iter().any(|known| known == word) {
+                once.push(word.to_owned());
+            }
+        }
+        Ok(Self(once))
     }
 
     /// From our own store.
@@ -109,6 +113,19 @@ impl GrantedScopes {
                     .strip_suffix(":*")
                     .is_some_and(|area| area == wanted.area())
         })
+    }
+
+    /// The words of `other` that reach further than these.
+    pub fn lacking(&self, other: &Self) -> Vec<String> {
+        let held = |word: &String| {
+            let area = word.split_once(':').map_or("", |(area, _)| area);
+            self.0.iter().any(|granted| {
+                granted == "*"
+                    || granted == word
+                    || granted.strip_suffix(":*").is_some_and(|held| held == area)
+            })
+        };
+        other.0.iter().filter(|word| !held(word)).cloned().collect()
     }
 
     pub fn words(&self) -> &[String] {
@@ -151,6 +168,34 @@ mod tests {
             !GrantedScopes::parse(&["models:read"])
                 .unwrap()
                 .allow(Scope::ModelsWrite)
+        );
+    }
+
+    #[test]
+    fn what_reaches_further_is_named() {
+        let of = |words: &[&str]| GrantedScopes::parse(words).unwrap();
+        let lacking = |own: &[&str], other: &[&str]| of(own).lacking(&of(other));
+        assert_eq!(lacking(&["*"], &["*", "models:*", "jobs:read"]), [""; 0]);
+        assert_eq!(
+            lacking(&["models:*"], &["models:read", "models:*"]),
+            [""; 0]
+        );
+        assert_eq!(
+            lacking(&["models:read", "models:write"], &["models:*"]),
+            ["models:*"]
+        );
+        assert_eq!(
+            lacking(&["keys:*", "jobs:read"], &["jobs:write", "*", "jobs:read"]),
+            ["jobs:write", "*"]
+        );
+    }
+
+    #[test]
+    fn a_word_given_twice_is_granted_once() {
+        let words = ["jobs:read", "models:*", "jobs:read"];
+        assert_eq!(
+            GrantedScopes::parse(&words).unwrap().words(),
+            ["jobs:read", "models:*"]
         );
     }
 

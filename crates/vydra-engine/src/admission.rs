@@ -26,7 +26,7 @@ pub enum Access {
 }
 
 /// What a request brings to say who sends it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Credentials<'a> {
     /// The header `Authorization`.
     pub authorization: Option<&'a str>,
@@ -36,10 +36,29 @@ pub struct Credentials<'a> {
     pub address: Option<IpAddr>,
 }
 
+impl std::fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("authorization", &self.authorization.map(|_| "…"))
+            .field("session", &self.session.map(|_| "…"))
+            .field("address", &self.address)
+            .finish()
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum Identity {
     Key(ApiKey),
     Person { user: User, role: Role },
+}
+
+impl Identity {
+    fn key_id(&self) -> Option<&KeyId> {
+        match self {
+            Self::Key(key) => Some(&key.id),
+            Self::Person { .. } => None,
+        }
+    }
 }
 
 /// A caller who was recognised, and counted against the limits of the organization.
@@ -79,10 +98,7 @@ impl Caller {
     }
 
     pub fn key_id(&self) -> Option<&KeyId> {
-        match &self.identity {
-            Identity::Key(key) => Some(&key.id),
-            Identity::Person { .. } => None,
-        }
+        self.identity.key_id()
     }
 
     /// Whether the operation is theirs.
@@ -112,13 +128,27 @@ fn of_nobody(code: ErrorCode) -> bool {
     )
 }
 
+impl Access {
+    /// What somebody is told who brings nothing to be recognised by.
+    fn unknown_caller(self) -> Error {
+        match self {
+            Self::Person => Error::NotLoggedIn,
+            Self::Public | Self::Scope(_) | Self::OwnJobs => Error::MissingAuth,
+        }
+    }
+}
+
 impl Engine {
     /// Recognises the caller and counts the request. Looked up at each request, so that a revocation holds at the next one.
     ///
     /// A key that could be one is always looked up: whoever has a good one is never refused because of others behind the
     /// same address.
-    pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller> {
-        let recognised = self.recognise(credentials).await;
+    pub async fn authenticate(
+        &self,
+        access: Access,
+        credentials: Credentials<'_>,
+    ) -> Result<Caller> {
+        let recognised = self.recognise(access, credentials).await;
         if let Err(error) = &recognised
             && of_nobody(error.code())
         {
@@ -130,7 +160,7 @@ impl Engine {
     /// For a request to what is not there: counted all the same, against the caller or, of nobody, the address. Fails
     /// when it is one too many.
     pub async fn count_in_vain(&self, credentials: Credentials<'_>) -> Result<Option<Standing>> {
-        match self.authenticate(credentials).await {
+        match self.authenticate(Access::Public, credentials).await {
             Ok(caller) => Ok(Some(caller.standing)),
             Err(error @ Error::RateLimited(_)) => Err(error),
             // That nothing is there can be told to anybody.
@@ -138,8 +168,31 @@ impl Engine {
         }
     }
 
-    async fn recognise(&self, credentials: Credentials<'_>) -> Result<Caller> {
-        let header = credentials.authorization.ok_or(Error::MissingAuth)?;
+    async fn recognise(&self, access: Access, credentials: Credentials<'_>) -> Result<Caller> {
+        let (identity, organization) = match (credentials.authorization, credentials.session) {
+            (Some(header), _) => self.by_key(header).await?,
+            (None, Some(session)) => self.by_session(session).await?,
+            (None, None) => return Err(access.unknown_caller()),
+        };
+        let limits = self.limits_of(&organization);
+        let standing = self
+            .limiter
+            .admit(
+                &organization.id,
+                identity.key_id(),
+                limits,
+                self.parts.clock.as_ref(),
+            )
+            .map_err(Error::RateLimited)?;
+        Ok(Caller {
+            identity,
+            organization,
+            limits,
+            standing,
+        })
+    }
+
+    async fn by_key(&self, header: &str) -> Result<(Identity, Organization)> {
         let secret = header
             .split_once(' ')
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
@@ -157,22 +210,7 @@ impl Engine {
         if key.is_expired(now) {
             return Err(Error::KeyExpired);
         }
-        let limits = self.limits_of(&organization);
-        let standing = self
-            .limiter
-            .admit(
-                &organization.id,
-                Some(&key.id),
-                limits,
-                self.parts.clock.as_ref(),
-            )
-            .map_err(Error::RateLimited)?;
-        Ok(Caller {
-            identity: Identity::Key(key),
-            organization,
-            limits,
-            standing,
-        })
+        Ok((Identity::Key(key), organization))
     }
 
     pub(crate) fn too_many_jobs(caller: &Caller, open: u32) -> Error {

@@ -22,6 +22,20 @@ pub enum Error {
     KeyRevoked,
     #[error("the key has expired")]
     KeyExpired,
+    /// Also for an email that nobody has: nobody learns who has a login.
+    #[error("email or password is wrong")]
+    LoginFailed,
+    #[error("nobody is logged in")]
+    NotLoggedIn,
+    /// A page of another site made a browser send it.
+    #[error("the request came from another site")]
+    ForeignOrigin,
+    /// A key would act on one that may do more.
+    #[error("the key has scopes that the caller lacks")]
+    KeyOutOfReach {
+        required: Vec<String>,
+        granted: Vec<String>,
+    },
     #[error("the key lacks a scope")]
     InsufficientScope {
         /// A scope, or `session`.
@@ -57,6 +71,8 @@ pub enum Error {
     JobNotCancellable(JobStatus),
     #[error("the name is taken")]
     NameTaken(String),
+    #[error("the email is taken")]
+    EmailTaken(String),
     /// A call that waited for its job, which failed.
     #[error("the job failed")]
     JobFailed(Box<Job>),
@@ -72,13 +88,17 @@ pub enum Error {
 impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::MissingAuth => ErrorCode::MissingAuth,
+            Self::MissingAuth | Self::LoginFailed | Self::NotLoggedIn => ErrorCode::MissingAuth,
             Self::InvalidFormat => ErrorCode::InvalidFormat,
             Self::KeyNotFound => ErrorCode::KeyNotFound,
             Self::KeyRevoked => ErrorCode::KeyRevoked,
             Self::KeyExpired => ErrorCode::KeyExpired,
-            Self::InsufficientScope { .. } => ErrorCode::InsufficientScope,
-            Self::InvalidInput { .. } | Self::NameTaken(_) => ErrorCode::InvalidInput,
+            Self::InsufficientScope { .. } | Self::KeyOutOfReach { .. } | Self::ForeignOrigin => {
+                ErrorCode::InsufficientScope
+            }
+            Self::InvalidInput { .. } | Self::NameTaken(_) | Self::EmailTaken(_) => {
+                ErrorCode::InvalidInput
+            }
             Self::InvalidUrl { .. } => ErrorCode::InvalidUrl,
             Self::InvalidFileType => ErrorCode::InvalidFileType,
             Self::FileTooLarge(_) => ErrorCode::FileTooLarge,

@@ -7,6 +7,7 @@
 
 mod admission;
 mod assets;
+mod bots;
 mod credits;
 mod endings;
 mod error;
@@ -18,26 +19,36 @@ mod keys;
 mod limits;
 mod models;
 mod organizations;
+mod passwords;
+mod sessions;
 mod simulate;
 mod strangers;
+mod throttle;
 mod uploads;
+mod users;
 pub mod worker;
 
 pub use admission::{Access, Caller, Credentials, Identity};
 pub use assets::OpenMedia;
+pub use bots::{NewBot, RegisteredBot};
 pub use error::{Error, Result};
 pub use events::{EventKind, JobEvent, JobEvents, Watching};
 pub use generate::{Asked, Preference, Started};
 pub use jobs::JobQuery;
-pub use keys::{CreatedKey, NewKey};
+pub use keys::{CreatedKey, EXPIRY_DAYS, MAX_KEY_NAME, MAX_OVERLAP, NewKey, NewOwnKey, RotatedKey};
 pub use limits::{Exceeded, LimitKind, RateLimits, Standing, WindowStanding};
 pub use models::ListedModel;
 pub use organizations::NewOrganizationRequest;
+pub use sessions::{LoggedIn, LoginRequest, Person};
 pub use uploads::{MAX_UPLOAD, Upload, no_file, upload_too_large};
+pub use users::{CreatedUser, NewUserRequest};
 
+use bots::Registrations;
 use endings::{Endings, Running};
 use events::{Changes, Streams};
 use limits::RateLimiter;
+use passwords::Passwords;
+use sessions::LoginTries;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +93,7 @@ pub struct Settings {
     pub public_url: String,
     /// How long a sync call waits before it answers that the job goes on.
     pub sync_wait: Duration,
+    pub auth: AuthSettings,
     pub worker: WorkerSettings,
     pub limits: LimitSettings,
 }
@@ -103,6 +115,15 @@ impl LimitSettings {
 }
 
 #[derive(Debug, Clone)]
+pub struct AuthSettings {
+    /// How long a login holds.
+    pub session_lifetime: Duration,
+    /// Whether agents may register themselves, and the plan that they get.
+    pub bot_register: bool,
+    pub bot_plan: String,
+}
+
+#[derive(Debug, Clone)]
 pub struct WorkerSettings {
     /// How many jobs run at once in this process.
     pub concurrency: usize,
@@ -119,6 +140,9 @@ pub struct Engine {
     parts: Parts,
     limiter: RateLimiter,
     strangers: Strangers,
+    passwords: Passwords,
+    login_tries: LoginTries,
+    registrations: Registrations,
     endings: Endings,
     running: Running,
     changes: Changes,
@@ -143,6 +167,9 @@ impl Engine {
             strangers: Strangers::new(parts.settings.limits.unauthenticated_per_minute),
             parts,
             limiter: RateLimiter::default(),
+            passwords: Passwords::default(),
+            login_tries: LoginTries::default(),
+            registrations: Registrations::default(),
             endings: Endings::default(),
             running: Running::default(),
             changes: Changes::default(),
@@ -200,7 +227,7 @@ impl Engine {
         self.parts.store.as_ref()
     }
 
-    fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.parts.clock.now()
     }
 

@@ -26,6 +26,29 @@ pub struct NewOrganizationRequest {
     pub credits: Credits,
 }
 
+/// What every organization begins with.
+pub(crate) fn opening(
+    engine: &Engine,
+    id: OrgId,
+    name: String,
+    plan: String,
+    credits: Credits,
+) -> NewOrganization {
+    NewOrganization {
+        id,
+        name,
+        plan,
+        overrides: LimitOverrides::default(),
+        live: (engine.new_entry(), credits),
+        test: (
+            engine.new_entry(),
+            Credits::new(SANDBOX_CREDITS).unwrap_or_default(),
+        ),
+        reason: "opening balance".to_owned(),
+        now: engine.now(),
+    }
+}
+
 impl Engine {
     pub async fn create_organization(&self, new: NewOrganizationRequest) -> Result<Organization> {
         let name = new.name.trim();
@@ -44,22 +67,10 @@ impl Engine {
             )));
         }
         self.check_plan(&new.plan)?;
-        let now = self.now();
+        let id = OrgId::new(self.now(), self.random());
         let creation = self
             .store()
-            .create_organization(NewOrganization {
-                id: OrgId::new(now, self.random()),
-                name: name.to_owned(),
-                plan: new.plan,
-                overrides: LimitOverrides::default(),
-                live: (self.new_entry(), new.credits),
-                test: (
-                    self.new_entry(),
-                    Credits::new(SANDBOX_CREDITS).unwrap_or_default(),
-                ),
-                reason: "opening balance".to_owned(),
-                now,
-            })
+            .create_organization(opening(self, id, name.to_owned(), new.plan, new.credits))
             .await?;
         match creation {
             Creation::Created(organization) => Ok(organization),

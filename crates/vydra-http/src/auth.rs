@@ -7,12 +7,17 @@ use crate::layers::StandingSlot;
 use axum::extract::{FromRequestParts, Request};
 use axum::handler::Handler;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
+use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use vydra_engine::{Access, Caller, Credentials, Error, Exceeded, Standing};
 
 pub(crate) const SIMULATE: &str = "x-vydra-simulate";
+
+/// The cookie of a person who logged in.
+pub(crate) const SESSION_COOKIE: &str = "__session";
 
 /// The caller whom the gate let through.
 #[derive(Debug, Clone)]
@@ -86,9 +91,14 @@ async fn authorize(
     parts: &Parts,
     state: &ApiState,
 ) -> Result<Caller, Error> {
+    let credentials = credentials(parts, state);
+    // Browsers send a cookie with whatever any page asks them to send.
+    if credentials.session.is_some() && !matches!(parts.method, Method::GET | Method::HEAD) {
+        check_page(parts, state)?;
+    }
     let caller = state
         .engine
-        .authenticate(credentials(parts, state))
+        .authenticate(access, credentials)
         .await
         .inspect_err(|error| fill_refused(parts, error))?;
     // Whoever may not is counted and told too.
@@ -119,10 +129,14 @@ fn credentials<'a>(parts: &'a Parts, state: &ApiState) -> Credentials<'a> {
         .headers
         .get(header::AUTHORIZATION)
         .map(|value| value.to_str().unwrap_or_default());
+    let session = match authorization {
+        Some(_) => None,
+        None => session(&parts.headers),
+    };
     Credentials {
         authorization,
-        session: None,
-        address: client_address::of(parts, &state.engine.settings().limits),
+        session,
+        address: address(parts, state),
     }
 }
 
@@ -140,4 +154,67 @@ fn fill_refused(parts: &Parts, error: &Error) {
     {
         fill(parts, *standing);
     }
+}
+
+fn check_page(parts: &Parts, state: &ApiState) -> Result<(), Error> {
+    // A header that is not even text names no page of ours.
+    let text = |name: HeaderName| {
+        let value = parts.headers.get(name)?;
+        Some(value.to_str().unwrap_or_default())
+    };
+    state.engine.check_origin(
+        text(header::ORIGIN),
+        text(HeaderName::from_static("sec-fetch-site")),
+    )
+}
+
+fn address(parts: &Parts, state: &ApiState) -> Option<IpAddr> {
+    client_address::of(parts, &state.engine.settings().limits)
+}
+
+fn session(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='))
+        .find(|(name, _)| *name == SESSION_COOKIE)
+        .map(|(_, value)| value)
+}
+
+/// Somebody who calls what is open to anybody.
+pub(crate) struct Visitor {
+    pub(crate) session: Option<String>,
+    pub(crate) address: Option<IpAddr>,
+}
+
+impl FromRequestParts<ApiState> for Visitor {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Infallible> {
+        Ok(Self {
+            session: session(&parts.headers).map(str::to_owned),
+            address: address(parts, state),
+        })
+    }
+}
+
+/// For what is open to anybody and sets or takes a cookie: only pages of our own may have it sent.
+pub(crate) struct OwnPage;
+
+impl FromRequestParts<ApiState> for OwnPage {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        check_page(parts, state)?;
+        Ok(Self)
+    }
+}
+
+/// An answer that holds a secret, or what only one person may see.
+pub(crate) fn unstored(answer: impl IntoResponse) -> Response {
+    let mut response = answer.into_response();
+    let never = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, never);
+    response
 }

@@ -136,6 +136,13 @@ impl ApiError {
             },
             Error::InvalidFileType => body.saying(INVALID_FILE_TYPE),
             Error::FileTooLarge(sentence) => body.saying(sentence),
+            Error::LoginFailed => body.saying("Email or password is wrong"),
+            Error::NotLoggedIn => body.saying("You are not logged in"),
+            Error::ForeignOrigin => body.saying("The request came from another site"),
+            Error::KeyOutOfReach { required, granted } => body
+                .saying("That key has scopes that yours lacks")
+                .with("required", json!(required))
+                .with("granted", json!(granted)),
             Error::InsufficientScope { required, granted } => body
                 .with("required", json!([required]))
                 .with("granted", json!(granted)),
@@ -181,6 +188,7 @@ impl ApiError {
             }
             Error::JobNotCancellable(status) => body.with("status", json!(status)),
             Error::NameTaken(name) => body.saying(format!("The name {name:?} is taken")),
+            Error::EmailTaken(email) => body.saying(format!("The email {email:?} is taken")),
             Error::JobFailed(job) => failed(body, &job),
             Error::Unavailable(source) => {
                 tracing::error!(

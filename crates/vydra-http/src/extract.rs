@@ -13,8 +13,9 @@ use axum::response::IntoResponse;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::time::Duration;
-use vydra_core::catalog::Violations;
+use vydra_core::catalog::{FieldProblem, Violations, other_spelling};
 use vydra_engine::{Asked, Error, Preference};
 
 /// The longest that an answer is held back (contract, section 7).
@@ -115,6 +116,165 @@ impl<S: Send + Sync> FromRequestParts<S> for ModelPath {
         let path = parts.uri.path();
         let (_, model) = path.split_once("/models/").unwrap_or_default();
         Ok(Self(model.to_owned()))
+    }
+}
+
+/// A JSON object, or nothing at all, which says the same as an empty one.
+#[derive(Debug)]
+pub(crate) struct JsonObjectIfAny(pub(crate) Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for JsonObjectIfAny {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let nothing =
+            request.body().is_end_stream() && !request.headers().contains_key(header::CONTENT_TYPE);
+        if nothing {
+            return Ok(Self(Map::new()));
+        }
+        let JsonObject(object) = JsonObject::from_request(request, state).await?;
+        Ok(Self(object))
+    }
+}
+
+/// Reads the body of a management request field by field, in either spelling. What is wrong is gathered and told at the
+/// end, together with the fields that nobody asked for; until then a wrong field reads as an empty one.
+pub(crate) struct Fields {
+    given: Map<String, Value>,
+    known: Vec<&'static str>,
+    problems: Vec<FieldProblem>,
+}
+
+impl Fields {
+    pub(crate) fn of(given: Map<String, Value>) -> Self {
+        Self {
+            given,
+            known: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Null counts as absent.
+    fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.known.push(name);
+        let value = self
+            .given
+            .remove(name)
+            .or_else(|| self.given.remove(&other_spelling(name)?));
+        value.filter(|value| !value.is_null())
+    }
+
+    fn tell(&mut self, name: &str, problem: &str, expected: impl Into<String>) {
+        self.problems.push(FieldProblem {
+            field: name.to_owned(),
+            problem: problem.to_owned(),
+            expected: expected.into(),
+        });
+    }
+
+    pub(crate) fn text_if_any(&mut self, name: &'static str) -> Option<String> {
+        if let Value::String(text) = self.take(name)? {
+            return Some(text);
+        }
+        self.tell(name, "wrong type", "string");
+        None
+    }
+
+    pub(crate) fn text(&mut self, name: &'static str) -> String {
+        let before = self.problems.len();
+        let text = self.text_if_any(name);
+        if text.is_none() && self.problems.len() == before {
+            self.tell(name, "missing", "string");
+        }
+        text.unwrap_or_default()
+    }
+
+    /// Text that is shown in lists: so many characters, all of them printable.
+    pub(crate) fn name(&mut self, name: &'static str, longest: usize) -> String {
+        let before = self.problems.len();
+        let text = self.text(name);
+        let fits = (1..=longest).contains(&text.trim().chars().count())
+            && !text.chars().any(char::is_control);
+        if !fits && self.problems.len() == before {
+            self.tell(
+                name,
+                "not usable",
+                format!("1 to {longest} printable characters"),
+            );
+        }
+        text
+    }
+
+    /// One of a few words.
+    pub(crate) fn word_if_any<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+        allowed: &str,
+    ) -> Option<T> {
+        let text = self.text_if_any(name)?;
+        let word = parse(&text);
+        if word.is_none() {
+            self.tell(name, "not one of the allowed values", allowed);
+        }
+        word
+    }
+
+    pub(crate) fn number_if_any(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let value = self.take(name)?;
+        // JSON has one kind of number: 2.0 is as whole as 2.
+        let Some(number) = value.as_f64().filter(|number| number.fract() == 0.0) else {
+            self.tell(name, "wrong type", "integer");
+            return None;
+        };
+        let (from, to) = range.into_inner();
+        if number < f64::from(from) || number > f64::from(to) {
+            let expected = format!("a whole number from {from} to {to}");
+            self.tell(name, "out of range", expected);
+            return None;
+        }
+        format!("{number}").parse().ok()
+    }
+
+    /// A list that is not empty, of words from another.
+    pub(crate) fn words_if_any(
+        &mut self,
+        name: &'static str,
+        allowed: &[String],
+    ) -> Option<Vec<String>> {
+        let value = self.take(name)?;
+        let words = value.as_array().and_then(|items| {
+            let words = items.iter().map(|item| item.as_str().map(str::to_owned));
+            words.collect::<Option<Vec<_>>>()
+        });
+        let Some(words) = words else {
+            self.tell(name, "wrong type", "array of strings");
+            return None;
+        };
+        if words.is_empty() {
+            self.tell(name, "empty", "at least 1 item");
+        } else if words.iter().any(|word| !allowed.contains(word)) {
+            self.tell(name, "not one of the allowed values", allowed.join(", "));
+        }
+        Some(words)
+    }
+
+    pub(crate) fn finish(mut self) -> Result<(), ApiError> {
+        let known = match self.known.as_slice() {
+            [] => "no fields at all".to_owned(),
+            known => known.join(", "),
+        };
+        for name in std::mem::take(&mut self.given).keys() {
+            self.tell(name, "unknown", known.clone());
+        }
+        match Violations::of(self.problems) {
+            None => Ok(()),
+            Some(violations) => Err(ApiError(violations.into())),
+        }
     }
 }
 

@@ -124,7 +124,7 @@ impl Routes {
 }
 
 pub(crate) fn all(catalog: &Catalog) -> Routes {
-    use Access::{OwnJobs, Public};
+    use Access::{OwnJobs, Person, Public};
     let scope = Access::Scope;
     let routes = Routes::new()
         .get("/health", Public, v1::health::get)
@@ -156,7 +156,20 @@ pub(crate) fn all(catalog: &Catalog) -> Routes {
         .get("/jobs/{id}", OwnJobs, v1::jobs::get)
         .delete("/jobs/{id}", OwnJobs, v1::jobs::cancel)
         .get("/jobs/{id}/events", OwnJobs, v1::events::stream)
-        .post("/upload", scope(Scope::UploadWrite), v1::uploads::create);
+        .post("/upload", scope(Scope::UploadWrite), v1::uploads::create)
+        .get("/api-keys", scope(Scope::KeysRead), v1::keys::list)
+        .post("/api-keys", Person, v1::keys::create)
+        .get("/api-keys/{id}", scope(Scope::KeysRead), v1::keys::get)
+        .delete("/api-keys/{id}", scope(Scope::KeysWrite), v1::keys::revoke)
+        .post(
+            "/api-keys/{id}/rotate",
+            scope(Scope::KeysWrite),
+            v1::keys::rotate,
+        )
+        .post("/auth/login", Public, v1::sessions::login)
+        .post("/auth/logout", Public, v1::sessions::logout)
+        .get("/auth/me", Person, v1::sessions::me)
+        .post("/auth/bot-register", Public, v1::bots::register);
     // A path of several parts cannot be a slug, so nothing but a call is there.
     let deep = catalog
         .models()

@@ -7,12 +7,14 @@ use std::time::Duration;
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
 use vydra_core::asset::Asset;
 use vydra_core::credits::Credits;
-use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId};
+use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId, UserId};
 use vydra_core::job::{Call, Failure, Job, JobStatus, Mode};
 use vydra_core::ledger::{Audit, CreditTotals};
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
+use vydra_core::session::SessionMark;
 use vydra_core::time::Timestamp;
+use vydra_core::user::{Membership, PasswordHash, Role, User};
 
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
@@ -26,6 +28,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Creates an organization with its two balances and, for each that is not zero, the grant that explains it.
     async fn create_organization(&self, new: NewOrganization) -> Result<Creation<Organization>>;
+    /// The same for an agent that registers itself, with the address of whoever pays and its first key: all or nothing.
+    async fn register_bot(
+        &self,
+        new: NewOrganization,
+        billing_email: &str,
+        key: &ApiKey,
+        hash: &KeyHash,
+    ) -> Result<Creation<Organization>>;
     async fn organization(&self, id: &OrgId) -> Result<Option<Organization>>;
     async fn organization_by_name(&self, name: &str) -> Result<Option<Organization>>;
     async fn organizations(&self) -> Result<Vec<Organization>>;
@@ -46,6 +56,61 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn keys(&self, org: &OrgId) -> Result<Vec<ApiKey>>;
     /// None when there is no such key. A key that is already revoked keeps its first time.
     async fn revoke_key(&self, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>>;
+    /// None also for a key of another organization.
+    async fn key(&self, org: &OrgId, id: &KeyId) -> Result<Option<ApiKey>>;
+    /// For the operator: of whatever organization.
+    async fn key_anywhere(&self, id: &KeyId) -> Result<Option<ApiKey>>;
+    /// [`Self::revoke_key`] for a caller: touches no key of another organization.
+    async fn revoke_key_of(
+        &self,
+        org: &OrgId,
+        id: &KeyId,
+        now: Timestamp,
+    ) -> Result<Option<ApiKey>>;
+    /// Puts a new key beside an active one of its organization and lets the old one live until `until` at most. The new
+    /// one expires when the old one would have: nobody lengthens a life by it, also not with several rotations at once.
+    async fn rotate_key(&self, rotation: NewRotation) -> Result<Rotation>;
+
+    // --- People ---
+
+    /// Creates a user with the first membership, or neither.
+    async fn create_user(&self, new: NewUser) -> Result<UserCreation>;
+    /// A membership that is there already keeps its beginning and takes the role. False when there is no such user or
+    /// organization.
+    async fn set_membership(
+        &self,
+        user: &UserId,
+        org: &OrgId,
+        role: Role,
+        now: Timestamp,
+    ) -> Result<bool>;
+    /// By the email's one spelling.
+    async fn user_by_email(&self, email: &str) -> Result<Option<(User, PasswordHash)>>;
+    /// Where a user belongs, oldest first.
+    async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>>;
+    /// Who belongs to an organization, oldest user first.
+    async fn members(&self, org: &OrgId) -> Result<Vec<(User, Role)>>;
+    /// Ends all sessions of the user too: whoever held the old password is out. False when there is no such user.
+    async fn set_password(
+        &self,
+        user: &UserId,
+        password: &PasswordHash,
+        now: Timestamp,
+    ) -> Result<bool>;
+
+    // --- Sessions ---
+
+    /// Begins a session and ends the one that it replaces. False, and nothing done, when the user's password is no longer
+    /// the one that was verified, or the user does not belong to the organization.
+    async fn create_session(&self, new: NewSession) -> Result<bool>;
+    /// Whose session this is, as they are now; None when it has ended or expired.
+    async fn session(
+        &self,
+        mark: &SessionMark,
+        now: Timestamp,
+    ) -> Result<Option<(User, Role, Organization)>>;
+    /// False when there is none.
+    async fn end_session(&self, mark: &SessionMark) -> Result<bool>;
 
     // --- Limits ---
 
@@ -161,6 +226,61 @@ pub struct NewOrganization {
 pub enum Creation<T> {
     Created(T),
     NameTaken,
+}
+
+/// What is decided of a new key; the rest it takes from the old one.
+#[derive(Debug, Clone)]
+pub struct NewRotation {
+    pub org_id: OrgId,
+    pub old: KeyId,
+    pub new: KeyId,
+    pub shown_prefix: String,
+    pub hash: KeyHash,
+    /// Who asked for it; None leaves it with the person of the old one.
+    pub user_id: Option<UserId>,
+    pub until: Timestamp,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rotation {
+    Rotated {
+        new: Box<ApiKey>,
+        old: Box<ApiKey>,
+    },
+    /// Revoked or expired: nothing was made.
+    NotActive,
+    NotFound,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    pub id: UserId,
+    /// In its one spelling.
+    pub email: String,
+    pub password: PasswordHash,
+    pub org_id: OrgId,
+    pub role: Role,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum UserCreation {
+    Created(User),
+    EmailTaken,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    pub mark: SessionMark,
+    pub user_id: UserId,
+    pub org_id: OrgId,
+    /// As it was when the password was verified.
+    pub password: PasswordHash,
+    /// The session that the request came with.
+    pub replaces: Option<SessionMark>,
+    pub expires_at: Timestamp,
+    pub now: Timestamp,
 }
 
 #[derive(Debug, Clone)]

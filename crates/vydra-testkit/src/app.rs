@@ -15,10 +15,11 @@ use vydra_core::credits::Credits;
 use vydra_core::job::{Job, Mode};
 use vydra_core::organization::Organization;
 use vydra_core::plan::{Limits, Plans};
+use vydra_core::user::{Password, Role, User};
 use vydra_engine::worker::Worker;
 use vydra_engine::{
-    Caller, Credentials, Engine, LimitSettings, NewKey, NewOrganizationRequest, Parts, Settings,
-    WorkerSettings,
+    Access, AuthSettings, Caller, Credentials, Engine, LimitSettings, NewKey,
+    NewOrganizationRequest, NewUserRequest, Parts, Settings, WorkerSettings,
 };
 use vydra_outbound::fetch::{FetchLimits, InputFetcher};
 use vydra_outbound::media::MediaStore;
@@ -29,6 +30,9 @@ use vydra_store::{SqliteStore, Store};
 
 /// The address that the application believes to have.
 pub const PUBLIC_URL: &str = "https://vydra.test";
+
+/// Of every user whom a test makes.
+pub const PASSWORD: &str = "correct horse battery";
 
 /// What can differ from one test to another.
 #[derive(Debug, Clone)]
@@ -44,6 +48,7 @@ pub struct Setup {
     /// Private networks that inputs may be fetched from.
     pub readable: Vec<&'static str>,
     pub sync_wait: Duration,
+    pub auth: AuthSettings,
     pub worker: WorkerSettings,
     pub limits: LimitSettings,
 }
@@ -57,6 +62,11 @@ impl Default for Setup {
             others: Vec::new(),
             readable: Vec::new(),
             sync_wait: Duration::from_secs(20),
+            auth: AuthSettings {
+                session_lifetime: Duration::from_hours(720),
+                bot_register: false,
+                bot_plan: "free".to_owned(),
+            },
             worker: WorkerSettings {
                 concurrency: 4,
                 lease: Duration::from_mins(1),
@@ -189,13 +199,27 @@ impl TestApp {
         created.secret.reveal().to_owned()
     }
 
+    /// Somebody who can log in with [`PASSWORD`].
+    pub async fn user(&self, org: &Organization, email: &str, role: Role) -> User {
+        let new = NewUserRequest {
+            email: email.to_owned(),
+            password: Some(Password::new(PASSWORD.to_owned())),
+            organization: org.id.clone(),
+            role,
+        };
+        self.engine.create_user(new).await.unwrap().user
+    }
+
     pub async fn caller(&self, key: &str) -> Caller {
         let header = format!("Bearer {key}");
         let credentials = Credentials {
             authorization: Some(&header),
             ..Credentials::default()
         };
-        self.engine.authenticate(credentials).await.unwrap()
+        self.engine
+            .authenticate(Access::Public, credentials)
+            .await
+            .unwrap()
     }
 
     /// A caller of the organization who may do everything.
@@ -325,6 +349,7 @@ fn start(
             plans: plans(),
             public_url: PUBLIC_URL.to_owned(),
             sync_wait: setup.sync_wait,
+            auth: setup.auth.clone(),
             worker: setup.worker.clone(),
             limits: setup.limits.clone(),
         },

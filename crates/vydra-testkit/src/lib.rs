@@ -20,7 +20,7 @@ mod provider;
 mod random;
 mod web;
 
-pub use app::{PUBLIC_URL, Setup, TestApp};
+pub use app::{PASSWORD, PUBLIC_URL, Setup, TestApp};
 pub use clock::ManualClock;
 pub use provider::{Gate, PollReply, Reply, ScriptedProvider, refused};
 pub use random::SeededRandom;

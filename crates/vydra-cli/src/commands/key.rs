@@ -1,6 +1,7 @@
 use super::{DataAndOutput, told};
+use crate::config::Span;
 use crate::output;
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use vydra_core::api_key::ApiKey;
 use vydra_core::ids::KeyId;
 use vydra_core::job::Mode;
 use vydra_core::time::{Clock, Timestamp};
-use vydra_engine::NewKey;
+use vydra_engine::{MAX_OVERLAP, NewKey};
 
 #[derive(Debug, Subcommand)]
 pub enum Key {
@@ -22,6 +23,11 @@ pub enum Key {
     /// Revoke a key: it holds from the next request on
     #[command(after_help = "Example:\n  vydra key revoke key_01jd3x0v8kq6w5r4t3y2z1a0bc")]
     Revoke(Revoke),
+    /// Replace a key by a new one that may do the same; it is shown this once
+    #[command(
+        after_help = "Examples:\n  vydra key rotate key_01jd3x0v8kq6w5r4t3y2z1a0bc\n  vydra key rotate key_01jd3x0v8kq6w5r4t3y2z1a0bc --overlap 24h --json | jq -r .key"
+    )]
+    Rotate(Rotate),
 }
 
 #[derive(Debug, Args)]
@@ -63,14 +69,35 @@ pub struct Revoke {
     data: DataAndOutput,
 }
 
+#[derive(Debug, Args)]
+pub struct Rotate {
+    /// The id of the key to replace (not the key itself)
+    #[arg(value_name = "KEY_ID")]
+    key_id: String,
+    /// How long the old key lives on, such as 24h; a week at most
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    overlap: Span,
+    #[command(flatten)]
+    data: DataAndOutput,
+}
+
 impl Key {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Create(command) => command.run().await,
             Self::List(command) => command.run().await,
             Self::Revoke(command) => command.run().await,
+            Self::Rotate(command) => command.run().await,
         }
     }
+}
+
+fn key_id(text: &str) -> anyhow::Result<KeyId> {
+    KeyId::parse(text).ok_or_else(|| {
+        anyhow!(
+            "{text:?} is no key id; they look like key_01jd…, and `vydra key list --org ORG` shows them"
+        )
+    })
 }
 
 fn describe(key: &ApiKey, now: Timestamp) -> Value {
@@ -82,6 +109,8 @@ fn describe(key: &ApiKey, now: Timestamp) -> Value {
         "scopes": key.scopes,
         "isActive": key.is_active(now),
         "expiresAt": key.expires_at,
+        "lastUsedAt": key.last_used_at,
+        "requestCount": key.request_count,
         "createdAt": key.created_at,
         "revokedAt": key.revoked_at,
         "requestCount": key.request_count,
@@ -166,14 +195,46 @@ impl List {
 
 impl Revoke {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let id = KeyId::parse(&self.key_id)
-            .ok_or_else(|| anyhow!("{:?} is no key id; they look like key_01jd…, and `vydra key list --org ORG` shows them", self.key_id))?;
+        let id = key_id(&self.key_id)?;
         let engine = self.data.open_existing()?;
         let key = engine.revoke_key(&id).await.map_err(told)?;
         if self.data.json {
             output::json(&describe(&key, crate::system::SystemClock.now()));
         } else {
             output::line(&format!("{} is revoked.", key.id));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Rotate {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let id = key_id(&self.key_id)?;
+        let engine = self.data.open_existing()?;
+        if self.overlap.0 > MAX_OVERLAP {
+            bail!(
+                "an overlap is {} hours at most",
+                MAX_OVERLAP.as_secs() / 3_600
+            );
+        }
+        let rotated = engine.rotate_key(&id, self.overlap.0).await.map_err(told)?;
+        let (created, old) = (rotated.created, rotated.old);
+        let now = created.key.created_at;
+        if self.data.json {
+            let mut value = describe(&created.key, now);
+            value["key"] = json!(created.secret.reveal());
+            value["replaces"] = describe(&old, now);
+            output::json(&value);
+        } else {
+            output::line(&format!("{}  {}", created.key.id, created.key.name));
+            output::line(&format!("  key     {}", created.secret.reveal()));
+            output::line("  This is the only time that it is shown.");
+            match old.expires_at {
+                Some(end) if !old.is_expired(now) => {
+                    output::line(&format!("  {} is good until {end}.", old.id));
+                }
+                _ => output::line(&format!("  {} has ended.", old.id)),
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -10,6 +10,7 @@ mod migrate;
 mod openapi;
 mod org;
 mod serve;
+mod user;
 
 use crate::config::{Config, Sources};
 use crate::wiring;
@@ -33,6 +34,9 @@ pub enum Command {
     /// API keys
     #[command(subcommand)]
     Key(key::Key),
+    /// People who log in
+    #[command(subcommand)]
+    User(user::User),
     /// Prepaid credits
     #[command(subcommand)]
     Credits(credits::Credits),
@@ -129,6 +133,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => block_on(serve.run()),
         Command::Org(org) => block_on(org.run()),
         Command::Key(key) => block_on(key.run()),
+        Command::User(user) => block_on(user.run()),
         Command::Credits(credits) => block_on(credits.run()),
         Command::Ledger(ledger) => block_on(ledger.run()),
         Command::Migrate(migrate) => migrate.run(),
@@ -157,6 +162,9 @@ fn told(error: Error) -> anyhow::Error {
         } => anyhow::anyhow!("{sentence}. Possible: {}", allowed.join(", ")),
         Error::NameTaken(name) => anyhow::anyhow!(
             "there is already an organization named {name:?}; `vydra org show --org {name}` shows it"
+        ),
+        Error::EmailTaken(email) => anyhow::anyhow!(
+            "there is already a user with the email {email:?}; `vydra user add` lets them into another organization, and `vydra user set-password` gives a new password"
         ),
         Error::NotFound { what } => anyhow::anyhow!("there is no {what}"),
         other => anyhow::Error::new(other),

@@ -100,6 +100,7 @@ fn describe(engine: &Engine, organization: &Organization) -> Value {
         "limits": limits,
         "credits": organization.live_credits,
         "testCredits": organization.test_credits,
+        "billingEmail": organization.billing_email,
         "createdAt": organization.created_at,
         "updatedAt": organization.updated_at,
     })
@@ -119,6 +120,9 @@ fn show(engine: &Engine, organization: &Organization, as_json: bool) {
         "  credits   {} live, {} test",
         organization.live_credits, organization.test_credits
     ));
+    if let Some(email) = &organization.billing_email {
+        output::line(&format!("  bills to  {email}"));
+    }
     output::line(&format!("  created   {}", organization.created_at));
 }
 

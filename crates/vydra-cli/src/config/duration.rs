@@ -19,6 +19,16 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+/// The same from the command line.
+impl std::str::FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let told = || format!("{text:?} is no duration such as \"30s\", \"5m\" or \"24h\"");
+        parse(text).map(Self).ok_or_else(told)
+    }
+}
+
 fn parse(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit_at);

@@ -4,11 +4,12 @@
 mod duration;
 mod layers;
 
-use duration::Span;
+pub use duration::Span;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use vydra_core::plan::{Limits, Plans};
@@ -20,6 +21,8 @@ pub use layers::Sources;
 pub const DEFAULTS: &str = include_str!("../../../../config.default.toml");
 const MOST_AT_ONCE: usize = 10_000;
 const MOST_STRANGERS: u32 = 10_000;
+const MIN_SESSION: Duration = Duration::from_mins(1);
+const MAX_SESSION: Duration = Duration::from_hours(8_760);
 /// The providers of this version.
 const KNOWN_PROVIDERS: [&str; 1] = ["local"];
 
@@ -27,6 +30,7 @@ const KNOWN_PROVIDERS: [&str; 1] = ["local"];
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub server: Server,
+    pub auth: Auth,
     pub store: Location,
     pub media: Location,
     pub worker: Worker,
@@ -49,6 +53,14 @@ pub struct Server {
     pub sync_wait: Span,
     pub max_connections: usize,
     pub body_timeout: Span,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    pub session_lifetime: Span,
+    pub bot_register: bool,
+    pub bot_plan: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -211,6 +223,17 @@ impl Config {
             return Err(ConfigError::key(
                 "worker.max_attempts",
                 "must be at least 1",
+            ));
+        }
+        if !(MIN_SESSION..=MAX_SESSION).contains(&self.auth.session_lifetime.0) {
+            let problem = "must be from 1m to 8760h, a year";
+            return Err(ConfigError::key("auth.session_lifetime", problem));
+        }
+        if !self.plans.contains_key(&self.auth.bot_plan) {
+            let known: Vec<&str> = self.plans.keys().map(String::as_str).collect();
+            return Err(ConfigError::key(
+                "auth.bot_plan",
+                format!("there is no such plan; there are: {}", known.join(", ")),
             ));
         }
         let url = &self.server.public_url;

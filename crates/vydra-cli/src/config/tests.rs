@@ -1,5 +1,4 @@
 use super::*;
-use std::time::Duration;
 
 fn load(file: Option<&str>, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
@@ -62,6 +61,29 @@ fn the_defaults_load_and_are_the_contracts_plans() {
     );
     assert_eq!(config.database_path().unwrap(), Path::new("data/vydra.db"));
     assert_eq!(config.media_path().unwrap(), Path::new("data/media"));
+}
+
+#[test]
+fn who_logs_in_and_how_agents_come_in_is_bounded() {
+    let config = load(None, &[]).unwrap();
+    assert_eq!(config.auth.session_lifetime.0, Duration::from_hours(720));
+    assert!(!config.auth.bot_register);
+    assert_eq!(config.auth.bot_plan, "free");
+    for (text, key) in [
+        ("session_lifetime = \"0s\"", "auth.session_lifetime"),
+        ("session_lifetime = \"59s\"", "auth.session_lifetime"),
+        ("session_lifetime = \"8761h\"", "auth.session_lifetime"),
+        ("bot_plan = \"golden\"", "auth.bot_plan"),
+        ("bots = true", "auth"),
+    ] {
+        let error = load(Some(&format!("[auth]\n{text}\n")), &[]).unwrap_err();
+        assert!(error.to_string().contains(key), "{error}");
+    }
+    load(
+        Some("[auth]\nbot_register = true\nbot_plan = \"starter\"\n"),
+        &[],
+    )
+    .unwrap();
 }
 
 #[test]

@@ -94,6 +94,16 @@ impl Api {
         must(self.request(Method::POST, path).json(body)).await
     }
 
+    /// As a browser does: with its cookie, and without a key.
+    pub(crate) async fn browse(&self, path: &str, session: &str, body: Option<&Value>) -> Answer {
+        let url = format!("{}/api/v1/{path}", self.url);
+        let request = match body {
+            None => self.http.get(url),
+            Some(body) => self.http.post(url).json(body).header("origin", &self.url),
+        };
+        must(request.header("cookie", format!("__session={session}"))).await
+    }
+
     /// With a test key: the outcome to make happen.
     pub(crate) async fn simulate(&self, outcome: &str, path: &str, body: &Value) -> Answer {
         let request = self.request(Method::POST, path).json(body);

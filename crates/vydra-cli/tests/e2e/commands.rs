@@ -1,5 +1,7 @@
 //! The command line beside a running server, which sees each change at its next request.
 
+use crate::api::Api;
+use crate::programs::run;
 use crate::server::{Data, text};
 use serde_json::{Value, json};
 
@@ -45,6 +47,207 @@ async fn a_key_holds_from_the_next_request_on_until_it_is_revoked() {
         "{listed}"
     );
     server.stop().await;
+}
+
+/// The session that a login gives.
+async fn login(api: &Api, email: &str, password: &str) -> String {
+    let body = json!({"email": email, "password": password});
+    let answer = api.browse("auth/login", "", Some(&body)).await;
+    answer.expect(200);
+    let cookie = answer.header("set-cookie").unwrap();
+    assert!(
+        cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax; Max-Age=2592000"),
+        "no Secure over plain http: {cookie}"
+    );
+    let value = cookie.strip_prefix("__session=").unwrap();
+    value.split(';').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_logs_in_makes_a_key_and_is_logged_out_by_a_new_password() {
+    let data = Data::new();
+    let server = data.serve().await;
+    let org = data.org("acme", 100).await;
+    let words = [
+        "user",
+        "create",
+        "--email",
+        "Ada@Example.com",
+        "--org",
+        "acme",
+    ];
+    let created = data.json(&words).await;
+    assert_eq!(
+        (
+            &created["email"],
+            &created["role"],
+            &created["organization"]["id"]
+        ),
+        (&json!("ada@example.com"), &json!("owner"), &json!(org))
+    );
+    let password = text(&created["password"]);
+    let api = server.api("");
+    let session = login(&api, "ada@example.com", &password).await;
+    let me = api.browse("auth/me", &session, None).await.expect(200);
+    assert_eq!(me["user"]["id"], created["id"]);
+    let new = json!({"name": "backend"});
+    let made = api
+        .browse("api-keys", &session, Some(&new))
+        .await
+        .expect(201);
+    let (id, key) = (text(&made["id"]), text(&made["key"]));
+    api.with_key(&key).get("organization").await.expect(200);
+
+    let rotated = data.json(&["key", "rotate", &id, "--overlap", "24h"]).await;
+    assert_eq!(rotated["replaces"]["isActive"], true);
+    let next = text(&rotated["key"]);
+    for key in [&key, &next] {
+        api.with_key(key).get("organization").await.expect(200);
+    }
+    data.json(&["key", "revoke", &id]).await;
+    let refused = api.with_key(&key).get("organization").await;
+    refused.refused(401, "KEY_REVOKED");
+    let told = data.prose(&["key", "rotate", &text(&rotated["id"])]).await;
+    assert!(told.contains("has ended"), "{told}");
+    let refused = api.with_key(&next).get("organization").await;
+    refused.refused(401, "KEY_EXPIRED");
+
+    let listed = data.json(&["user", "list", "--org", "acme"]).await;
+    assert_eq!(
+        (&listed["count"], &listed["data"][0]["email"]),
+        (&json!(1), &json!("ada@example.com"))
+    );
+    std::fs::write(
+        data.path("password.txt"),
+        "a horse of another colour\nsecond line\n",
+    )
+    .unwrap();
+    let words = [
+        "user",
+        "set-password",
+        "--email",
+        "ada@example.com",
+        "--password-stdin",
+        "--json",
+    ];
+    let changed = run(data.vydra_after(
+        &format!(
+            "exec < '{}'",
+            data.path("password.txt")
+                .display()
+                .to_string()
+                .replace('\'', "'\\''")
+        ),
+        &words,
+    ))
+    .await;
+    assert_eq!(changed.code, Some(0), "{changed:?}");
+    assert!(!changed.stdout.contains("horse"), "{changed:?}");
+    let out = api.browse("auth/me", &session, None).await;
+    out.refused(401, "MISSING_AUTH");
+    login(&api, "ada@example.com", "a horse of another colour").await;
+    let made_up = data
+        .prose(&["user", "set-password", "--email", "ada@example.com"])
+        .await;
+    assert!(made_up.contains("  password  "), "{made_up}");
+
+    let log = server.stop().await;
+    for secret in [&password, &session, &key, &next] {
+        assert!(!log.contains(secret.as_str()), "a secret in the log");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_belong_to_organizations_with_a_role_in_each() {
+    let data = Data::new();
+    data.org("acme", 0).await;
+    data.org("globex", 0).await;
+    let create = [
+        "user",
+        "create",
+        "--email",
+        "ada@example.com",
+        "--org",
+        "acme",
+    ];
+    let told = data
+        .prose(&[&create[..], &["--role", "member"]].concat())
+        .await;
+    assert!(told.contains("member of acme"), "{told}");
+    let add = [
+        "user",
+        "add",
+        "--email",
+        "ada@example.com",
+        "--org",
+        "globex",
+    ];
+    let told = data.prose(&add).await;
+    assert_eq!(told, "ada@example.com is owner of globex now.\n");
+    let listed = data.prose(&["user", "list", "--org", "acme"]).await;
+    assert!(listed.contains("member"), "{listed}");
+
+    for (words, complaint) in [
+        (&create[..], "there is already a user"),
+        (
+            &["user", "create", "--email", "nobody", "--org", "acme"],
+            "email is not usable",
+        ),
+        (
+            &[
+                "user",
+                "create",
+                "--email",
+                "b@example.com",
+                "--org",
+                "acme",
+                "--password-stdin",
+            ],
+            "12 to 128 characters",
+        ),
+        (
+            &[
+                "user",
+                "create",
+                "--email",
+                "b@example.com",
+                "--org",
+                "nothing",
+            ],
+            "there is no organization",
+        ),
+        (
+            &["user", "add", "--email", "b@example.com", "--org", "acme"],
+            "there is no user",
+        ),
+        (
+            &["user", "set-password", "--email", "b@example.com"],
+            "there is no user",
+        ),
+        (
+            &["key", "rotate", "key_00000000000000000000000000"],
+            "there is no key",
+        ),
+        (&["key", "rotate", "nonsense"], "is no key id"),
+        (
+            &[
+                "key",
+                "rotate",
+                "key_00000000000000000000000000",
+                "--overlap",
+                "169h",
+            ],
+            "168 hours",
+        ),
+    ] {
+        let ran = data.run(words).await;
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (Some(1), ""),
+            "{words:?}: {ran:?}"
+        );
+        assert!(ran.stderr.contains(complaint), "{words:?}: {ran:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -219,6 +219,7 @@ async fn every_command_explains_itself() {
         "key create",
         "key list",
         "key revoke",
+        "key rotate",
         "ledger audit",
         "migrate",
         "org create",
@@ -226,6 +227,10 @@ async fn every_command_explains_itself() {
         "org set-plan",
         "org show",
         "serve",
+        "user add",
+        "user create",
+        "user list",
+        "user set-password",
     ];
     assert_eq!(leaves, all);
 }

@@ -7,7 +7,7 @@ mod workflow;
 
 pub use file::CatalogError;
 pub use model::{Answer, Model, Priced, Route, Variant};
-pub use schema::{FieldProblem, InputSchema, MediaField, Violations};
+pub use schema::{FieldProblem, InputSchema, MediaField, Violations, other_spelling};
 pub use workflow::{Choice, Resolved, Workflow};
 
 use std::collections::HashMap;

@@ -281,6 +281,12 @@ fn sentence(problem: &FieldProblem) -> String {
 }
 
 impl Violations {
+    /// None when there are none.
+    pub fn of(fields: Vec<FieldProblem>) -> Option<Self> {
+        let sentence = sentence(fields.first()?);
+        Some(Self { sentence, fields })
+    }
+
     pub fn one(field: &str, problem: &str, expected: &str) -> Self {
         let field = FieldProblem {
             field: field.to_owned(),
@@ -299,7 +305,7 @@ impl Violations {
 }
 
 /// `imageUrl` for `image_url` and the other way round; None for a name that has only one spelling.
-fn other_spelling(name: &str) -> Option<String> {
+pub fn other_spelling(name: &str) -> Option<String> {
     if name.contains('_') {
         let mut camel = String::with_capacity(name.len());
         for (place, word) in name.split('_').enumerate() {

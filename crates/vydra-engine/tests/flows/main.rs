@@ -16,6 +16,8 @@ mod models;
 #[cfg(test)]
 mod outputs;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod recovery;
 #[cfg(test)]
 mod sandbox;

@@ -120,6 +120,12 @@ impl<'a> Operation<'a> {
         items(self.described, "security").any(|need| need.as_object().is_some_and(Map::is_empty))
     }
 
+    /// Where no key will do.
+    fn needs_session(&self) -> bool {
+        let mut needs = items(self.described, "security").peekable();
+        needs.peek().is_some() && needs.all(|need| need.get("session").is_some())
+    }
+
     pub(super) fn badge(&self) -> String {
         format!(
             "<span class=\"method {0}\">{1}</span>",
@@ -144,6 +150,9 @@ impl<'a> Operation<'a> {
         }
         if self.is_public() {
             words.push_str("<p class=\"note\">Needs no key.</p>");
+        }
+        if self.needs_session() {
+            words.push_str("<p class=\"note\">Needs a session, never a key.</p>");
         }
         words.push_str(&self.parameters(source, "path", "Path parameters"));
         words.push_str(&self.parameters(source, "query", "Query parameters"));
@@ -247,7 +256,9 @@ impl<'a> Operation<'a> {
             escape(source.base),
             escape(&with_variables(self.path))
         ));
-        if !self.is_public() {
+        if self.needs_session() {
+            lines.push("-b \"__session=$VYDRA_SESSION\"".to_owned());
+        } else if !self.is_public() {
             lines.push("-H \"Authorization: Bearer $VYDRA_API_KEY\"".to_owned());
         }
         match self.content() {

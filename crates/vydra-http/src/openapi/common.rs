@@ -16,6 +16,7 @@ pub(super) fn describe(document: &mut Value, catalog: &Catalog) {
     document["components"]["headers"] = headers();
     document["components"]["schemas"]["ErrorBody"]["properties"]["code"]["enum"] =
         json!(ErrorCode::ALL.map(ErrorCode::as_str));
+    let schemas = document["components"]["schemas"].clone();
     for operation in routes::operations(catalog) {
         let path = documented_path(&operation);
         let method = operation.method.as_str().to_ascii_lowercase();
@@ -23,6 +24,7 @@ pub(super) fn describe(document: &mut Value, catalog: &Catalog) {
             access(described, operation.access);
             errors(described, operation.access);
             headers_of(described, operation.access);
+            example(described, &schemas);
         }
     }
     // Calls and reads below single-part paths share the pattern's entry in the router.
@@ -138,6 +140,26 @@ fn errors(operation: &mut Value, access: Access) {
     }
 }
 
+/// Of the body, put together from those of its fields where it has none of its own.
+fn example(operation: &mut Value, schemas: &Value) {
+    let Some(content) = operation["requestBody"]["content"].get_mut("application/json") else {
+        return;
+    };
+    let name = content["schema"]["$ref"]
+        .as_str()
+        .and_then(|place| place.rsplit('/').next())
+        .unwrap_or_default();
+    let schema = &schemas[name];
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    let gathered: Map<String, Value> = fields
+        .filter_map(|(name, field)| Some((name.clone(), field.get("example")?.clone())))
+        .collect();
+    let known = content.get("example").is_some() || content.get("examples").is_some();
+    if !known && !name.is_empty() {
+        content["example"] = schema.get("example").cloned().unwrap_or(json!(gathered));
+    }
+}
+
 fn headers() -> Value {
     let header = |kind: &str, description: &str| json!({"description": description, "schema": {"type": kind}});
     json!({
@@ -149,6 +171,7 @@ fn headers() -> Value {
         "ratelimit": header("string", "What is left of each (IETF draft)."),
         "x-credits-charged": header("integer", "What this call cost."),
         "x-credits-remaining": header("integer", "What is left of the balance."),
+        "set-cookie": header("string", "The session's cookie, or its end."),
         "idempotent-replayed": header("string", "true when this is the answer of an earlier request with the same Idempotency-Key."),
         "location": header("string", "Where the job is."),
         "link": header("string", "Where this error is explained: rel=\"help\"."),
@@ -159,6 +182,9 @@ fn headers() -> Value {
 
 fn headers_of(operation: &mut Value, access: Access) {
     let charges = operation["tags"][0] == "Generate" || operation["operationId"] == "create_job";
+    let operation_sets_cookie = ["login", "logout"]
+        .iter()
+        .any(|name| operation["operationId"] == **name);
     let Some(responses) = operation["responses"].as_object_mut() else {
         return;
     };
@@ -176,6 +202,9 @@ fn headers_of(operation: &mut Value, access: Access) {
         }
         if status.starts_with(['4', '5']) {
             names.push("link");
+        }
+        if operation_sets_cookie && status == "200" {
+            names.push("set-cookie");
         }
         if ["429", "503"].contains(&status.as_str()) {
             names.push("retry-after");

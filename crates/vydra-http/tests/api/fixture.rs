@@ -7,15 +7,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use tower::ServiceExt;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::job::Mode;
 use vydra_core::organization::Organization;
+use vydra_core::user::Role;
 use vydra_http::{ApiState, router};
-use vydra_testkit::{PUBLIC_URL, Setup, TestApp};
+use vydra_testkit::{PASSWORD, PUBLIC_URL, Setup, TestApp};
 
 pub(crate) const CREDITS: i64 = 1_000;
 
@@ -111,6 +112,19 @@ impl Api {
             .body(body.to_string())
     }
 
+    pub(crate) fn login(&self, email: &str, password: &str) -> Call {
+        let body = json!({"email": email, "password": password});
+        self.post("auth/login", &body).without("authorization")
+    }
+
+    /// The session of somebody who is made for it and logs in.
+    pub(crate) async fn person(&self, email: &str, role: Role) -> String {
+        self.user(&self.org, email, role).await;
+        let answer = self.login(email, PASSWORD).send().await;
+        answer.ok(200);
+        answer.session()
+    }
+
     pub(crate) async fn credits(&self) -> i64 {
         self.balance(&self.org, Mode::Live).await
     }
@@ -158,6 +172,18 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// By a person who has logged in, without a key.
+    pub(crate) fn session(self, token: &str) -> Self {
+        let call = self.without("authorization");
+        call.header("cookie", &format!("__session={token}"))
+    }
+
+    pub(crate) fn from(mut self, address: &str) -> Self {
+        let address: IpAddr = address.parse().unwrap();
+        self.peer = Some((address, 40_000).into());
+        self
+    }
+
     pub(crate) fn key(self, key: &str) -> Self {
         self.header("authorization", &format!("Bearer {key}"))
     }
@@ -177,16 +203,6 @@ impl Call {
         let name: HeaderName = name.parse().unwrap();
         self.headers
             .insert(name, HeaderValue::from_bytes(value).unwrap());
-        self
-    }
-
-    /// The other side of the connection.
-    #[expect(
-        clippy::wrong_self_convention,
-        reason = "it says where the call comes from, and makes nothing"
-    )]
-    pub(crate) fn from_address(mut self, address: &str) -> Self {
-        self.peer = Some(SocketAddr::new(address.parse().unwrap(), 4_711));
         self
     }
 
@@ -261,6 +277,26 @@ impl Answer {
     /// What the answer says about its own length.
     pub(crate) fn length(&self) -> usize {
         usize::try_from(self.number("content-length")).unwrap()
+    }
+
+    /// What it put into the session's cookie.
+    #[track_caller]
+    pub(crate) fn session(&self) -> String {
+        let cookie = self.header("set-cookie").expect("a cookie");
+        let value = cookie.strip_prefix("__session=").expect(cookie);
+        value.split(';').next().unwrap().to_owned()
+    }
+
+    /// All of it but the id of the request.
+    pub(crate) fn without_id(&self) -> (StatusCode, Vec<(String, String)>, Value) {
+        let headers = self
+            .headers
+            .iter()
+            .filter(|(name, _)| *name != "x-request-id");
+        let headers = headers.map(|(name, value)| (name.to_string(), format!("{value:?}")));
+        let mut body = self.json();
+        body.as_object_mut().unwrap().remove("requestId");
+        (self.status, headers.collect(), body)
     }
 
     #[track_caller]

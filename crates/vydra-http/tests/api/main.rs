@@ -8,6 +8,8 @@ mod auth;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod bots;
+#[cfg(test)]
 mod described;
 #[cfg(test)]
 mod errors;
@@ -23,6 +25,8 @@ mod headers;
 mod help;
 #[cfg(test)]
 mod jobs;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
@@ -41,6 +45,8 @@ mod operations;
 mod sandbox;
 #[cfg(test)]
 mod seed;
+#[cfg(test)]
+mod sessions;
 #[cfg(test)]
 mod socket;
 #[cfg(test)]

@@ -8,9 +8,10 @@ use vydra_core::api_key::KeySecret;
 use vydra_core::ids::{JobId, KeyId};
 use vydra_core::job::Mode;
 use vydra_core::time::Clock;
+use vydra_core::user::Role;
 use vydra_engine::{Access, NewKey};
 use vydra_http::routes::{self, Operation};
-use vydra_testkit::SeededRandom;
+use vydra_testkit::{PASSWORD, SeededRandom};
 
 /// A request that its owner may send, and what answers it.
 pub(crate) struct Row {
@@ -27,13 +28,15 @@ pub(crate) struct Row {
 pub(crate) struct World {
     pub(crate) api: Api,
     stranger: String,
+    session: String,
     revoked: String,
     expired: String,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let api = Api::idle().await;
+        let api = Api::with("enterprise", |setup| setup.auth.bot_register = true).await;
+        let session = api.person("ada@example.com", Role::Owner).await;
         let other = api.org("stranger", 1_000).await;
         let stranger = api.key(&other, &["*"], Mode::Live).await;
         let (revoked, id) = key(&api, None).await;
@@ -42,6 +45,7 @@ impl World {
         Self {
             api,
             stranger,
+            session,
             revoked,
             expired,
         }
@@ -83,8 +87,34 @@ impl World {
                 | "/account/rate-limits"
                 | "/billing/credits"
                 | "/models"
-                | "/jobs",
-            ) => plain(path, 200),
+                | "/jobs"
+                | "/api-keys"
+                | "/auth/me",
+            )
+            | ("POST", "/auth/logout") => plain(path, 200),
+            ("POST", "/auth/login") => posted(
+                path,
+                json!({"email": "ada@example.com", "password": PASSWORD}),
+                200,
+            ),
+            ("POST", "/auth/bot-register") => posted(
+                path,
+                json!({"agent_name": "scout", "billing_email": "bills@example.com"}),
+                201,
+            ),
+            ("POST", "/api-keys") => posted(path, json!({"name": "backend"}), 201),
+            ("GET" | "DELETE", "/api-keys/{id}") | ("POST", "/api-keys/{id}/rotate") => {
+                let (_, own) = key(&self.api, None).await;
+                let foreign = self.api.get("api-keys").key(&self.stranger);
+                let foreign = foreign.send().await.ok(200)["data"][0]["id"].clone();
+                let nobody = KeyId::new(self.api.clock.now(), &SeededRandom::new(7));
+                let at = |id: &str| path.replace("{id}", id);
+                Row {
+                    elsewhere: Some((at(foreign.as_str().unwrap()), at(nobody.as_str()))),
+                    body: (method == "POST").then(|| json!({})),
+                    ..plain(&at(own.as_str()), if method == "POST" { 201 } else { 200 })
+                }
+            }
             ("GET", "/models/{*path}") => plain("/models/veo3", 200),
             ("POST", "/models/{*path}") => posted("/models/veo3", json!({"prompt": "p"}), 202),
             ("POST", call) if call.starts_with("/models/") => self.call_of(call).await,
@@ -163,7 +193,11 @@ impl World {
             .key(&self.api.org, &["webhooks:read"], Mode::Live)
             .await;
         let mut refusals = vec![
-            request().without("authorization").send().await,
+            request()
+                .without("authorization")
+                .without("cookie")
+                .send()
+                .await,
             request().key(&narrow).send().await,
         ];
         if let Some((foreign, _)) = &row.elsewhere {
@@ -182,6 +216,11 @@ impl World {
             .api
             .call(operation.method.as_str(), &path)
             .header("prefer", "respond-async");
+        let call = if operation.access == Access::Person {
+            call.session(&self.session)
+        } else {
+            call
+        };
         match (&row.body, &row.form) {
             (Some(body), _) => call
                 .header("content-type", "application/json")
@@ -246,8 +285,8 @@ async fn every_operation_with_every_caller() {
         };
         let with = |value: &str| request().header("authorization", value).send();
 
-        let nobody = request().without("authorization").send().await;
-        refused(nobody, "MISSING_AUTH");
+        let nobody = request().without("authorization").without("cookie");
+        refused(nobody.send().await, "MISSING_AUTH");
         for malformed in [
             format!("Basic {}", api.key),
             "Bearer".to_owned(),

@@ -471,10 +471,10 @@ async fn names_of_organizations_and_keys_are_kept_or_refused() {
         };
         match api.engine.create_key(new).await {
             Ok(created) => {
-                assert_eq!(created.key.name, *text);
+                assert_eq!(created.key.name, text.trim());
                 let keys = api.engine.keys(&api.org.id).await.unwrap();
                 let key = keys.iter().find(|key| key.id == created.key.id).unwrap();
-                assert_eq!(key.name, *text);
+                assert_eq!(key.name, text.trim());
             }
             Err(error) => is_invalid(error),
         }

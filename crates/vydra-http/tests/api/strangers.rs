@@ -19,7 +19,7 @@ async fn api() -> Api {
 }
 
 fn nobody(api: &Api, path: &str) -> Call {
-    api.get(path).without("authorization").from_address(HERE)
+    api.get(path).without("authorization").from(HERE)
 }
 
 /// Uses up what strangers may.
@@ -79,21 +79,19 @@ async fn whatever_ends_without_a_caller_counts() {
         ("NOT_FOUND", nobody(&api, bad_media)),
         (
             "METHOD_NOT_ALLOWED",
-            api.call("PUT", "jobs")
-                .without("authorization")
-                .from_address(HERE),
+            api.call("PUT", "jobs").without("authorization").from(HERE),
         ),
         (
             "METHOD_NOT_ALLOWED",
             api.call("POST", "health")
                 .without("authorization")
-                .from_address(HERE),
+                .from(HERE),
         ),
         (
             "METHOD_NOT_ALLOWED",
             api.call("POST", "/docs")
                 .without("authorization")
-                .from_address(HERE),
+                .from(HERE),
         ),
     ] {
         for _ in 0..5 {
@@ -103,7 +101,7 @@ async fn whatever_ends_without_a_caller_counts() {
         // Over the limit, whatever is asked.
         refused(&nobody(&api, "jobs").send().await);
         refused(&nobody(&api, bad_media).send().await);
-        call.from_address(ELSEWHERE).send().await.error(kind);
+        call.from(ELSEWHERE).send().await.error(kind);
         api.clock.advance(Duration::from_mins(1));
     }
 }
@@ -130,7 +128,7 @@ async fn a_caller_behind_the_same_address_is_never_refused() {
     let api = api().await;
     flood(&api).await;
     for _ in 0..20 {
-        let answer = api.get("organization").from_address(HERE).send().await;
+        let answer = api.get("organization").from(HERE).send().await;
         answer.ok(200);
         refused(&nobody(&api, "jobs").send().await);
     }
@@ -146,12 +144,12 @@ async fn a_caller_behind_the_same_address_is_never_refused() {
         (api.call("PUT", "jobs"), "METHOD_NOT_ALLOWED"),
     ];
     for (place, (call, code)) in (1..).zip(slips) {
-        let answer = call.from_address(HERE).send().await;
+        let answer = call.from(HERE).send().await;
         answer.error(code);
         assert_eq!(answer.number("x-ratelimit-remaining"), before - place);
     }
     let narrow = api.key(&api.org, &["keys:read"], Mode::Live).await;
-    let forbidden = api.get("jobs").key(&narrow).from_address(HERE).send().await;
+    let forbidden = api.get("jobs").key(&narrow).from(HERE).send().await;
     forbidden.error("INSUFFICIENT_SCOPE");
 }
 
@@ -179,16 +177,11 @@ async fn what_is_for_everybody_does_not_count() {
 async fn one_network_of_ipv6_is_one_address() {
     let api = api().await;
     for last in 0..5 {
-        let call = nobody(&api, "jobs").from_address(&format!("2001:db8::{last}:1"));
+        let call = nobody(&api, "jobs").from(&format!("2001:db8::{last}:1"));
         call.send().await.error("MISSING_AUTH");
     }
-    refused(
-        &nobody(&api, "jobs")
-            .from_address("2001:db8::ffff:9")
-            .send()
-            .await,
-    );
-    let neighbour = nobody(&api, "jobs").from_address("2001:db8:0:1::1");
+    refused(&nobody(&api, "jobs").from("2001:db8::ffff:9").send().await);
+    let neighbour = nobody(&api, "jobs").from("2001:db8:0:1::1");
     neighbour.send().await.error("MISSING_AUTH");
 }
 
@@ -210,7 +203,7 @@ async fn a_header_moves_nobody_but_behind_a_proxy_of_ours() {
             .await,
     );
     let behind = |caller: &str| {
-        let call = nobody(&api, "jobs").from_address("10.1.2.3");
+        let call = nobody(&api, "jobs").from("10.1.2.3");
         call.header("x-forwarded-for", caller)
     };
     refused(&behind(&format!("198.51.100.98, {HERE}")).send().await);

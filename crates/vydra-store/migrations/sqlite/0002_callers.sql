@@ -37,6 +37,9 @@ ALTER TABLE api_keys ADD COLUMN user_id TEXT REFERENCES users (id);
 ALTER TABLE api_keys ADD COLUMN request_count INTEGER NOT NULL DEFAULT 0 CHECK (request_count >= 0);
 ALTER TABLE api_keys ADD COLUMN last_used_at INTEGER;
 
+-- Of whoever pays for an agent that registered itself.
+ALTER TABLE organizations ADD COLUMN billing_email TEXT;
+
 -- When requests were admitted, so that a restart forgets none: some moments of one organization a row, packed.
 CREATE TABLE admissions (
     seq     INTEGER PRIMARY KEY,

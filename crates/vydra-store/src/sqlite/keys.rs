@@ -1,6 +1,7 @@
 use super::organizations;
 use super::rows::{Columns, collect, first, to_json};
-use crate::Result;
+use crate::store::{NewRotation, Rotation};
+use crate::{Result, StoreError};
 use rusqlite::{Connection, params};
 use vydra_core::api_key::{ApiKey, KeyHash};
 use vydra_core::ids::{KeyId, OrgId, UserId};
@@ -70,7 +71,76 @@ pub(super) fn list(db: &Connection, org: &OrgId) -> Result<Vec<ApiKey>> {
 pub(super) fn revoke(db: &Connection, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>> {
     db.prepare_cached("UPDATE api_keys SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL")?
         .execute(params![id.as_str(), now.as_micros()])?;
+    get(db, id)
+}
+
+pub(super) fn revoke_of(
+    db: &Connection,
+    org: &OrgId,
+    id: &KeyId,
+    now: Timestamp,
+) -> Result<Option<ApiKey>> {
+    db.prepare_cached(
+        "UPDATE api_keys SET revoked_at = ?3 WHERE id = ?2 AND org_id = ?1 AND revoked_at IS NULL",
+    )?
+    .execute(params![org.as_str(), id.as_str(), now.as_micros()])?;
+    of(db, org, id)
+}
+
+pub(super) fn get(db: &Connection, id: &KeyId) -> Result<Option<ApiKey>> {
     let mut statement =
         db.prepare_cached(&format!("SELECT {COLUMNS} FROM api_keys k WHERE k.id = ?1"))?;
     first(statement.query(params![id.as_str()])?, read)
+}
+
+pub(super) fn of(db: &Connection, org: &OrgId, id: &KeyId) -> Result<Option<ApiKey>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM api_keys k WHERE k.org_id = ?1 AND k.id = ?2"
+    ))?;
+    first(statement.query(params![org.as_str(), id.as_str()])?, read)
+}
+
+pub(super) fn rotate(db: &Connection, rotation: &NewRotation) -> Result<Rotation> {
+    let NewRotation {
+        org_id,
+        old,
+        new,
+        shown_prefix,
+        hash,
+        user_id,
+        until,
+        now,
+    } = rotation;
+    let made = db
+        .prepare_cached(
+            "INSERT INTO api_keys (id, org_id, name, shown_prefix, hash, mode, scopes, created_at, expires_at, user_id)
+             SELECT ?3, org_id, name, ?4, ?5, mode, scopes, ?7, expires_at, coalesce(?6, user_id) FROM api_keys
+             WHERE id = ?2 AND org_id = ?1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?7)",
+        )?
+        .execute(params![
+            org_id.as_str(),
+            old.as_str(),
+            new.as_str(),
+            shown_prefix,
+            hash.as_str(),
+            user_id.as_ref().map(UserId::as_str),
+            now.as_micros(),
+        ])?;
+    if made == 0 {
+        return Ok(match of(db, org_id, old)? {
+            Some(_) => Rotation::NotActive,
+            None => Rotation::NotFound,
+        });
+    }
+    db.prepare_cached(
+        "UPDATE api_keys SET expires_at = min(coalesce(expires_at, ?2), ?2) WHERE id = ?1",
+    )?
+    .execute(params![old.as_str(), until.as_micros()])?;
+    match (of(db, org_id, new)?, of(db, org_id, old)?) {
+        (Some(new), Some(old)) => Ok(Rotation::Rotated {
+            new: Box::new(new),
+            old: Box::new(old),
+        }),
+        _ => Err(StoreError::Corrupt("a rotated key is gone".to_owned())),
+    }
 }

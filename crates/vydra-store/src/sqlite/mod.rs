@@ -9,12 +9,15 @@ mod migrations;
 mod organizations;
 mod readers;
 mod rows;
+mod sessions;
+mod users;
 mod worker;
 mod writer;
 
 use crate::store::{
     Cancellation, ClaimedJob, Creation, Grant, JobFilter, JobPage, Lease, LeaseToken, NewJob,
-    NewOrganization, Recording, Settlement, Store, Submission, Usage,
+    NewOrganization, NewRotation, NewSession, NewUser, Recording, Rotation, Settlement, Store,
+    Submission, Usage, UserCreation,
 };
 use crate::{Result, StoreError};
 use async_trait::async_trait;
@@ -25,12 +28,14 @@ use std::time::Duration;
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
 use vydra_core::asset::Asset;
 use vydra_core::credits::Credits;
-use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId};
+use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId, UserId};
 use vydra_core::job::{Failure, Job, Mode};
 use vydra_core::ledger::{Audit, CreditTotals};
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
+use vydra_core::session::SessionMark;
 use vydra_core::time::Timestamp;
+use vydra_core::user::{Membership, PasswordHash, Role, User};
 use writer::{Durability, Writer};
 
 /// 3.51.2 and older can corrupt a write-ahead log when two connections write and checkpoint at the same instant.
@@ -142,6 +147,18 @@ impl Store for SqliteStore {
         self.write(move |db| organizations::create(db, &new)).await
     }
 
+    async fn register_bot(
+        &self,
+        new: NewOrganization,
+        billing_email: &str,
+        key: &ApiKey,
+        hash: &KeyHash,
+    ) -> Result<Creation<Organization>> {
+        let (billing_email, key, hash) = (billing_email.to_owned(), key.clone(), hash.clone());
+        self.write(move |db| organizations::register_bot(db, &new, &billing_email, &key, &hash))
+            .await
+    }
+
     async fn organization(&self, id: &OrgId) -> Result<Option<Organization>> {
         let id = id.clone();
         self.read(move |db| organizations::get(db, &id)).await
@@ -200,6 +217,91 @@ impl Store for SqliteStore {
     async fn open_jobs(&self, org: &OrgId) -> Result<u32> {
         let org = org.clone();
         self.read(move |db| jobs::open(db, &org)).await
+    }
+
+    async fn key(&self, org: &OrgId, id: &KeyId) -> Result<Option<ApiKey>> {
+        let (org, id) = (org.clone(), id.clone());
+        self.read(move |db| keys::of(db, &org, &id)).await
+    }
+
+    async fn key_anywhere(&self, id: &KeyId) -> Result<Option<ApiKey>> {
+        let id = id.clone();
+        self.read(move |db| keys::get(db, &id)).await
+    }
+
+    async fn revoke_key_of(
+        &self,
+        org: &OrgId,
+        id: &KeyId,
+        now: Timestamp,
+    ) -> Result<Option<ApiKey>> {
+        let (org, id) = (org.clone(), id.clone());
+        self.write(move |db| keys::revoke_of(db, &org, &id, now))
+            .await
+    }
+
+    async fn rotate_key(&self, rotation: NewRotation) -> Result<Rotation> {
+        self.write(move |db| keys::rotate(db, &rotation)).await
+    }
+
+    async fn create_user(&self, new: NewUser) -> Result<UserCreation> {
+        self.write(move |db| users::create(db, &new)).await
+    }
+
+    async fn set_membership(
+        &self,
+        user: &UserId,
+        org: &OrgId,
+        role: Role,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (user, org) = (user.clone(), org.clone());
+        self.write(move |db| users::set_membership(db, &user, &org, role, now))
+            .await
+    }
+
+    async fn user_by_email(&self, email: &str) -> Result<Option<(User, PasswordHash)>> {
+        let email = email.to_owned();
+        self.read(move |db| users::by_email(db, &email)).await
+    }
+
+    async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {
+        let user = user.clone();
+        self.read(move |db| users::memberships(db, &user)).await
+    }
+
+    async fn members(&self, org: &OrgId) -> Result<Vec<(User, Role)>> {
+        let org = org.clone();
+        self.read(move |db| users::members(db, &org)).await
+    }
+
+    async fn set_password(
+        &self,
+        user: &UserId,
+        password: &PasswordHash,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (user, password) = (user.clone(), password.clone());
+        self.write(move |db| users::set_password(db, &user, &password, now))
+            .await
+    }
+
+    async fn create_session(&self, new: NewSession) -> Result<bool> {
+        self.write(move |db| sessions::create(db, &new)).await
+    }
+
+    async fn session(
+        &self,
+        mark: &SessionMark,
+        now: Timestamp,
+    ) -> Result<Option<(User, Role, Organization)>> {
+        let mark = mark.clone();
+        self.read(move |db| sessions::get(db, &mark, now)).await
+    }
+
+    async fn end_session(&self, mark: &SessionMark) -> Result<bool> {
+        let mark = mark.clone();
+        self.write(move |db| sessions::end(db, &mark)).await
     }
 
     async fn grant(&self, grant: Grant) -> Result<Option<Credits>> {

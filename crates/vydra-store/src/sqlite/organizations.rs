@@ -1,8 +1,9 @@
-use super::credits;
 use super::rows::{Columns, collect, first};
+use super::{credits, keys};
 use crate::Result;
 use crate::store::{Creation, NewOrganization};
 use rusqlite::{Connection, params};
+use vydra_core::api_key::{ApiKey, KeyHash};
 use vydra_core::ids::OrgId;
 use vydra_core::job::Mode;
 use vydra_core::ledger::EntryKind;
@@ -14,7 +15,7 @@ use vydra_core::time::Timestamp;
 pub(super) const COLUMNS: &str = "o.id, o.name, o.plan, o.rpm, o.rph, o.rpd, o.concurrent,
     (SELECT credits FROM balances WHERE org_id = o.id AND mode = 'live'),
     (SELECT credits FROM balances WHERE org_id = o.id AND mode = 'test'),
-    o.created_at, o.updated_at";
+    o.billing_email, o.created_at, o.updated_at";
 
 pub(super) fn read(row: &mut Columns<'_, '_>) -> Result<Organization> {
     Ok(Organization {
@@ -29,6 +30,7 @@ pub(super) fn read(row: &mut Columns<'_, '_>) -> Result<Organization> {
         },
         live_credits: row.credits()?,
         test_credits: row.credits()?,
+        billing_email: row.take()?,
         created_at: row.time()?,
         updated_at: row.time()?,
     })
@@ -68,7 +70,27 @@ pub(super) fn create(db: &Connection, new: &NewOrganization) -> Result<Creation<
             credits::add(db, &movement)?;
         }
     }
-    get(db, &new.id)?
+    created(db, &new.id)
+}
+
+pub(super) fn register_bot(
+    db: &Connection,
+    new: &NewOrganization,
+    billing_email: &str,
+    key: &ApiKey,
+    hash: &KeyHash,
+) -> Result<Creation<Organization>> {
+    if create(db, new)? == Creation::NameTaken {
+        return Ok(Creation::NameTaken);
+    }
+    db.prepare_cached("UPDATE organizations SET billing_email = ?2 WHERE id = ?1")?
+        .execute(params![new.id.as_str(), billing_email])?;
+    keys::create(db, key, hash)?;
+    created(db, &new.id)
+}
+
+fn created(db: &Connection, id: &OrgId) -> Result<Creation<Organization>> {
+    get(db, id)?
         .map(Creation::Created)
         .ok_or_else(|| crate::StoreError::Corrupt("a new organization is gone".to_owned()))
 }

@@ -11,16 +11,18 @@ use vydra_core::api_key::{ApiKey, KeyHash, KeySecret, Pepper};
 use vydra_core::asset::{Asset, AssetRole, MediaKind};
 use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
-use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId};
+use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId, UserId};
 use vydra_core::job::{Action, Call, Failure, Job, Mode, PROCESSING_LIMIT, Script};
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
 use vydra_core::random::{Random, letters_and_digits};
 use vydra_core::scope::GrantedScopes;
+use vydra_core::session::{SessionMark, SessionToken};
 use vydra_core::time::{Clock, Timestamp};
+use vydra_core::user::{PasswordHash, Role, User};
 use vydra_store::store::{
-    ClaimedJob, Creation, Grant, LeaseToken, NewJob, NewOrganization, Outcome, Settlement,
-    Submission,
+    ClaimedJob, Creation, Grant, LeaseToken, NewJob, NewOrganization, NewRotation, NewSession,
+    NewUser, Outcome, Settlement, Submission, UserCreation,
 };
 use vydra_store::{SqliteStore, Store};
 
@@ -187,6 +189,77 @@ impl Fixture {
         (key, secret.hash(&self.store.pepper()))
     }
 
+    pub(crate) fn new_rotation(&self, old: &ApiKey, until: Timestamp) -> NewRotation {
+        let (new, hash) = self.new_key(&old.org_id);
+        NewRotation {
+            org_id: old.org_id.clone(),
+            old: old.id.clone(),
+            new: new.id,
+            shown_prefix: new.shown_prefix,
+            hash,
+            user_id: None,
+            until,
+            now: self.now(),
+        }
+    }
+
+    // --- People and sessions ---
+
+    pub(crate) fn user_id(&self) -> UserId {
+        UserId::new(self.now(), &self.random)
+    }
+
+    pub(crate) fn new_user(&self, email: &str, org: &OrgId, role: Role) -> NewUser {
+        NewUser {
+            id: self.user_id(),
+            email: email.to_owned(),
+            password: first_password(),
+            org_id: org.clone(),
+            role,
+            now: self.now(),
+        }
+    }
+
+    pub(crate) async fn user(&self, email: &str, org: &OrgId) -> User {
+        let new = self.new_user(email, org, Role::Owner);
+        match self.store.create_user(new).await.unwrap() {
+            UserCreation::Created(user) => user,
+            UserCreation::EmailTaken => panic!("the email is taken"),
+        }
+    }
+
+    pub(crate) fn mark(&self) -> SessionMark {
+        SessionToken::generate(&self.random).mark(&self.store.pepper())
+    }
+
+    /// An hour long.
+    pub(crate) fn new_session(&self, user: &User, org: &OrgId) -> NewSession {
+        let now = self.now();
+        NewSession {
+            mark: self.mark(),
+            user_id: user.id.clone(),
+            org_id: org.clone(),
+            password: first_password(),
+            replaces: None,
+            expires_at: now.plus(Duration::from_hours(1)),
+            now,
+        }
+    }
+
+    /// A session that has begun.
+    pub(crate) async fn session(&self, user: &User, org: &OrgId) -> SessionMark {
+        let new = self.new_session(user, org);
+        let mark = new.mark.clone();
+        assert!(self.store.create_session(new).await.unwrap());
+        mark
+    }
+
+    /// Whether somebody is logged in under this mark.
+    pub(crate) async fn is_open(&self, mark: &SessionMark) -> bool {
+        let found = self.store.session(mark, self.now()).await.unwrap();
+        found.is_some()
+    }
+
     pub(crate) fn new_grant(&self, org: &OrgId, mode: Mode, amount: i64) -> Grant {
         Grant {
             id: self.entry(),
@@ -311,6 +384,11 @@ impl Fixture {
             created_at: self.now(),
         }
     }
+}
+
+/// Of every user, until it is changed.
+pub(crate) fn first_password() -> PasswordHash {
+    PasswordHash::new("$argon2id$first".to_owned())
 }
 
 pub(crate) fn credits(amount: i64) -> Credits {

@@ -1,7 +1,11 @@
-use crate::fixture::{check, credits, fresh};
+use crate::fixture::{at_once, check, credits, fresh};
+use std::sync::Arc;
+use std::time::Duration;
+use vydra_core::api_key::ApiKey;
 use vydra_core::job::Mode;
 use vydra_core::scope::GrantedScopes;
 use vydra_store::StoreError;
+use vydra_store::store::{Creation, Rotation};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn is_found_by_its_mark_with_its_organization_as_it_is_now() {
@@ -67,6 +71,182 @@ async fn a_revocation_keeps_its_first_time() {
     assert_eq!(untouched, other);
     let unknown = f.store.revoke_key(&f.key_id(), f.now()).await.unwrap();
     assert_eq!(unknown, None);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_reaches_no_key_of_another_organization() {
+    let f = fresh().await;
+    let (org, other) = (f.org(0).await, f.org(0).await);
+    let (key, hash) = f.new_key(&org.id);
+    f.store.create_key(&key, &hash).await.unwrap();
+    let found = f.store.key(&org.id, &key.id).await.unwrap();
+    assert_eq!(found.as_ref(), Some(&key));
+    assert_eq!(f.store.key(&other.id, &key.id).await.unwrap(), None);
+    assert_eq!(f.store.key(&org.id, &f.key_id()).await.unwrap(), None);
+    let anywhere = f.store.key_anywhere(&key.id).await.unwrap();
+    assert_eq!(anywhere.as_ref(), Some(&key));
+    assert_eq!(f.store.key_anywhere(&f.key_id()).await.unwrap(), None);
+
+    let now = f.now();
+    let foreign = f
+        .store
+        .revoke_key_of(&other.id, &key.id, now)
+        .await
+        .unwrap();
+    assert_eq!(foreign, None);
+    assert_eq!(f.store.key(&org.id, &key.id).await.unwrap(), found);
+    let own = f.store.revoke_key_of(&org.id, &key.id, now).await.unwrap();
+    assert_eq!(own.unwrap().revoked_at, Some(now));
+    let again = f.store.revoke_key_of(&org.id, &key.id, f.now()).await;
+    assert_eq!(again.unwrap().unwrap().revoked_at, Some(now));
+    check(f).await;
+}
+
+fn rotated(rotation: Rotation) -> (ApiKey, ApiKey) {
+    match rotation {
+        Rotation::Rotated { new, old } => (*new, *old),
+        refused => panic!("{refused:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_leaves_the_old_key_its_overlap_and_no_longer_than_it_had() {
+    let f = fresh().await;
+    let org = f.org(0).await;
+    let user = f.user("ada@example.com", &org.id).await;
+    let (mut key, hash) = f.new_key(&org.id);
+    key.scopes = GrantedScopes::parse(&["jobs:read"]).unwrap();
+    key.mode = Mode::Test;
+    key.user_id = Some(user.id.clone());
+    f.store.create_key(&key, &hash).await.unwrap();
+
+    let until = f.now().plus(Duration::from_hours(24));
+    let rotation = f.new_rotation(&key, until);
+    let (new, old) = rotated(f.store.rotate_key(rotation.clone()).await.unwrap());
+    let expected = ApiKey {
+        id: rotation.new.clone(),
+        created_at: rotation.now,
+        ..key.clone()
+    };
+    assert_eq!(
+        new, expected,
+        "name, mode, scopes and person are the old one's"
+    );
+    assert_eq!(old.expires_at, Some(until));
+    let (found, _) = f.store.key_by_hash(&rotation.hash).await.unwrap().unwrap();
+    assert_eq!(found, new);
+
+    // Once more within the overlap: the end that was set is not moved, and the next key ends with it.
+    let later = f.new_rotation(&key, until.plus(Duration::from_hours(1)));
+    let (new, old) = rotated(f.store.rotate_key(later).await.unwrap());
+    assert_eq!((new.expires_at, old.expires_at), (Some(until), Some(until)));
+
+    let mut taken_over = f.new_rotation(&new, until);
+    let bob = f.user("bob@example.com", &org.id).await;
+    taken_over.user_id = Some(bob.id.clone());
+    let (new, _) = rotated(f.store.rotate_key(taken_over).await.unwrap());
+    assert_eq!(new.user_id, Some(bob.id));
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_active_key_of_the_organization_is_rotated() {
+    let f = fresh().await;
+    let (org, other) = (f.org(0).await, f.org(0).await);
+    let [revoked, expired, active] = [f.new_key(&org.id), f.new_key(&org.id), f.new_key(&org.id)];
+    let ends = f.now();
+    let expired = (
+        ApiKey {
+            expires_at: Some(ends),
+            ..expired.0
+        },
+        expired.1,
+    );
+    for (key, hash) in [&revoked, &expired, &active] {
+        f.store.create_key(key, hash).await.unwrap();
+    }
+    f.store.revoke_key(&revoked.0.id, f.now()).await.unwrap();
+    let rotate = async |key: &ApiKey| {
+        let rotation = f.new_rotation(key, f.now());
+        f.store.rotate_key(rotation).await.unwrap()
+    };
+    assert_eq!(rotate(&revoked.0).await, Rotation::NotActive);
+    assert_eq!(rotate(&expired.0).await, Rotation::NotActive);
+    let foreign = ApiKey {
+        org_id: other.id.clone(),
+        ..active.0.clone()
+    };
+    assert_eq!(rotate(&foreign).await, Rotation::NotFound);
+    let unknown = ApiKey {
+        id: f.key_id(),
+        ..active.0.clone()
+    };
+    assert_eq!(rotate(&unknown).await, Rotation::NotFound);
+    assert_eq!(f.store.keys(&org.id).await.unwrap().len(), 3);
+    assert_eq!(f.store.keys(&other.id).await.unwrap(), []);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_rotations_without_an_overlap_make_one_key() {
+    let f = fresh().await;
+    let org = f.org(0).await;
+    let (key, hash) = f.new_key(&org.id);
+    f.store.create_key(&key, &hash).await.unwrap();
+    // All of the same moment, as those of one request that was sent many times.
+    let now = f.now();
+    let rotations: Vec<_> = (0..20)
+        .map(|_| {
+            let mut rotation = f.new_rotation(&key, now);
+            rotation.now = now;
+            let store = Arc::clone(&f.store);
+            async move { store.rotate_key(rotation).await.unwrap() }
+        })
+        .collect();
+    let outcomes = at_once(rotations).await;
+    let made = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome, Rotation::Rotated { .. }))
+        .count();
+    assert_eq!(made, 1, "{outcomes:?}");
+    assert_eq!(f.store.keys(&org.id).await.unwrap().len(), 2);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_gets_organization_and_key_or_neither() {
+    let f = fresh().await;
+    let new = f.new_org("scout-x1", 0, 10_000);
+    let (key, hash) = f.new_key(&new.id);
+    let bill = "bills@example.com";
+    let made = f.store.register_bot(new.clone(), bill, &key, &hash).await;
+    let Creation::Created(org) = made.unwrap() else {
+        panic!("the name is free")
+    };
+    assert_eq!(org.billing_email.as_deref(), Some(bill));
+    assert_eq!(
+        (org.live_credits, org.test_credits),
+        (credits(0), credits(10_000))
+    );
+    let found = f.store.key_by_hash(&hash).await.unwrap();
+    assert_eq!(found, Some((key, org.clone())));
+
+    let same_name = f.new_org("scout-x1", 0, 0);
+    let (stray, stray_hash) = f.new_key(&same_name.id);
+    let taken = f.store.register_bot(same_name, bill, &stray, &stray_hash);
+    assert_eq!(taken.await.unwrap(), Creation::NameTaken);
+    assert_eq!(f.store.key_by_hash(&stray_hash).await.unwrap(), None);
+
+    // A mark that is there already: the organization goes with the key.
+    let second = f.new_org("scout-x2", 0, 0);
+    let (double, _) = f.new_key(&second.id);
+    f.store
+        .register_bot(second, bill, &double, &hash)
+        .await
+        .unwrap_err();
+    let left = f.store.organization_by_name("scout-x2").await.unwrap();
+    assert_eq!(left, None);
     check(f).await;
 }
 

@@ -23,7 +23,11 @@ mod organizations;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod sqlite_files;
+#[cfg(test)]
+mod users;
 #[cfg(test)]
 mod worker;
 #[cfg(test)]

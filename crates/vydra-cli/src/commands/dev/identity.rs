@@ -81,10 +81,13 @@ async fn kept(engine: &Engine, file: &Path) -> Option<(String, String)> {
     let (live, test) = (value("VYDRA_API_KEY")?, value("VYDRA_TEST_KEY")?);
     for key in [&live, &test] {
         engine
-            .authenticate(Credentials {
-                authorization: Some(&format!("Bearer {key}")),
-                ..Credentials::default()
-            })
+            .authenticate(
+                vydra_engine::Access::Public,
+                Credentials {
+                    authorization: Some(&format!("Bearer {key}")),
+                    ..Credentials::default()
+                },
+            )
             .await
             .ok()?;
     }
