@@ -1,5 +1,6 @@
 //! Why the engine says no: one arm for each thing that a caller can understand, and one for what is ours alone.
 
+use crate::KeyConflict;
 use crate::limits::Exceeded;
 use vydra_core::catalog::{FieldProblem, Violations};
 use vydra_core::credits::Credits;
@@ -41,6 +42,13 @@ pub enum Error {
         required: Credits,
         remaining: Credits,
     },
+    /// Dearer than the caller allowed, whether or not it could be paid.
+    #[error("it would cost {required}, more than {allowed} credits")]
+    TooExpensive {
+        required: Credits,
+        remaining: Credits,
+        allowed: Credits,
+    },
     #[error("a limit is reached")]
     RateLimited(Exceeded),
     #[error("nothing is there")]
@@ -51,6 +59,8 @@ pub enum Error {
     JobNotFound,
     #[error("the job has ended")]
     JobNotCancellable(JobStatus),
+    #[error("the idempotency key cannot be used: {0:?}")]
+    IdempotencyConflict(KeyConflict),
     #[error("the name is taken")]
     NameTaken(String),
     /// A call that waited for its job, which failed.
@@ -76,12 +86,15 @@ impl Error {
             Self::InsufficientScope { .. } => ErrorCode::InsufficientScope,
             Self::InvalidInput { .. } | Self::NameTaken(_) => ErrorCode::InvalidInput,
             Self::InvalidUrl { .. } => ErrorCode::InvalidUrl,
-            Self::InsufficientCredits { .. } => ErrorCode::InsufficientCredits,
+            Self::InsufficientCredits { .. } | Self::TooExpensive { .. } => {
+                ErrorCode::InsufficientCredits
+            }
             Self::RateLimited(_) => ErrorCode::RateLimitExceeded,
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::ModelNotFound { .. } => ErrorCode::ModelNotFound,
             Self::JobNotFound => ErrorCode::JobNotFound,
             Self::JobNotCancellable(_) => ErrorCode::JobNotCancellable,
+            Self::IdempotencyConflict(_) => ErrorCode::IdempotencyConflict,
             Self::JobFailed(job) => job
                 .failure
                 .as_ref()
@@ -90,6 +103,11 @@ impl Error {
             Self::Unavailable(_) => ErrorCode::Unavailable,
             Self::Internal(_) => ErrorCode::InternalError,
         }
+    }
+
+    /// Whether a job was charged before it came to this: the answer is then the request's own, and is remembered.
+    pub fn follows_a_charge(&self) -> bool {
+        matches!(self, Self::JobFailed(_))
     }
 
     pub fn invalid(sentence: impl Into<String>) -> Self {

@@ -11,26 +11,35 @@ mod credits;
 mod endings;
 mod error;
 mod generate;
+mod idempotency;
 mod inputs;
 mod jobs;
 mod keys;
 mod limits;
 mod models;
 mod organizations;
+mod quotes;
 mod simulate;
+mod transactions;
+mod usage;
 pub mod worker;
 
 pub use admission::{Access, Caller, Credentials, Identity};
 pub use assets::OpenMedia;
 pub use error::{Error, Result};
 pub use generate::{Asked, Preference, Started};
+pub use idempotency::{Begun, KeyConflict, Ticket};
 pub use jobs::JobQuery;
 pub use keys::{CreatedKey, NewKey};
 pub use limits::{Exceeded, LimitKind, Standing, WindowStanding};
 pub use models::ListedModel;
 pub use organizations::NewOrganizationRequest;
+pub use quotes::{Quote, Quoted};
+pub use transactions::{JobCharges, TransactionQuery};
+pub use usage::{Usage, UsageQuery};
 
 use endings::{Endings, Running};
+use idempotency::InFlight;
 use limits::RateLimiter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +101,7 @@ pub struct Engine {
     limiter: RateLimiter,
     endings: Endings,
     running: Running,
+    in_flight: InFlight,
     /// Rung when there is a job to claim.
     work: Notify,
     fetches: Semaphore,
@@ -110,6 +120,7 @@ impl Engine {
             limiter: RateLimiter::default(),
             endings: Endings::default(),
             running: Running::default(),
+            in_flight: InFlight::default(),
             work: Notify::new(),
             fetches: Semaphore::new(FETCHES),
             input_budget: Semaphore::new(INPUT_BUDGET_MIB as usize),

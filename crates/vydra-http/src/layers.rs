@@ -2,6 +2,7 @@
 
 use crate::ApiState;
 use crate::error::{ErrorBody, of_plain_status};
+use crate::idempotency::{is_replayed, remember};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -21,7 +22,7 @@ pub(crate) const MAX_BODY: usize = 1_024 * 1_024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 128;
 /// Contract, section 5, and what else a browser's script needs to see.
-const EXPOSED: [&str; 13] = [
+const EXPOSED: [&str; 15] = [
     "x-request-id",
     "x-ratelimit-limit",
     "x-ratelimit-remaining",
@@ -32,6 +33,8 @@ const EXPOSED: [&str; 13] = [
     "x-credits-charged",
     "x-credits-remaining",
     "location",
+    "link",
+    "content-disposition",
     "content-range",
     "etag",
     "idempotent-replayed",
@@ -76,9 +79,14 @@ async fn finish(State(state): State<ApiState>, mut request: Request, next: Next)
     let standing = StandingSlot::default();
     request.extensions_mut().insert(standing.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = in_our_shape(next.run(request).await, &id);
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+    let mut response = next.run(request).await;
+    // An answer that is given again keeps the id with which it was first given: its body says the same.
+    if !is_replayed(&response) {
+        response = in_our_shape(response, &id);
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        response = remember(&state, response).await;
     }
     if let Some(standing) = standing.0.get() {
         limit_headers(response.headers_mut(), standing);

@@ -9,6 +9,7 @@ mod auth;
 mod docs;
 mod error;
 mod extract;
+mod idempotency;
 mod layers;
 mod media;
 pub mod openapi;

@@ -22,12 +22,16 @@ use vydra_core::catalog::{Catalog, Model};
         v1::health::get,
         v1::organization::get,
         v1::billing::credits,
+        v1::transactions::list,
+        v1::usage::get,
+        v1::quotes::create,
         v1::models::list,
         v1::models::get,
         v1::jobs::create,
         v1::jobs::list,
         v1::jobs::get,
         v1::jobs::cancel,
+        v1::transactions::of_job,
     ),
     components(schemas(ErrorBody, v1::generate::Completed, v1::generate::Accepted)),
     tags(
@@ -120,8 +124,15 @@ fn call(model: &Model) -> Value {
     );
     for (status, description) in [
         ("400", "INVALID_INPUT, INVALID_URL: nothing was charged"),
-        ("402", "INSUFFICIENT_CREDITS: nothing was charged"),
+        (
+            "402",
+            "INSUFFICIENT_CREDITS: too few, or more than maxCredits allows; nothing was charged",
+        ),
         ("404", "MODEL_NOT_FOUND: not active on this server"),
+        (
+            "409",
+            "IDEMPOTENCY_CONFLICT: the key was used for another request, or its first request still runs",
+        ),
         (
             "500",
             "GENERATION_FAILED, PROCESSING_TIMEOUT: the charge was refunded",
@@ -160,6 +171,8 @@ fn call(model: &Model) -> Value {
         "description": format!("{} Makes: {kind}. Price: {prices}. Both spellings of a field are taken, such as imageUrl and image_url.", model.description),
         "parameters": [
             {"name": "Prefer", "in": "header", "required": false, "schema": {"type": "string"}, "description": "respond-async, or wait=N: how many seconds to wait for the result before answering 202."},
+            {"name": "Idempotency-Key", "in": "header", "required": false, "schema": {"type": "string", "minLength": 1, "maxLength": 255}, "description": "Any word that is new for each purchase. The same key and body within 24 hours give the first answer again and charge nothing."},
+            {"name": "X-Max-Credits", "in": "header", "required": false, "schema": {"type": "integer", "minimum": 0}, "description": "Refuses with 402 whatever would cost more. The same as maxCredits in the body."},
             {"name": "X-Vydra-Simulate", "in": "header", "required": false, "schema": {"type": "string"}, "description": "Test keys only: makes an outcome happen, such as GENERATION_FAILED, CONTENT_POLICY, SLOW=5s, PARTIAL=1 or FLAKY=2."},
         ],
         "requestBody": {"required": true, "content": {"application/json": {"schema": model.schema.json(), "example": model.example_input}}},

@@ -98,6 +98,13 @@ pub(crate) fn all() -> Routes {
             scope(Scope::BillingRead),
             v1::billing::credits,
         )
+        .get(
+            "/billing/transactions",
+            scope(Scope::BillingRead),
+            v1::transactions::list,
+        )
+        .get("/usage", scope(Scope::AccountRead), v1::usage::get)
+        .post("/quotes", scope(Scope::ModelsRead), v1::quotes::create)
         .get("/models", scope(Scope::ModelsRead), v1::models::list)
         // The paths of models hold slashes, so reading one and calling one share a pattern.
         .get("/models/{*path}", scope(Scope::ModelsRead), v1::models::get)
@@ -110,6 +117,7 @@ pub(crate) fn all() -> Routes {
         .get("/jobs", scope(Scope::JobsRead), v1::jobs::list)
         .get("/jobs/{id}", OwnJobs, v1::jobs::get)
         .delete("/jobs/{id}", OwnJobs, v1::jobs::cancel)
+        .get("/jobs/{id}/charges", OwnJobs, v1::transactions::of_job)
 }
 
 /// Every operation below [`PREFIX`], in the order of the router.

@@ -6,3 +6,6 @@ pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod models;
 pub(crate) mod organization;
+pub(crate) mod quotes;
+pub(crate) mod transactions;
+pub(crate) mod usage;

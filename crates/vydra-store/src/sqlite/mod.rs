@@ -2,18 +2,21 @@
 
 mod assets;
 mod credits;
+mod idempotency;
 mod jobs;
 mod keys;
 mod migrations;
 mod organizations;
 mod readers;
 mod rows;
+mod transactions;
+mod usage;
 mod worker;
 mod writer;
 
 use crate::store::{
-    Cancellation, ClaimedJob, Creation, Grant, JobFilter, JobPage, Lease, LeaseToken, NewJob,
-    NewOrganization, Settlement, Store, Submission,
+    Cancellation, ClaimedJob, Creation, EntryFilter, EntryPage, Grant, JobFilter, JobPage, Lease,
+    LeaseToken, NewJob, NewOrganization, Recorded, Settlement, Store, Submission,
 };
 use crate::{Result, StoreError};
 use async_trait::async_trait;
@@ -24,12 +27,14 @@ use std::time::Duration;
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
 use vydra_core::asset::Asset;
 use vydra_core::credits::Credits;
+use vydra_core::idempotency::{IdempotencyKey, IdempotencyRecord, StoredAnswer};
 use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId};
 use vydra_core::job::{Failure, Job, Mode};
 use vydra_core::ledger::{Audit, CreditTotals};
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
 use vydra_core::time::Timestamp;
+use vydra_core::usage::{UsageBy, UsageRow};
 use writer::Writer;
 
 /// 3.51.2 and older can corrupt a write-ahead log when two connections write and checkpoint at the same instant.
@@ -191,6 +196,30 @@ impl Store for SqliteStore {
         self.read(credits::audit).await
     }
 
+    async fn transactions(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        filter: EntryFilter,
+    ) -> Result<Option<EntryPage>> {
+        let org = org.clone();
+        self.read(move |db| transactions::list(db, &org, mode, &filter))
+            .await
+    }
+
+    async fn usage(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        by: UsageBy,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<UsageRow>> {
+        let org = org.clone();
+        self.read(move |db| usage::rows(db, &org, mode, by, from, to))
+            .await
+    }
+
     async fn submit_job(&self, new: NewJob) -> Result<Submission> {
         self.write(move |db| jobs::submit(db, &new)).await
     }
@@ -214,6 +243,35 @@ impl Store for SqliteStore {
     ) -> Result<Cancellation> {
         let (org, id) = (org.clone(), id.clone());
         self.write(move |db| jobs::cancel(db, &org, &id, &entry, now))
+            .await
+    }
+
+    async fn idempotency(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        key: &IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<Option<IdempotencyRecord>> {
+        let (org, key) = (org.clone(), key.clone());
+        self.read(move |db| idempotency::get(db, &org, mode, &key, now))
+            .await
+    }
+
+    async fn record_answer(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        key: &IdempotencyKey,
+        answer: StoredAnswer,
+    ) -> Result<Recorded> {
+        let (org, key) = (org.clone(), key.clone());
+        self.write(move |db| idempotency::record_answer(db, &org, mode, &key, &answer))
+            .await
+    }
+
+    async fn forget_idempotency(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        self.write(move |db| idempotency::forget(db, now, limit))
             .await
     }
 
