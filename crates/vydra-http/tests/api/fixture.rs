@@ -39,6 +39,13 @@ impl DerefMut for Api {
     }
 }
 
+fn router_of(app: &TestApp) -> Router {
+    router(ApiState {
+        engine: Arc::clone(&app.engine),
+        random: Arc::clone(&app.random) as _,
+    })
+}
+
 impl Api {
     /// With a worker in the background.
     pub(crate) async fn new() -> Self {
@@ -56,16 +63,18 @@ impl Api {
         let app = TestApp::with(change);
         let org = app.org_on(plan, "acme", CREDITS).await;
         let key = app.key(&org, &["*"], Mode::Live).await;
-        let router = router(ApiState {
-            engine: Arc::clone(&app.engine),
-            random: Arc::clone(&app.random) as _,
-        });
         Self {
+            router: router_of(&app),
             app,
-            router,
             org,
             key,
         }
+    }
+
+    /// A new process on the same data, as after a crash; without a worker.
+    pub(crate) async fn restart(&mut self) {
+        self.app.restart().await;
+        self.router = router_of(&self.app);
     }
 
     /// `jobs` means `/api/v1/jobs`; a path with a slash before it is taken as it is.
@@ -142,6 +151,13 @@ impl Call {
         let name: HeaderName = name.parse().unwrap();
         self.headers
             .insert(name, HeaderValue::from_bytes(value).unwrap());
+        self
+    }
+
+    /// One more line of a header that may be there already.
+    pub(crate) fn another_header(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name.parse().unwrap();
+        self.headers.append(name, value.parse().unwrap());
         self
     }
 

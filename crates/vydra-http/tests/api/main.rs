@@ -6,6 +6,8 @@ mod account;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod caps;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod fixture;
@@ -13,6 +15,8 @@ mod fixture;
 mod generate;
 #[cfg(test)]
 mod headers;
+#[cfg(test)]
+mod idempotency;
 #[cfg(test)]
 mod jobs;
 #[cfg(test)]
@@ -24,8 +28,14 @@ mod models;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod quotes;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod tenants;
+#[cfg(test)]
+mod transactions;
+#[cfg(test)]
+mod usage;
 #[cfg(test)]
 mod workflows;

@@ -11,6 +11,8 @@ mod credits;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
 mod jobs;
 #[cfg(test)]
 mod keys;
@@ -22,6 +24,10 @@ mod organizations;
 mod races;
 #[cfg(test)]
 mod sqlite_files;
+#[cfg(test)]
+mod transactions;
+#[cfg(test)]
+mod usage;
 #[cfg(test)]
 mod worker;
 #[cfg(test)]
