@@ -258,7 +258,7 @@ fn cell(text: &str) -> String {
 /// Why a refund is what it is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RefundRuleView {
-    /// not_ended, delivered, partial, failed, timed_out or cancelled.
+    /// `not_ended`, `delivered`, `partial`, `failed`, `timed_out` or `cancelled`.
     #[schema(example = "partial")]
     rule: &'static str,
     /// The same for a human.
