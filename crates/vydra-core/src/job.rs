@@ -1,6 +1,7 @@
 //! Jobs: every generation is one (contract, section 7).
 
 use crate::asset::{Asset, MediaKind};
+use crate::catalog::Pricing;
 use crate::credits::Credits;
 use crate::error_code::ErrorCode;
 use crate::ids::{JobId, KeyId, OrgId};
@@ -99,6 +100,9 @@ pub struct Call {
     /// Sandbox only: what the scripted provider shall do.
     #[serde(default, skip_serializing_if = "Script::is_plain")]
     pub script: Script,
+    /// Why it costs what it costs. Empty for a job older than this field.
+    #[serde(default, skip_serializing_if = "Pricing::is_empty")]
+    pub pricing: Pricing,
 }
 
 /// What is done, as a word that a user understands: it makes the sentence of a failure.

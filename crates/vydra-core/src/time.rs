@@ -12,6 +12,16 @@ impl Timestamp {
         Self(micros)
     }
 
+    /// ISO 8601: a date, which means its first moment, or a date and a time; in UTC unless it says another offset.
+    pub fn parse(text: &str) -> Option<Self> {
+        let utc = jiff::tz::TimeZone::UTC;
+        let moment = text.parse::<jiff::Timestamp>().or_else(|_no_offset| {
+            let civil = text.parse::<jiff::civil::DateTime>()?;
+            Ok::<_, jiff::Error>(civil.to_zoned(utc)?.timestamp())
+        });
+        moment.ok().map(|moment| Self(moment.as_microsecond()))
+    }
+
     pub const fn as_micros(self) -> i64 {
         self.0
     }
@@ -25,6 +35,14 @@ impl Timestamp {
         Self(
             self.0
                 .saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)),
+        )
+    }
+
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)),
         )
     }
 
@@ -70,6 +88,35 @@ mod tests {
             Timestamp::from_micros(0).to_string(),
             "1970-01-01T00:00:00.000Z"
         );
+    }
+
+    #[test]
+    fn dates_and_times_are_read() {
+        for (text, micros) in [
+            ("1970-01-02", 86_400_000_000),
+            ("1970-01-01T00:00:01", 1_000_000),
+            ("1970-01-01T00:00:01Z", 1_000_000),
+            ("1970-01-01T01:00:01.5+01:00", 1_500_000),
+            ("2021-02-25T15:02:10.123Z", 1_614_265_330_123_000),
+        ] {
+            assert_eq!(
+                Timestamp::parse(text).map(Timestamp::as_micros),
+                Some(micros),
+                "{text}"
+            );
+        }
+        for wrong in [
+            "",
+            "yesterday",
+            "1",
+            "2026",
+            "2026-13-01",
+            "2026-02-30",
+            "2026-01-01T25:00:00Z",
+            "2026-01-01T00:00:00Q",
+        ] {
+            assert_eq!(Timestamp::parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

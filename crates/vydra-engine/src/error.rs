@@ -1,5 +1,6 @@
 //! Why the engine says no: one arm for each thing that a caller can understand, and one for what is ours alone.
 
+use crate::KeyConflict;
 use crate::limits::Exceeded;
 use vydra_core::catalog::{FieldProblem, Violations};
 use vydra_core::credits::Credits;
@@ -59,6 +60,13 @@ pub enum Error {
         required: Credits,
         remaining: Credits,
     },
+    /// Dearer than the caller allowed, whether or not it could be paid.
+    #[error("it would cost {required}, more than {allowed} credits")]
+    TooExpensive {
+        required: Credits,
+        remaining: Credits,
+        allowed: Credits,
+    },
     #[error("a limit is reached")]
     RateLimited(Exceeded),
     #[error("nothing is there")]
@@ -69,6 +77,8 @@ pub enum Error {
     JobNotFound,
     #[error("the job has ended")]
     JobNotCancellable(JobStatus),
+    #[error("the idempotency key cannot be used: {0:?}")]
+    IdempotencyConflict(KeyConflict),
     #[error("the name is taken")]
     NameTaken(String),
     #[error("the email is taken")]
@@ -102,12 +112,15 @@ impl Error {
             Self::InvalidUrl { .. } => ErrorCode::InvalidUrl,
             Self::InvalidFileType => ErrorCode::InvalidFileType,
             Self::FileTooLarge(_) => ErrorCode::FileTooLarge,
-            Self::InsufficientCredits { .. } => ErrorCode::InsufficientCredits,
+            Self::InsufficientCredits { .. } | Self::TooExpensive { .. } => {
+                ErrorCode::InsufficientCredits
+            }
             Self::RateLimited(_) => ErrorCode::RateLimitExceeded,
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::ModelNotFound { .. } => ErrorCode::ModelNotFound,
             Self::JobNotFound => ErrorCode::JobNotFound,
             Self::JobNotCancellable(_) => ErrorCode::JobNotCancellable,
+            Self::IdempotencyConflict(_) => ErrorCode::IdempotencyConflict,
             Self::JobFailed(job) => job
                 .failure
                 .as_ref()
@@ -116,6 +129,11 @@ impl Error {
             Self::Unavailable(_) => ErrorCode::Unavailable,
             Self::Internal(_) => ErrorCode::InternalError,
         }
+    }
+
+    /// Whether a job was charged before it came to this: the answer is then the request's own, and is remembered.
+    pub fn follows_a_charge(&self) -> bool {
+        matches!(self, Self::JobFailed(_))
     }
 
     pub fn invalid(sentence: impl Into<String>) -> Self {

@@ -1,13 +1,13 @@
 //! From a request to a job that is paid: model, schema, price, media, one store command.
 
 use crate::jobs::Ended;
-use crate::{Caller, Engine, Error, Result, simulate};
+use crate::{Caller, Engine, Error, Result, Ticket, simulate};
 use serde_json::{Map, Value};
 use std::time::Duration;
 use vydra_core::catalog::{Answer, Model, Priced, Resolved};
 use vydra_core::credits::Credits;
 use vydra_core::ids::JobId;
-use vydra_core::job::{Job, JobStatus};
+use vydra_core::job::{Call, Job, JobStatus};
 use vydra_store::store::{NewJob, Submission};
 
 /// What a caller asks for, besides the model and the input.
@@ -16,6 +16,10 @@ pub struct Asked<'a> {
     pub preference: Preference,
     /// The header `X-Vydra-Simulate`.
     pub simulate: Option<&'a str>,
+    /// The most that it may cost.
+    pub max_credits: Option<Credits>,
+    /// Of a request with an idempotency key, from [`Engine::begin`].
+    pub ticket: Option<&'a Ticket>,
 }
 
 /// The header `Prefer`.
@@ -43,39 +47,49 @@ impl Engine {
         input: Map<String, Value>,
         asked: Asked<'_>,
     ) -> Result<Started> {
-        let model = self.callable_at(path, caller.mode())?;
-        let priced = model.price(input)?;
-        let shown = priced.call.input.clone();
-        let wait = match (asked.preference, priced.answer) {
+        let (started, answer) = if let Some(job) = asked.ticket.and_then(Ticket::resumes) {
+            let started = self.take_over(caller, job).await?;
+            let answer = self.answer_to(&started.job.call);
+            (started, answer)
+        } else {
+            let model = self.callable_at(path, caller.mode())?;
+            let priced = model.price(input)?;
+            let (shown, answer) = (priced.call.input.clone(), priced.answer);
+            let wanted = Wanted {
+                model,
+                priced,
+                shown,
+                workflow: None,
+            };
+            (self.start(caller, wanted, asked).await?, answer)
+        };
+        let wait = match (asked.preference, answer) {
             (Preference::RespondAsync, _) | (Preference::AsTheModelSays, Answer::Async) => None,
             (Preference::AsTheModelSays, Answer::Sync) => Some(self.settings().sync_wait),
             (Preference::Wait(span), _) => Some(span.min(self.settings().sync_wait)),
         };
-        let started = self
-            .start(
-                caller,
-                Wanted {
-                    model,
-                    priced,
-                    shown,
-                    workflow: None,
-                },
-                asked.simulate,
-            )
-            .await?;
-        let Some(wait) = wait else { return Ok(started) };
-        let started = match self.outcome(caller, &started, wait).await {
-            Ok(ended) => ended,
-            // The charge stands and the job goes on: to say that nothing happened would make the caller pay twice.
-            Err(error) => {
-                tracing::error!(job.id = %started.job.id, error = &error as &dyn std::error::Error, "a job could not be waited for");
-                started
-            }
+        let started = match wait {
+            None => started,
+            Some(wait) => match self.outcome(caller, &started, wait).await {
+                Ok(ended) => ended,
+                // The charge stands and the job goes on: to say that nothing happened would make the caller pay twice.
+                Err(error) => {
+                    tracing::error!(job.id = %started.job.id, error = &error as &dyn std::error::Error, "a job could not be waited for");
+                    started
+                }
+            },
         };
         if started.job.status == JobStatus::Failed {
             return Err(Error::JobFailed(Box::new(started.job)));
         }
         Ok(started)
+    }
+
+    /// A job that was taken over is waited for like its model; one whose model is gone, like most.
+    fn answer_to(&self, call: &Call) -> Answer {
+        self.catalog()
+            .model(&call.model)
+            .map_or(Answer::Sync, |model| model.answer_to(&call.input))
     }
 
     /// The job as it ended, or as it stands when the wait is over, with what is left of the balance.
@@ -101,6 +115,20 @@ impl Engine {
         input: Map<String, Value>,
         asked: Asked<'_>,
     ) -> Result<Started> {
+        if let Some(job) = asked.ticket.and_then(Ticket::resumes) {
+            return self.take_over(caller, job).await;
+        }
+        let wanted = self.resolve(caller, workflow, input)?;
+        self.start(caller, wanted, asked).await
+    }
+
+    /// What a workflow's input comes to.
+    pub(crate) fn resolve(
+        &self,
+        caller: &Caller,
+        workflow: &str,
+        input: Map<String, Value>,
+    ) -> Result<Wanted<'_>> {
         let known = || {
             self.catalog()
                 .workflows()
@@ -130,25 +158,19 @@ impl Engine {
             }
         };
         self.check_active(model, caller.mode())?;
-        let shown = priced.call.input.clone();
-        self.start(
-            caller,
-            Wanted {
-                model,
-                priced,
-                shown,
-                workflow: Some(&workflow.slug),
-            },
-            asked.simulate,
-        )
-        .await
+        Ok(Wanted {
+            model,
+            shown: priced.call.input.clone(),
+            priced,
+            workflow: Some(&workflow.slug),
+        })
     }
 
     async fn start(
         &self,
         caller: &Caller,
         wanted: Wanted<'_>,
-        simulate: Option<&str>,
+        asked: Asked<'_>,
     ) -> Result<Started> {
         let Wanted {
             model,
@@ -159,11 +181,19 @@ impl Engine {
         let Priced {
             mut call, price, ..
         } = priced;
-        call.script = simulate::script(caller, simulate, price)?;
+        call.script = simulate::script(caller, asked.simulate, price)?;
+        call.pricing.version = self.catalog().price_version();
         self.look_at_urls(&caller.organization.id, &model.schema, &mut call.input)
             .await?;
-        // Seen again inside the transaction; here it spares fetching files for a request that cannot be paid.
         let remaining = caller.organization.credits(caller.mode());
+        if let Some(allowed) = asked.max_credits.filter(|allowed| *allowed < price) {
+            return Err(Error::TooExpensive {
+                required: price,
+                remaining,
+                allowed,
+            });
+        }
+        // Seen again inside the transaction; here it spares fetching files for a request that cannot be paid.
         if remaining < price {
             return Err(Error::InsufficientCredits {
                 required: price,
@@ -191,6 +221,7 @@ impl Engine {
                 price,
                 entry: self.new_entry(),
                 concurrent: caller.limits.concurrent,
+                idempotency: asked.ticket.map(|ticket| self.remembered(ticket)),
                 now,
             })
             .await?;
@@ -203,6 +234,7 @@ impl Engine {
                     remaining,
                 })
             }
+            Submission::KeyTaken(taken) => self.overtaken(caller, asked.ticket, *taken).await,
             Submission::InsufficientCredits { available } => Err(Error::InsufficientCredits {
                 required: price,
                 remaining: available,
@@ -212,9 +244,9 @@ impl Engine {
     }
 }
 
-struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     model: &'a Model,
-    priced: Priced,
+    pub(crate) priced: Priced,
     shown: Map<String, Value>,
     workflow: Option<&'a str>,
 }

@@ -1,5 +1,6 @@
 //! Jobs from the caller's side: look, list, wait, cancel.
 
+use crate::transactions::unknown_cursor;
 use crate::{Caller, Engine, Error, Result};
 use std::time::Duration;
 use vydra_core::ids::{JobId, OrgId};
@@ -39,6 +40,14 @@ impl Engine {
             offset,
             after,
         } = query;
+        if let Some(after) = &after {
+            // Jobs are never removed, so a cursor that was ours still is.
+            self.store()
+                .job(&caller.organization.id, after)
+                .await?
+                .filter(|job| job.mode == caller.mode())
+                .ok_or_else(unknown_cursor)?;
+        }
         Ok(self
             .store()
             .jobs(

@@ -13,6 +13,7 @@ mod endings;
 mod error;
 mod events;
 mod generate;
+mod idempotency;
 mod inputs;
 mod jobs;
 mod keys;
@@ -20,11 +21,14 @@ mod limits;
 mod models;
 mod organizations;
 mod passwords;
+mod quotes;
 mod sessions;
 mod simulate;
 mod strangers;
 mod throttle;
+mod transactions;
 mod uploads;
+mod usage;
 mod users;
 pub mod worker;
 
@@ -34,18 +38,23 @@ pub use bots::{NewBot, RegisteredBot};
 pub use error::{Error, Result};
 pub use events::{EventKind, JobEvent, JobEvents, Watching};
 pub use generate::{Asked, Preference, Started};
+pub use idempotency::{Begun, KeyConflict, Ticket};
 pub use jobs::JobQuery;
 pub use keys::{CreatedKey, EXPIRY_DAYS, MAX_KEY_NAME, MAX_OVERLAP, NewKey, NewOwnKey, RotatedKey};
 pub use limits::{Exceeded, LimitKind, RateLimits, Standing, WindowStanding};
 pub use models::ListedModel;
 pub use organizations::NewOrganizationRequest;
+pub use quotes::{Quote, Quoted};
 pub use sessions::{LoggedIn, LoginRequest, Person};
+pub use transactions::{JobCharges, TransactionQuery};
 pub use uploads::{MAX_UPLOAD, Upload, no_file, upload_too_large};
+pub use usage::{Usage, UsageQuery};
 pub use users::{CreatedUser, NewUserRequest};
 
 use bots::Registrations;
 use endings::{Endings, Running};
 use events::{Changes, Streams};
+use idempotency::InFlight;
 use limits::RateLimiter;
 use passwords::Passwords;
 use sessions::LoginTries;
@@ -145,6 +154,7 @@ pub struct Engine {
     registrations: Registrations,
     endings: Endings,
     running: Running,
+    in_flight: InFlight,
     changes: Changes,
     streams: Arc<Streams>,
     /// Set when the process stops: streams end.
@@ -172,6 +182,7 @@ impl Engine {
             registrations: Registrations::default(),
             endings: Endings::default(),
             running: Running::default(),
+            in_flight: InFlight::default(),
             changes: Changes::default(),
             streams: Arc::default(),
             closing: CancellationToken::new(),

@@ -40,6 +40,18 @@ impl Engine {
         Ok(model)
     }
 
+    /// The same, by path or by slug.
+    pub(crate) fn callable_as(&self, word: &str, mode: Mode) -> Result<&Model> {
+        let path = self
+            .catalog()
+            .model(word)
+            .and_then(|model| model.path.as_deref());
+        match path {
+            Some(path) if self.catalog().model_at(word).is_none() => self.callable_at(path, mode),
+            _ => self.callable_at(word, mode),
+        }
+    }
+
     pub(crate) fn check_active(&self, model: &Model, mode: Mode) -> Result<()> {
         if self.listed(model, mode).is_active {
             return Ok(());

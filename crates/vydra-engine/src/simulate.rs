@@ -1,6 +1,6 @@
 //! `X-Vydra-Simulate`: a test key makes an outcome happen for real, through the same path (contract, section 12).
 
-use crate::{Access, Caller, Error, Exceeded, LimitKind, Result};
+use crate::{Access, Caller, Error, Exceeded, KeyConflict, LimitKind, Result};
 use vydra_core::catalog::Violations;
 use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
@@ -152,6 +152,7 @@ fn refusal(caller: &Caller, code: ErrorCode, access: Access, price: Credits) -> 
             field: "imageUrl".to_owned(),
             sentence: "Invalid URL in imageUrl: the address cannot be reached".to_owned(),
         },
+        ErrorCode::IdempotencyConflict => Error::IdempotencyConflict(KeyConflict::InProgress),
         ErrorCode::InvalidFileType => Error::InvalidFileType,
         ErrorCode::FileTooLarge => crate::upload_too_large(),
         ErrorCode::InsufficientCredits => Error::InsufficientCredits {
@@ -176,7 +177,6 @@ fn refusal(caller: &Caller, code: ErrorCode, access: Access, price: Credits) -> 
         ErrorCode::JobNotCancellable => Error::JobNotCancellable(JobStatus::Completed),
         // The real ones come from outside of the engine, are worth a line in the log, or follow a charge.
         ErrorCode::MethodNotAllowed
-        | ErrorCode::IdempotencyConflict
         | ErrorCode::GenerationFailed
         | ErrorCode::ProcessingTimeout
         | ErrorCode::InternalError

@@ -7,10 +7,12 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::job::{Failure, Job};
-use vydra_engine::{Error, Exceeded, LimitKind};
+use vydra_engine::{Error, Exceeded, KeyConflict, LimitKind};
 
 /// Seconds after which a caller may try again when the store is away.
 const UNAVAILABLE_RETRY_S: u32 = 5;
+/// The same, while the first request of an idempotency key is being handled.
+const IN_PROGRESS_RETRY_S: u32 = 2;
 
 const INVALID_FILE_TYPE: &str =
     "Invalid file type. Allowed: image/jpeg, image/jpg, image/png, image/webp, image/gif";
@@ -34,7 +36,7 @@ pub(crate) struct ErrorBody {
     /// With `INSUFFICIENT_CREDITS`: the balance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) credits_remaining: Option<i64>,
-    /// With `RATE_LIMIT_EXCEEDED` and `UNAVAILABLE`: whole seconds to wait.
+    /// With `RATE_LIMIT_EXCEEDED` and `UNAVAILABLE`, and while an idempotency key is in use: whole seconds to wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) retry_after: Option<u32>,
     /// With `RATE_LIMIT_EXCEEDED`: which limit.
@@ -126,14 +128,8 @@ impl ApiError {
             | Error::KeyRevoked
             | Error::KeyExpired
             | Error::JobNotFound
-            | Error::NotFound { .. } => body,
-            Error::Simulated(code) => ErrorBody {
-                // A conflict is one with a request that still runs.
-                retry_after: (code == ErrorCode::IdempotencyConflict)
-                    .then_some(1)
-                    .or(body.retry_after),
-                ..body
-            },
+            | Error::NotFound { .. }
+            | Error::Simulated(_) => body,
             Error::InvalidFileType => body.saying(INVALID_FILE_TYPE),
             Error::FileTooLarge(sentence) => body.saying(sentence),
             Error::LoginFailed => body.saying("Email or password is wrong"),
@@ -172,6 +168,28 @@ impl ApiError {
                 credits_remaining: Some(remaining.get()),
                 ..body
             },
+            Error::TooExpensive {
+                required,
+                remaining,
+                allowed,
+            } => ErrorBody {
+                credits_required: Some(required.get()),
+                credits_remaining: Some(remaining.get()),
+                ..body
+            }
+            .saying(format!(
+                "This would cost {required} credits, more than maxCredits ({allowed}) allows"
+            ))
+            .with("maxCredits", json!(allowed)),
+            Error::IdempotencyConflict(KeyConflict::DifferentRequest) => {
+                body.with("reason", json!("different_request"))
+            }
+            Error::IdempotencyConflict(KeyConflict::InProgress) => ErrorBody {
+                retry_after: Some(IN_PROGRESS_RETRY_S),
+                ..body
+            }
+            .saying("The first request with this Idempotency-Key is still running; try again in a moment")
+            .with("reason", json!("in_progress")),
             Error::RateLimited(Exceeded {
                 kind,
                 limit,

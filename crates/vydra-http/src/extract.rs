@@ -16,7 +16,8 @@ use std::convert::Infallible;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use vydra_core::catalog::{FieldProblem, Violations, other_spelling};
-use vydra_engine::{Asked, Error, Preference};
+use vydra_core::credits::Credits;
+use vydra_engine::{Asked, Error, Preference, Ticket};
 
 /// The longest that an answer is held back (contract, section 7).
 const MAX_WAIT_S: u64 = 60;
@@ -355,15 +356,53 @@ pub(crate) fn wait(text: Option<&str>) -> Result<Duration, ApiError> {
     number("wait", text, 0, 0, MAX_WAIT_S).map(Duration::from_secs)
 }
 
-/// What the headers of a paid call ask for.
-pub(crate) fn asked(headers: &HeaderMap) -> Asked<'_> {
+/// What a paid call asks for besides its input.
+pub(crate) fn asked<'a>(
+    headers: &'a HeaderMap,
+    max_credits: Option<Credits>,
+    ticket: Option<&'a Ticket>,
+) -> Asked<'a> {
     let simulate = headers
         .get(SIMULATE)
         .map(|value| value.to_str().unwrap_or("?"));
     Asked {
         preference: preference(headers),
         simulate,
+        max_credits,
+        ticket,
     }
+}
+
+/// The most that a call may cost: the smallest of all that its body and its headers say. The fields are taken out of the
+/// body, for they are no part of the input.
+pub(crate) fn max_credits(
+    headers: &HeaderMap,
+    body: &mut Map<String, Value>,
+) -> Result<Option<Credits>, ApiError> {
+    let refused = |field: &str| {
+        let expected = "a whole number of 0 or more";
+        ApiError(Violations::one(field, "not usable", expected).into())
+    };
+    let mut lowest: Option<u64> = None;
+    let mut lower = |cap: u64| lowest = Some(lowest.map_or(cap, |lowest| lowest.min(cap)));
+    for name in ["maxCredits", "max_credits"] {
+        match body.remove(name) {
+            // Many clients send null for a field that was left empty.
+            None | Some(Value::Null) => {}
+            Some(value) => lower(value.as_u64().ok_or_else(|| refused(name))?),
+        }
+    }
+    for value in headers.get_all("x-max-credits") {
+        let cap = value
+            .to_str()
+            .ok()
+            .map(str::trim)
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|text| text.parse().ok());
+        lower(cap.ok_or_else(|| refused("X-Max-Credits"))?);
+    }
+    // What is beyond our numbers is beyond any price.
+    Ok(lowest.map(|cap| Credits::new(i64::try_from(cap).unwrap_or(i64::MAX)).unwrap_or_default()))
 }
 
 /// RFC 7240: what is not understood is ignored.

@@ -3,6 +3,7 @@
 use crate::ApiState;
 use crate::auth;
 use crate::error::{ApiError, ErrorBody, of_plain_status};
+use crate::idempotency::{is_replayed, remember};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -22,7 +23,7 @@ pub(crate) const MAX_BODY: usize = 1_024 * 1_024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 128;
 /// Contract, section 5, and what else a browser's script needs to see.
-const EXPOSED: [&str; 14] = [
+const EXPOSED: [&str; 16] = [
     "x-request-id",
     "link",
     "x-ratelimit-limit",
@@ -34,6 +35,8 @@ const EXPOSED: [&str; 14] = [
     "x-credits-charged",
     "x-credits-remaining",
     "location",
+    "link",
+    "content-disposition",
     "content-range",
     "etag",
     "idempotent-replayed",
@@ -90,9 +93,14 @@ async fn finish(State(state): State<ApiState>, mut request: Request, next: Next)
     let standing = StandingSlot::default();
     request.extensions_mut().insert(standing.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = in_our_shape(next.run(request).await, &id, &state);
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+    let mut response = next.run(request).await;
+    // An answer that is given again keeps the id with which it was first given: its body says the same.
+    if !is_replayed(&response) {
+        response = in_our_shape(response, &id, &state);
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        response = remember(&state, response).await;
     }
     if let Some(standing) = standing.0.get() {
         limit_headers(response.headers_mut(), standing);

@@ -11,6 +11,7 @@ mod connection;
 mod docs;
 mod error;
 mod extract;
+mod idempotency;
 mod layers;
 mod media;
 pub mod openapi;

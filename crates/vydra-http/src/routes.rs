@@ -143,6 +143,13 @@ pub(crate) fn all(catalog: &Catalog) -> Routes {
             scope(Scope::BillingRead),
             v1::billing::credits,
         )
+        .get(
+            "/billing/transactions",
+            scope(Scope::BillingRead),
+            v1::transactions::list,
+        )
+        .get("/usage", scope(Scope::AccountRead), v1::usage::get)
+        .post("/quotes", scope(Scope::ModelsRead), v1::quotes::create)
         .get("/models", scope(Scope::ModelsRead), v1::models::list)
         // The paths of models hold slashes, so reading one and calling one share a pattern.
         .get("/models/{*path}", scope(Scope::ModelsRead), v1::models::get)
@@ -155,6 +162,7 @@ pub(crate) fn all(catalog: &Catalog) -> Routes {
         .get("/jobs", scope(Scope::JobsRead), v1::jobs::list)
         .get("/jobs/{id}", OwnJobs, v1::jobs::get)
         .delete("/jobs/{id}", OwnJobs, v1::jobs::cancel)
+        .get("/jobs/{id}/charges", OwnJobs, v1::transactions::of_job)
         .get("/jobs/{id}/events", OwnJobs, v1::events::stream)
         .post("/upload", scope(Scope::UploadWrite), v1::uploads::create)
         .get("/api-keys", scope(Scope::KeysRead), v1::keys::list)

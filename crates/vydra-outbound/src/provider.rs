@@ -257,6 +257,7 @@ impl ProviderError {
 mod tests {
     use super::*;
     use serde_json::json;
+    use vydra_core::catalog::Pricing;
 
     #[test]
     fn a_request_bears_the_providers_names() {
@@ -270,6 +271,7 @@ mod tests {
                 .unwrap()
                 .clone(),
             script: Script::default(),
+            pricing: Pricing::default(),
         };
         let route = Route {
             provider: "p".to_owned(),

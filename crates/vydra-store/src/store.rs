@@ -7,13 +7,15 @@ use std::time::Duration;
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
 use vydra_core::asset::Asset;
 use vydra_core::credits::Credits;
+use vydra_core::idempotency::{Fingerprint, IdempotencyKey, IdempotencyRecord, StoredAnswer};
 use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId, UserId};
 use vydra_core::job::{Call, Failure, Job, JobStatus, Mode};
-use vydra_core::ledger::{Audit, CreditTotals};
+use vydra_core::ledger::{Audit, CreditTotals, Entry, EntryKind};
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
 use vydra_core::session::SessionMark;
 use vydra_core::time::Timestamp;
+use vydra_core::usage::{UsageBy, UsageRow};
 use vydra_core::user::{Membership, PasswordHash, Role, User};
 
 #[async_trait]
@@ -130,10 +132,27 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn credit_totals(&self, org: &OrgId, mode: Mode) -> Result<CreditTotals>;
     /// Adds everything up again and lists each place where the books do not agree.
     async fn audit(&self) -> Result<Audit>;
+    /// Rows of the ledger, the newest first. None when the cursor is not one of this organization and mode.
+    async fn transactions(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        filter: EntryFilter,
+    ) -> Result<Option<EntryPage>>;
+    /// What happened from `from` up to and without `to`, from one snapshot: the credits of all rows together are those by
+    /// which [`Self::credit_totals`] moved.
+    async fn usage(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        by: UsageBy,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<UsageRow>>;
 
     // --- Jobs, from the caller's side ---
 
-    /// Takes the price and creates the job, or changes nothing at all.
+    /// Takes the price, creates the job and remembers its idempotency key, or changes nothing at all.
     async fn submit_job(&self, new: NewJob) -> Result<Submission>;
     /// None also for a job of another organization.
     async fn job(&self, org: &OrgId, id: &JobId) -> Result<Option<Job>>;
@@ -146,6 +165,27 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         entry: EntryId,
         now: Timestamp,
     ) -> Result<Cancellation>;
+
+    // --- Idempotency ---
+
+    /// What is remembered of a key and has not expired.
+    async fn idempotency(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        key: &IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<Option<IdempotencyRecord>>;
+    /// Remembers the answer of the request that made this job. The first answer stays: a later one changes nothing.
+    async fn record_answer(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        key: &IdempotencyKey,
+        answer: StoredAnswer,
+    ) -> Result<Recorded>;
+    /// Removes at most `limit` keys that have expired, the oldest first. Says how many.
+    async fn forget_idempotency(&self, now: Timestamp, limit: u32) -> Result<u64>;
 
     // --- Jobs, from the worker's side. Each write bears the lease's token; without it, `LeaseLost` ---
 
@@ -323,14 +363,59 @@ pub struct NewJob {
     pub entry: EntryId,
     /// How many jobs of the organization may be open at once, this one counted.
     pub concurrent: u32,
+    pub idempotency: Option<NewIdempotency>,
     pub now: Timestamp,
+}
+
+/// A key to be remembered with the job that it buys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewIdempotency {
+    pub key: IdempotencyKey,
+    pub fingerprint: Fingerprint,
+    pub expires_at: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Submission {
-    Accepted { job: Box<Job>, remaining: Credits },
-    InsufficientCredits { available: Credits },
-    TooManyJobs { open: u32 },
+    /// The key has bought a job before: nothing was done.
+    KeyTaken(Box<IdempotencyRecord>),
+    Accepted {
+        job: Box<Job>,
+        remaining: Credits,
+    },
+    InsufficientCredits {
+        available: Credits,
+    },
+    TooManyJobs {
+        open: u32,
+    },
+}
+
+/// What became of an answer that was to be remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    Now,
+    /// There is an earlier answer, and it stays.
+    Already(StoredAnswer),
+    /// The key is no longer remembered.
+    Forgotten,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct EntryFilter {
+    pub kind: Option<EntryKind>,
+    pub job: Option<JobId>,
+    pub limit: u32,
+    pub offset: u32,
+    /// Only rows behind this one in the list.
+    pub after: Option<EntryId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryPage {
+    pub entries: Vec<Entry>,
+    /// How many the filter finds in all.
+    pub count: u64,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -2,11 +2,13 @@
 
 mod file;
 mod model;
+mod prices;
 mod schema;
 mod workflow;
 
 pub use file::CatalogError;
 pub use model::{Answer, Model, Priced, Route, Variant};
+pub use prices::{PriceLine, Pricing};
 pub use schema::{FieldProblem, InputSchema, MediaField, Violations, other_spelling};
 pub use workflow::{Choice, Resolved, Workflow};
 

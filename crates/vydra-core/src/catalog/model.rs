@@ -1,5 +1,6 @@
 //! A model: what it takes, what it costs, how it answers, and who runs it.
 
+use super::prices::{PriceLine, Pricing};
 use super::schema::{InputSchema, Violations, either_spelling};
 use crate::asset::MediaKind;
 use crate::credits::Credits;
@@ -72,18 +73,40 @@ pub struct Priced {
 }
 
 impl Model {
+    fn variant(&self, input: &Map<String, Value>) -> Option<&Variant> {
+        self.variants.iter().find(|variant| {
+            variant.when.iter().all(|(field, wanted)| {
+                either_spelling(input, field).and_then(Value::as_str) == Some(wanted)
+            })
+        })
+    }
+
+    /// Whether a call with this input, as it was accepted, waits for its result.
+    pub fn answer_to(&self, input: &Map<String, Value>) -> Answer {
+        self.variant(input)
+            .map_or(self.answer, |variant| variant.answer)
+    }
+
     /// Checks an input and prices it. The price is known here, before anything runs.
     pub fn price(&self, given: Map<String, Value>) -> Result<Priced, Violations> {
         let input = self.schema.accept(given)?;
-        let variant = self.variants.iter().find(|variant| {
-            variant.when.iter().all(|(field, wanted)| {
-                either_spelling(&input, field).and_then(Value::as_str) == Some(wanted)
-            })
-        });
-        let (kind, answer, per_unit) = variant
-            .map_or((self.kind, self.answer, self.credits_per_unit), |variant| {
-                (variant.kind, variant.answer, variant.credits_per_unit)
-            });
+        let variant = self.variant(&input);
+        let (kind, answer, per_unit, unit) = variant.map_or(
+            (
+                self.kind,
+                self.answer,
+                self.credits_per_unit,
+                &self.pricing_unit,
+            ),
+            |variant| {
+                (
+                    variant.kind,
+                    variant.answer,
+                    variant.credits_per_unit,
+                    &variant.pricing_unit,
+                )
+            },
+        );
         let outputs = self
             .units_from
             .as_ref()
@@ -116,6 +139,17 @@ impl Model {
             outputs,
             input,
             script: Script::default(),
+            pricing: Pricing {
+                version: String::new(),
+                lines: vec![PriceLine {
+                    item: self.name.clone(),
+                    model: self.slug.clone(),
+                    pricing_unit: unit.clone(),
+                    credits_per_unit: per_unit,
+                    units: outputs,
+                    credits: price,
+                }],
+            },
         };
         Ok(Priced {
             call,

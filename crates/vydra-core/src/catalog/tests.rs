@@ -337,3 +337,68 @@ fn what_could_not_be_kept_is_refused_with_its_reason() {
         );
     }
 }
+
+#[test]
+fn the_price_version_follows_prices_and_nothing_else() {
+    let version = |edit: &dyn Fn(&str) -> String| {
+        let text = edit(DEFAULT);
+        Catalog::load([("catalog.default.toml", text.as_str())])
+            .unwrap()
+            .price_version()
+    };
+    let now = version(&str::to_owned);
+    assert_eq!(now.len(), 12, "{now}");
+    assert_eq!(now, version(&str::to_owned));
+    for (what, text, other) in [
+        ("a name", "name = \"Gemini Image\"", "name = \"Gemini\""),
+        ("a description", "Makes an image from a text.", "Paints."),
+        ("an example", "studio light", "candle light"),
+        ("a provider's name", "fal-ai/nano-banana-2\"", "x\""),
+    ] {
+        assert!(DEFAULT.contains(text), "{what}");
+        assert_eq!(now, version(&|all| all.replace(text, other)), "{what}");
+    }
+    let prices = DEFAULT.matches("credits_per_unit = ").count();
+    assert!(prices > 10, "{prices}");
+    let mut seen = vec![now];
+    for (place, _) in DEFAULT.match_indices("credits_per_unit = ") {
+        let digit = place + "credits_per_unit = ".len();
+        // One digit before the price makes it another one.
+        let dearer = version(&|all| format!("{}9{}", &all[..digit], &all[digit..]));
+        assert!(!seen.contains(&dearer), "the price at {place}");
+        seen.push(dearer);
+    }
+    let unit = "pricing_unit = \"image\"";
+    let by_pixel = version(&|all| all.replacen(unit, "pricing_unit = \"pixel\"", 1));
+    assert!(!seen.contains(&by_pixel));
+    let dearer_choice = "{ named = \"gemini-image\", model = \"gemini-image\" }";
+    assert!(DEFAULT.contains(dearer_choice));
+    let routed = version(&|all| {
+        all.replace(
+            dearer_choice,
+            "{ named = \"gemini-image\", model = \"veo3\" }",
+        )
+    });
+    assert!(!seen.contains(&routed));
+}
+
+#[test]
+fn a_price_is_explained() {
+    let picture = "https://example.com/a.png";
+    let input = json!({"prompt": "p", "imageUrl": picture, "numImages": 3});
+    let priced = price("flux-edit/edit", input);
+    let [line] = <[_; 1]>::try_from(priced.call.pricing.lines).unwrap();
+    assert_eq!((line.units, line.credits_per_unit.get()), (3, 15));
+    assert_eq!(line.credits, priced.price);
+    assert_eq!(
+        (line.model.as_str(), line.pricing_unit.as_str()),
+        ("flux-edit", "image")
+    );
+    // A variant has its own price and its own unit.
+    let image = price(
+        "grok-imagine",
+        json!({"prompt": "p", "model": "text-to-image"}),
+    );
+    assert_eq!(image.call.pricing.lines[0].credits.get(), 8);
+    assert_eq!(image.call.pricing.lines[0].pricing_unit, "image");
+}

@@ -4,13 +4,14 @@ mod attempt;
 mod sweep;
 
 use crate::{Engine, Result};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vydra_core::job::{Mode, PROCESSING_LIMIT};
 use vydra_core::random::letters_and_digits;
+use vydra_core::time::Timestamp;
 use vydra_store::store::{ClaimedJob, LeaseToken};
 
 /// The sandbox has one place for so many of the others.
@@ -30,6 +31,7 @@ pub struct Worker {
     attempts: TaskTracker,
     /// Set when draining is over: what still runs is handed back.
     halt: CancellationToken,
+    last_forgotten: Mutex<Option<Timestamp>>,
 }
 
 /// Places for jobs of one mode: what test keys start takes none from what is paid for.
@@ -54,6 +56,7 @@ impl Worker {
             ],
             attempts: TaskTracker::new(),
             halt: CancellationToken::new(),
+            last_forgotten: Mutex::default(),
         }
     }
 
@@ -95,6 +98,7 @@ impl Worker {
     /// One round by hand: every job that can be claimed now is run to the end of its attempt.
     pub async fn step(&self) -> Result<usize> {
         self.expire().await?;
+        self.forget().await?;
         let mut count = 0;
         for room in &self.rooms {
             let claimed = self.claim(room).await?;
@@ -109,6 +113,7 @@ impl Worker {
     /// Ends what is over, starts what can be started, and says how long there is nothing more to do.
     async fn round(&self) -> Result<Duration> {
         self.expire().await?;
+        self.forget().await?;
         for room in &self.rooms {
             for job in self.claim(room).await? {
                 let Ok(place) = Arc::clone(&room.places).acquire_owned().await else {

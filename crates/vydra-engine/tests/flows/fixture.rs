@@ -80,6 +80,7 @@ impl Flow {
         let asked = Asked {
             preference: Preference::RespondAsync,
             simulate: wish,
+            ..Asked::default()
         };
         let started = self
             .engine

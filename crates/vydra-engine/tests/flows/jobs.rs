@@ -107,7 +107,7 @@ async fn the_wish_to_wait_is_bounded_by_the_servers_own() {
     let flow = Flow::with(|setup| setup.sync_wait = Duration::from_millis(50)).await;
     let asked = Asked {
         preference: Preference::Wait(Duration::from_hours(1)),
-        simulate: None,
+        ..Asked::default()
     };
     // Nobody works: it comes back all the same.
     let started = flow
@@ -150,7 +150,7 @@ async fn the_last_credits_can_be_spent_once() {
         let input = object(json!({"prompt": "p"}));
         let asked = Asked {
             preference: Preference::RespondAsync,
-            simulate: None,
+            ..Asked::default()
         };
         flow.engine
             .generate(&caller, "gemini/generate", input, asked)
@@ -169,7 +169,7 @@ async fn open_jobs_are_limited_and_an_end_makes_room() {
         let input = object(json!({"prompt": "p"}));
         let asked = Asked {
             preference: Preference::RespondAsync,
-            simulate: None,
+            ..Asked::default()
         };
         flow.engine
             .generate(&caller, "gemini/generate", input, asked)

@@ -8,6 +8,8 @@ mod failures;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
 mod inputs;
 #[cfg(test)]
 mod jobs;

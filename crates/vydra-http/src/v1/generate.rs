@@ -2,7 +2,8 @@ use super::jobs::{Results, charge_headers, link};
 use crate::ApiState;
 use crate::auth::Authorized;
 use crate::error::{ApiError, ErrorBody, Refund};
-use crate::extract::{JsonObject, ModelPath, asked};
+use crate::extract::{JsonObject, ModelPath, asked, max_credits};
+use crate::idempotency::{self, Begin};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -69,13 +70,26 @@ pub(crate) async fn call(
     auth: Authorized,
     ModelPath(path): ModelPath,
     headers: HeaderMap,
-    JsonObject(input): JsonObject,
+    JsonObject(mut input): JsonObject,
 ) -> Result<Response, ApiError> {
-    let Started { job, remaining } = state
+    let caller = &auth.caller;
+    let operation = format!("/models/{path}");
+    let ticket = match idempotency::begin(&state, caller, &headers, &operation, &input).await? {
+        Begin::Go(ticket) => ticket,
+        Begin::Answered(response) => return Ok(response),
+    };
+    let cap = max_credits(&headers, &mut input)?;
+    let outcome = state
         .engine
-        .generate(&auth.caller, &path, input, asked(&headers))
-        .await?;
+        .generate(caller, &path, input, asked(&headers, cap, ticket.as_ref()))
+        .await;
     let public_url = &state.engine.settings().public_url;
+    let response = outcome.map(|started| answer(started, public_url));
+    idempotency::answer(ticket, response)
+}
+
+fn answer(started: Started, public_url: &str) -> Response {
+    let Started { job, remaining } = started;
     let (price, url) = (job.price, link(public_url, &job.id));
     let mut response = if job.status == JobStatus::Completed {
         let began = job.started_at.unwrap_or(job.created_at);
@@ -121,5 +135,5 @@ pub(crate) async fn call(
         response
     };
     charge_headers(response.headers_mut(), price, remaining);
-    Ok(response)
+    response
 }

@@ -1,7 +1,8 @@
 use crate::ApiState;
 use crate::auth::Authorized;
 use crate::error::{ApiError, ErrorBody, Refund};
-use crate::extract::{ApiQuery, JsonObject, asked, number, wait};
+use crate::extract::{ApiQuery, JsonObject, asked, max_credits, number, wait};
+use crate::idempotency::{self, Begin};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -16,7 +17,7 @@ use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::{AssetId, JobId};
 use vydra_core::job::{Job, JobStatus};
 use vydra_core::time::Timestamp;
-use vydra_engine::{Error, JobQuery};
+use vydra_engine::{Error, JobQuery, Started};
 
 /// A job, flat. What it made stands at the top and in `output`, once it is completed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -229,6 +230,9 @@ pub(crate) struct NewJobBody {
     /// What it takes; see the list of workflows.
     #[schema(value_type = Object)]
     input: Value,
+    /// Refuses with 402 when the job would cost more; also as the header X-Max-Credits.
+    #[serde(rename = "maxCredits")]
+    max_credits: Option<u64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -254,11 +258,15 @@ pub(crate) struct Links {
 }
 
 /// Starts a workflow. The price is taken now, and paid back if the job does not deliver.
-#[utoipa::path(post, path = "/api/v1/jobs", operation_id = "create_job", tag = "Jobs", request_body = NewJobBody, responses(
+#[utoipa::path(post, path = "/api/v1/jobs", operation_id = "create_job", tag = "Jobs", request_body = NewJobBody, params(
+    ("Idempotency-Key" = Option<String>, Header, description = "Any word that is new for each purchase. The same key and body within 24 hours give the first answer again and charge nothing."),
+    ("X-Max-Credits" = Option<u64>, Header, description = "Refuses with 402 whatever would cost more. The same as maxCredits in the body."),
+), responses(
     (status = 201, description = "The job was taken", body = CreatedJob),
     (status = 400, description = "INVALID_INPUT, INVALID_URL", body = ErrorBody),
-    (status = 402, description = "INSUFFICIENT_CREDITS: nothing was charged", body = ErrorBody),
+    (status = 402, description = "INSUFFICIENT_CREDITS: too few, or more than maxCredits allows; nothing was charged", body = ErrorBody),
     (status = 404, description = "MODEL_NOT_FOUND", body = ErrorBody),
+    (status = 409, description = "IDEMPOTENCY_CONFLICT: the key was used for another request, or its first request still runs", body = ErrorBody),
 ))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
@@ -266,6 +274,12 @@ pub(crate) async fn create(
     headers: HeaderMap,
     JsonObject(mut body): JsonObject,
 ) -> Result<Response, ApiError> {
+    let caller = &auth.caller;
+    let ticket = match idempotency::begin(&state, caller, &headers, "/jobs", &body).await? {
+        Begin::Go(ticket) => ticket,
+        Begin::Answered(response) => return Ok(response),
+    };
+    let cap = max_credits(&headers, &mut body)?;
     let workflow = match body.remove("workflow") {
         Some(Value::String(workflow)) => workflow,
         None | Some(Value::Null) => {
@@ -299,11 +313,18 @@ pub(crate) async fn create(
         ))
         .into());
     }
-    let started = state
+    let asked = asked(&headers, cap, ticket.as_ref());
+    let outcome = state
         .engine
-        .create_job(&auth.caller, &workflow, input, asked(&headers))
-        .await?;
-    let url = link(&state.engine.settings().public_url, &started.job.id);
+        .create_job(caller, &workflow, input, asked)
+        .await;
+    let public_url = &state.engine.settings().public_url;
+    let response = outcome.map(|started| created(started, public_url));
+    idempotency::answer(ticket, response)
+}
+
+fn created(started: Started, public_url: &str) -> Response {
+    let url = link(public_url, &started.job.id);
     let created = CreatedJob {
         links: Links {
             this: url.clone(),
@@ -322,7 +343,7 @@ pub(crate) async fn create(
             .ok()
             .map(|url| (header::LOCATION, url)),
     );
-    Ok(response)
+    response
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -353,12 +374,12 @@ pub(crate) struct JobList {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Pagination {
-    limit: u32,
-    offset: u32,
+    pub(crate) limit: u32,
+    pub(crate) offset: u32,
     /// How many there are in all.
-    count: u64,
+    pub(crate) count: u64,
     /// For `after`; null at the end.
-    next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// The organization's jobs, newest first.

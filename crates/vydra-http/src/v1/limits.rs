@@ -12,7 +12,7 @@ use vydra_engine::WindowStanding;
 pub(crate) struct RateLimitsView {
     plan: String,
     limits: LimitsView,
-    usage: UsageView,
+    usage: RequestUsageView,
     #[schema(value_type = String)]
     timestamp: Timestamp,
 }
@@ -30,7 +30,7 @@ pub(crate) struct LimitsView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct UsageView {
+pub(crate) struct RequestUsageView {
     minute: UsedView,
     hour: UsedView,
     day: UsedView,
@@ -71,7 +71,7 @@ pub(crate) async fn get(
             rpd: limits.rpd,
             concurrent: limits.concurrent,
         },
-        usage: UsageView {
+        usage: RequestUsageView {
             minute: standing.minute.into(),
             hour: standing.hour.into(),
             day: standing.day.into(),

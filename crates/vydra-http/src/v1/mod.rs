@@ -10,5 +10,8 @@ pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod models;
 pub(crate) mod organization;
+pub(crate) mod quotes;
 pub(crate) mod sessions;
+pub(crate) mod transactions;
 pub(crate) mod uploads;
+pub(crate) mod usage;

@@ -59,10 +59,9 @@ impl Api {
         let app = TestApp::with(change);
         let org = app.org_on(plan, "acme", CREDITS).await;
         let key = app.key(&org, &["*"], Mode::Live).await;
-        let router = router_of(&app);
         Self {
+            router: router_of(&app),
             app,
-            router,
             org,
             key,
         }
@@ -203,6 +202,13 @@ impl Call {
         let name: HeaderName = name.parse().unwrap();
         self.headers
             .insert(name, HeaderValue::from_bytes(value).unwrap());
+        self
+    }
+
+    /// One more line of a header that may be there already.
+    pub(crate) fn another_header(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name.parse().unwrap();
+        self.headers.append(name, value.parse().unwrap());
         self
     }
 

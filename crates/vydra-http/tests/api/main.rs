@@ -10,6 +10,8 @@ mod bodies;
 #[cfg(test)]
 mod bots;
 #[cfg(test)]
+mod caps;
+#[cfg(test)]
 mod described;
 #[cfg(test)]
 mod errors;
@@ -23,6 +25,8 @@ mod generate;
 mod headers;
 #[cfg(test)]
 mod help;
+#[cfg(test)]
+mod idempotency;
 #[cfg(test)]
 mod jobs;
 #[cfg(test)]
@@ -42,6 +46,8 @@ mod naughty;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod quotes;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod seed;
@@ -54,6 +60,10 @@ mod strangers;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]
+mod transactions;
+#[cfg(test)]
 mod uploads;
+#[cfg(test)]
+mod usage;
 #[cfg(test)]
 mod workflows;

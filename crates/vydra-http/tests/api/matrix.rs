@@ -86,6 +86,8 @@ impl World {
                 | "/organization"
                 | "/account/rate-limits"
                 | "/billing/credits"
+                | "/billing/transactions"
+                | "/usage"
                 | "/models"
                 | "/jobs"
                 | "/api-keys"
@@ -123,7 +125,12 @@ impl World {
                 json!({"workflow": "generate_image", "input": {"prompt": "p"}}),
                 201,
             ),
-            ("GET" | "DELETE", "/jobs/{id}") => {
+            ("POST", "/quotes") => posted(
+                path,
+                json!({"workflow": "generate_image", "input": {"prompt": "p"}}),
+                200,
+            ),
+            ("GET" | "DELETE", "/jobs/{id}") | ("GET", "/jobs/{id}/charges") => {
                 let own = self.job(&self.api.key).await;
                 let foreign = self.job(&self.stranger).await;
                 about_job(path, &own, &foreign)

@@ -1,7 +1,7 @@
 //! Jobs from the caller's side: submit, look, cancel.
 
 use super::rows::{Columns, collect, first, to_json};
-use super::{assets, credits};
+use super::{assets, credits, idempotency};
 use crate::store::{Cancellation, JobFilter, JobPage, NewJob, Submission};
 use crate::{Result, StoreError};
 use rusqlite::{Connection, params};
@@ -70,6 +70,11 @@ pub(super) fn open(db: &Connection, org: &OrgId) -> Result<u32> {
 }
 
 pub(super) fn submit(db: &Connection, new: &NewJob) -> Result<Submission> {
+    if let Some(wanted) = &new.idempotency
+        && let Some(taken) = idempotency::get(db, &new.org_id, new.mode, &wanted.key, new.now)?
+    {
+        return Ok(Submission::KeyTaken(Box::new(taken)));
+    }
     let open = open(db, &new.org_id)?;
     if open >= new.concurrent {
         return Ok(Submission::TooManyJobs { open });
@@ -108,6 +113,9 @@ pub(super) fn submit(db: &Connection, new: &NewJob) -> Result<Submission> {
         // Unreachable while one writer runs one command at a time; undone as a whole if that ever changes.
         return Err(StoreError::Busy);
     };
+    if let Some(wanted) = &new.idempotency {
+        idempotency::insert(db, new, wanted)?;
+    }
     let job = get(db, &new.org_id, &new.id)?
         .ok_or_else(|| StoreError::Corrupt("a new job is gone".to_owned()))?;
     Ok(Submission::Accepted {

@@ -2,6 +2,7 @@
 
 mod assets;
 mod credits;
+mod idempotency;
 mod jobs;
 mod keys;
 mod limits;
@@ -10,14 +11,16 @@ mod organizations;
 mod readers;
 mod rows;
 mod sessions;
+mod transactions;
+mod usage;
 mod users;
 mod worker;
 mod writer;
 
 use crate::store::{
-    Cancellation, ClaimedJob, Creation, Grant, JobFilter, JobPage, Lease, LeaseToken, NewJob,
-    NewOrganization, NewRotation, NewSession, NewUser, Recording, Rotation, Settlement, Store,
-    Submission, Usage, UserCreation,
+    Cancellation, ClaimedJob, Creation, EntryFilter, EntryPage, Grant, JobFilter, JobPage, Lease,
+    LeaseToken, NewJob, NewOrganization, NewRotation, NewSession, NewUser, Recorded, Recording,
+    Rotation, Settlement, Store, Submission, Usage, UserCreation,
 };
 use crate::{Result, StoreError};
 use async_trait::async_trait;
@@ -28,6 +31,7 @@ use std::time::Duration;
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
 use vydra_core::asset::Asset;
 use vydra_core::credits::Credits;
+use vydra_core::idempotency::{IdempotencyKey, IdempotencyRecord, StoredAnswer};
 use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId, UserId};
 use vydra_core::job::{Failure, Job, Mode};
 use vydra_core::ledger::{Audit, CreditTotals};
@@ -35,6 +39,7 @@ use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
 use vydra_core::session::SessionMark;
 use vydra_core::time::Timestamp;
+use vydra_core::usage::{UsageBy, UsageRow};
 use vydra_core::user::{Membership, PasswordHash, Role, User};
 use writer::{Durability, Writer};
 
@@ -317,6 +322,30 @@ impl Store for SqliteStore {
         self.read(credits::audit).await
     }
 
+    async fn transactions(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        filter: EntryFilter,
+    ) -> Result<Option<EntryPage>> {
+        let org = org.clone();
+        self.read(move |db| transactions::list(db, &org, mode, &filter))
+            .await
+    }
+
+    async fn usage(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        by: UsageBy,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<UsageRow>> {
+        let org = org.clone();
+        self.read(move |db| usage::rows(db, &org, mode, by, from, to))
+            .await
+    }
+
     async fn submit_job(&self, new: NewJob) -> Result<Submission> {
         self.write(move |db| jobs::submit(db, &new)).await
     }
@@ -340,6 +369,35 @@ impl Store for SqliteStore {
     ) -> Result<Cancellation> {
         let (org, id) = (org.clone(), id.clone());
         self.write(move |db| jobs::cancel(db, &org, &id, &entry, now))
+            .await
+    }
+
+    async fn idempotency(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        key: &IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<Option<IdempotencyRecord>> {
+        let (org, key) = (org.clone(), key.clone());
+        self.read(move |db| idempotency::get(db, &org, mode, &key, now))
+            .await
+    }
+
+    async fn record_answer(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        key: &IdempotencyKey,
+        answer: StoredAnswer,
+    ) -> Result<Recorded> {
+        let (org, key) = (org.clone(), key.clone());
+        self.write(move |db| idempotency::record_answer(db, &org, mode, &key, &answer))
+            .await
+    }
+
+    async fn forget_idempotency(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        self.write(move |db| idempotency::forget(db, now, limit))
             .await
     }
 

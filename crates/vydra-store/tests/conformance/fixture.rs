@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use vydra_core::api_key::{ApiKey, KeyHash, KeySecret, Pepper};
 use vydra_core::asset::{Asset, AssetRole, MediaKind};
+use vydra_core::catalog::Pricing;
 use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId, UserId};
@@ -297,10 +298,12 @@ impl Fixture {
                 outputs: 4,
                 input: document(&json!({"prompt": "a fox", "count": 4})),
                 script: Script::default(),
+                pricing: Pricing::default(),
             },
             price: credits(price),
             entry: self.entry(),
             concurrent: MANY_JOBS,
+            idempotency: None,
             now: self.now(),
         }
     }

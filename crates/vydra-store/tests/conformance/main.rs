@@ -11,6 +11,8 @@ mod credits;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
 mod jobs;
 #[cfg(test)]
 mod keys;
@@ -26,6 +28,10 @@ mod races;
 mod sessions;
 #[cfg(test)]
 mod sqlite_files;
+#[cfg(test)]
+mod transactions;
+#[cfg(test)]
+mod usage;
 #[cfg(test)]
 mod users;
 #[cfg(test)]
