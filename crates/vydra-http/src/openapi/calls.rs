@@ -37,6 +37,41 @@ pub(super) fn describe(document: &mut Value, catalog: &Catalog) {
     if let Some(create) = paths.get_mut("/api/v1/jobs") {
         create["post"]["requestBody"] = workflows(catalog);
     }
+    if let Some(create) = paths.get_mut("/api/v1/quotes") {
+        create["post"]["requestBody"] = quotes(catalog);
+    }
+}
+
+/// Null counts as absent, so that what may be absent may be null.
+fn nullable(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    let mut needed = Vec::new();
+    names_needed(&schema, &mut needed);
+    let fields = schema["properties"].as_object_mut().into_iter().flatten();
+    for (name, field) in fields {
+        let kind = field["type"].as_str().map(str::to_owned);
+        if let (false, Some(kind)) = (needed.contains(name), kind) {
+            field["type"] = json!([kind, "null"]);
+            if let Some(words) = field.get_mut("enum").and_then(Value::as_array_mut) {
+                words.push(Value::Null);
+            }
+        }
+    }
+    schema
+}
+
+/// Also those that are needed only in some cases.
+fn names_needed(schema: &Value, needed: &mut Vec<String>) {
+    let names = schema["required"].as_array().into_iter().flatten();
+    needed.extend(names.filter_map(Value::as_str).map(str::to_owned));
+    for place in ["anyOf", "allOf", "oneOf"] {
+        for part in schema[place].as_array().into_iter().flatten() {
+            names_needed(part, needed);
+        }
+    }
+    if let Some(then) = schema.get("then") {
+        names_needed(then, needed);
+    }
 }
 
 fn identifier(text: &str) -> String {
@@ -64,7 +99,7 @@ fn call(model: &Model) -> Value {
         "operationId": format!("call_{}", identifier(&model.slug)),
         "summary": model.name,
         "description": format!("{} Makes: {kind}. Price: {}. Both spellings of a field are taken, such as imageUrl and image_url.", model.description, prices(model)),
-        "requestBody": {"required": true, "content": {"application/json": {"schema": model.schema.json(), "example": model.example_input}}},
+        "requestBody": {"required": true, "content": {"application/json": {"schema": nullable(model.schema.json()), "example": model.example_input}}},
         "responses": responses,
     })
 }
@@ -92,11 +127,38 @@ fn prices(model: &Model) -> String {
     prices
 }
 
+/// The body of `POST /quotes`: that of a call, or that of a workflow.
+fn quotes(catalog: &Catalog) -> Value {
+    let called = catalog.models().iter().filter_map(|model| {
+        let path = model.path.as_ref()?;
+        Some(("model", path, &model.schema, &model.example_input))
+    });
+    let started = catalog.workflows().iter().map(|workflow| {
+        let (input, example) = (&workflow.schema, &workflow.example_input);
+        ("workflow", &workflow.slug, input, example)
+    });
+    let (mut choices, mut examples) = (Vec::new(), Map::new());
+    for (kind, name, input, example) in called.chain(started) {
+        choices.push(json!({
+            "type": "object",
+            "title": name,
+            "required": [kind, "input"],
+            "properties": {kind: {"type": "string", "const": name}, "input": nullable(input.json())},
+            "additionalProperties": false,
+        }));
+        examples.insert(
+            format!("{kind} {name}"),
+            json!({"value": {kind: name, "input": example}}),
+        );
+    }
+    json!({"required": true, "content": {"application/json": {"schema": {"oneOf": choices}, "examples": examples}}})
+}
+
 /// The body of `POST /jobs`: each workflow with its own input.
 fn workflows(catalog: &Catalog) -> Value {
     let (mut choices, mut examples) = (Vec::new(), Map::new());
     for workflow in catalog.workflows() {
-        let input = workflow.schema.json();
+        let input = nullable(workflow.schema.json());
         let needed = if input["required"]
             .as_array()
             .is_some_and(|all| !all.is_empty())

@@ -16,6 +16,9 @@ pub(super) fn describe(document: &mut Value, catalog: &Catalog) {
     document["components"]["headers"] = headers();
     document["components"]["schemas"]["ErrorBody"]["properties"]["code"]["enum"] =
         json!(ErrorCode::ALL.map(ErrorCode::as_str));
+    // Nothing at all says the same as an object without fields.
+    document["paths"]["/api/v1/api-keys/{id}/rotate"]["post"]["requestBody"]["required"] =
+        json!(false);
     let schemas = document["components"]["schemas"].clone();
     for operation in routes::operations(catalog) {
         let path = documented_path(&operation);
@@ -142,7 +145,10 @@ fn errors(operation: &mut Value, access: Access) {
 
 /// Of the body, put together from those of its fields where it has none of its own.
 fn example(operation: &mut Value, schemas: &Value) {
-    let Some(content) = operation["requestBody"]["content"].get_mut("application/json") else {
+    let Some(content) = operation
+        .pointer_mut("/requestBody/content")
+        .and_then(|content| content.get_mut("application/json"))
+    else {
         return;
     };
     let name = content["schema"]["$ref"]

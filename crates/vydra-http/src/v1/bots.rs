@@ -45,16 +45,20 @@ pub(crate) struct PackView {
 }
 
 #[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(
     dead_code,
     reason = "describes a body that is read field by field, so that each can have its own error"
 )]
 pub(crate) struct NewBotBody {
     /// What the agent calls itself: 1 to 80 characters.
-    #[schema(example = "scout")]
+    #[schema(example = "scout", min_length = 1, max_length = 80)]
     agent_name: String,
     /// Of whoever pays.
-    #[schema(example = "bills@example.com")]
+    #[schema(
+        example = "bills@example.com",
+        pattern = "^[a-z0-9.]{1,60}@[a-z0-9]{1,60}[.][a-z]{2,20}$"
+    )]
     billing_email: String,
 }
 

@@ -21,16 +21,25 @@ const RETRY: Duration = Duration::from_secs(2);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// An event of the stream. Its data are JSON: of `status` and `progress` how the job stands, of `end` the whole job.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is written line by line")]
+pub(crate) struct EventView {
+    #[schema(pattern = "^(status|progress|end)$", example = "progress")]
+    event: String,
+    /// For `Last-Event-ID`.
+    #[schema(example = "43")]
+    id: String,
+    data: String,
+}
+
 /// The data of the events status and progress.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct JobChange {
-    #[schema(value_type = String)]
+struct JobChange {
     id: JobId,
     /// The same as `id`.
-    #[schema(value_type = String)]
     job_id: JobId,
-    #[schema(value_type = String, example = "running")]
     status: JobStatus,
     /// 0 to 100.
     progress: u8,
@@ -56,7 +65,7 @@ impl From<Job> for JobChange {
     ("id" = String, Path, description = "The job's id"),
     ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen; one that is not understood is ignored."),
 ), responses(
-    (status = 200, description = "The events", body = JobChange, content_type = "text/event-stream"),
+    (status = 200, description = "The events", body = EventView, content_type = "text/event-stream"),
     (status = 204, description = "The job has ended, and Last-Event-ID says that its end was seen"),
     (status = 404, description = "JOB_NOT_FOUND, also for a job of another organization", body = ErrorBody),
     (status = 429, description = "RATE_LIMIT_EXCEEDED: also with 100 open streams of the organization", body = ErrorBody),

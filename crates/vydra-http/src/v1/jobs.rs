@@ -258,10 +258,7 @@ pub(crate) struct Links {
 }
 
 /// Starts a workflow. The price is taken now, and paid back if the job does not deliver.
-#[utoipa::path(post, path = "/api/v1/jobs", operation_id = "create_job", tag = "Jobs", request_body = NewJobBody, params(
-    ("Idempotency-Key" = Option<String>, Header, description = "Any word that is new for each purchase. The same key and body within 24 hours give the first answer again and charge nothing."),
-    ("X-Max-Credits" = Option<u64>, Header, description = "Refuses with 402 whatever would cost more. The same as maxCredits in the body."),
-), responses(
+#[utoipa::path(post, path = "/api/v1/jobs", operation_id = "create_job", tag = "Jobs", request_body = NewJobBody, responses(
     (status = 201, description = "The job was taken", body = CreatedJob),
     (status = 400, description = "INVALID_INPUT, INVALID_URL", body = ErrorBody),
     (status = 402, description = "INSUFFICIENT_CREDITS: too few, or more than maxCredits allows; nothing was charged", body = ErrorBody),
@@ -353,7 +350,7 @@ pub(crate) struct ListQuery {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100)]
     limit: Option<String>,
     /// How many to pass over.
-    #[param(value_type = Option<u32>)]
+    #[param(value_type = Option<i64>, minimum = 0, maximum = 4_294_967_295_i64)]
     offset: Option<String>,
     /// Only jobs of this status.
     #[param(value_type = Option<String>, pattern = "^(pending|running|completed|failed|cancelled)$")]

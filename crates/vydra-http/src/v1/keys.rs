@@ -115,35 +115,35 @@ impl From<CreatedKey> for NewKeyView {
 }
 
 #[derive(Debug, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(
     dead_code,
     reason = "describes a body that is read field by field, so that each can have its own error"
 )]
 pub(crate) struct NewKeyBody {
-    /// What it is for: 1 to 100 characters.
-    #[schema(example = "backend")]
+    /// What it is for: 1 to 100 printable characters.
+    #[schema(example = "backend", min_length = 1, max_length = 100)]
     name: String,
     /// What it may do; everything when absent.
     #[schema(required = false, example = json!(["models:*", "jobs:read"]))]
     scopes: Vec<String>,
     /// 1 to 3650; never when absent or null.
-    #[schema(required = false)]
+    #[schema(required = false, minimum = 1, maximum = 3650)]
     expires_in_days: Option<u32>,
     /// live when absent; test for the sandbox.
-    #[schema(required = false, value_type = String, example = "live")]
+    #[schema(required = false, value_type = String, pattern = "^(live|test)$", example = "live")]
     mode: Mode,
 }
 
 #[derive(Debug, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(
     dead_code,
     reason = "describes a body that is read field by field, so that each can have its own error"
 )]
 pub(crate) struct RotationBody {
     /// How many hours the old key lives on: 0 to 168; 0 when absent.
-    #[schema(required = false, example = 24)]
+    #[schema(required = false, maximum = 168, example = 24)]
     overlap_hours: u32,
 }
 

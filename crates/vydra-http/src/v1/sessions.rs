@@ -101,13 +101,16 @@ pub(crate) struct LoggedOutView {
 }
 
 #[derive(ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(
     dead_code,
     reason = "describes a body that is read field by field, so that each can have its own error"
 )]
 pub(crate) struct LoginBody {
-    #[schema(example = "ada@example.com")]
+    #[schema(
+        example = "ada@example.com",
+        pattern = "^[a-z0-9.]{1,60}@[a-z0-9]{1,60}[.][a-z]{2,20}$"
+    )]
     email: String,
     #[schema(example = "correct horse battery")]
     password: String,

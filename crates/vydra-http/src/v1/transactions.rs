@@ -37,13 +37,17 @@ const FILE: Size = Size {
 #[into_params(parameter_in = Query)]
 pub(crate) struct TransactionsQuery {
     /// 1 to 100, 20 when absent; as CSV 1 to 10,000, 1,000 when absent.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100)]
     limit: Option<String>,
     /// How many to pass over.
+    #[param(value_type = Option<i64>, minimum = 0, maximum = 4_294_967_295_i64)]
     offset: Option<String>,
     /// Only rows behind this one in the list: the last page's nextCursor.
+    #[param(pattern = "^txn_[0-9a-z]{26}$")]
     after: Option<String>,
     /// Only rows of this type: grant, purchase, charge, refund or adjustment.
     #[serde(rename = "type")]
+    #[param(pattern = "^(grant|purchase|charge|refund|adjustment)$")]
     kind: Option<String>,
     /// Only rows of this job.
     job_id: Option<String>,

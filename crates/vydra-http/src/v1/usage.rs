@@ -15,10 +15,13 @@ use vydra_engine::{Error, UsageQuery};
 #[into_params(parameter_in = Query)]
 pub(crate) struct SpanQuery {
     /// A date or a date and time (ISO 8601, UTC unless it says otherwise); 30 days before `to` when absent.
+    #[param(pattern = "^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$")]
     from: Option<String>,
     /// The first moment that is not counted; now when absent. At most 366 days after `from`.
+    #[param(pattern = "^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$")]
     to: Option<String>,
     /// day (in UTC), model or key; day when absent.
+    #[param(pattern = "^(day|model|key)$")]
     by: Option<String>,
 }
 

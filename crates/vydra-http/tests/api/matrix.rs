@@ -5,6 +5,7 @@ use crate::uploads;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use vydra_core::api_key::KeySecret;
+use vydra_core::credits::Credits;
 use vydra_core::ids::{JobId, KeyId};
 use vydra_core::job::Mode;
 use vydra_core::time::Clock;
@@ -37,6 +38,11 @@ impl World {
     pub(crate) async fn new() -> Self {
         let api = Api::with("enterprise", |setup| setup.auth.bot_register = true).await;
         let session = api.person("ada@example.com", Role::Owner).await;
+        let many = Credits::new(1_000_000).unwrap();
+        let granted = api
+            .engine
+            .grant(&api.org.id, Mode::Live, many, "for all the calls");
+        granted.await.unwrap();
         let other = api.org("stranger", 1_000).await;
         let stranger = api.key(&other, &["*"], Mode::Live).await;
         let (revoked, id) = key(&api, None).await;
