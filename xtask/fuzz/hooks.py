@@ -62,6 +62,10 @@ def _with_media(schema, value, root):
         return MEDIA[kind]
     if kind and isinstance(value, list):
         return [MEDIA[kind] for _ in value]
+    # The examples' own URLs also come under the other spelling of a field, which no schema names.
+    if isinstance(value, str) and value.startswith("https://example.com/"):
+        kind = {"png": "image", "mp4": "video", "wav": "audio"}.get(value.rpartition(".")[2])
+        return MEDIA.get(kind, value)
     if isinstance(value, dict):
         for choice in schema.get("oneOf", []):
             constants = _resolve(choice, root).get("properties", {})
@@ -73,7 +77,7 @@ def _with_media(schema, value, root):
                 value = _with_media(choice, value, root)
         known = schema.get("properties", {})
         return {
-            name: _with_media(known[name], inner, root) if name in known else inner
+            name: _with_media(known.get(name, {}), inner, root)
             for name, inner in value.items()
         }
     return value

@@ -126,13 +126,13 @@ pub(crate) struct NewKeyBody {
     name: String,
     /// What it may do; everything when absent.
     #[schema(required = false, example = json!(["models:*", "jobs:read"]))]
-    scopes: Vec<String>,
+    scopes: Option<Vec<String>>,
     /// 1 to 3650; never when absent or null.
     #[schema(required = false, minimum = 1, maximum = 3650)]
     expires_in_days: Option<u32>,
     /// live when absent; test for the sandbox.
-    #[schema(required = false, value_type = String, pattern = "^(live|test)$", example = "live")]
-    mode: Mode,
+    #[schema(required = false, value_type = Option<String>, pattern = "^(live|test)$", example = "live")]
+    mode: Option<Mode>,
 }
 
 #[derive(Debug, ToSchema)]
@@ -144,7 +144,7 @@ pub(crate) struct NewKeyBody {
 pub(crate) struct RotationBody {
     /// How many hours the old key lives on: 0 to 168; 0 when absent.
     #[schema(required = false, maximum = 168, example = 24)]
-    overlap_hours: u32,
+    overlap_hours: Option<u32>,
 }
 
 /// All keys of the organization; a key sees those of its own mode.
