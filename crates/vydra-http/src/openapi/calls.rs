@@ -45,32 +45,48 @@ pub(super) fn describe(document: &mut Value, catalog: &Catalog) {
 /// Null counts as absent, so that what may be absent may be null.
 fn nullable(schema: &Value) -> Value {
     let mut schema = schema.clone();
-    let mut needed = Vec::new();
-    names_needed(&schema, &mut needed);
+    let required = schema["required"].clone();
+    let is_needed = |name: &str| {
+        let mut names = required.as_array().into_iter().flatten();
+        names.any(|needed| needed == name)
+    };
     let fields = schema["properties"].as_object_mut().into_iter().flatten();
-    for (name, field) in fields {
-        let kind = field["type"].as_str().map(str::to_owned);
-        if let (false, Some(kind)) = (needed.contains(name), kind) {
-            field["type"] = json!([kind, "null"]);
-            if let Some(words) = field.get_mut("enum").and_then(Value::as_array_mut) {
-                words.push(Value::Null);
-            }
+    for (_, field) in fields.filter(|(name, _)| !is_needed(name)) {
+        let Some(kind) = field["type"].as_str().map(str::to_owned) else {
+            continue;
+        };
+        field["type"] = json!([kind, "null"]);
+        if let Some(words) = field.get_mut("enum").and_then(Value::as_array_mut) {
+            words.push(Value::Null);
         }
+    }
+    for place in ["anyOf", "allOf", "oneOf"] {
+        let parts = schema.get_mut(place).and_then(Value::as_array_mut);
+        parts.into_iter().flatten().for_each(not_null_where_needed);
     }
     schema
 }
 
-/// Also those that are needed only in some cases.
-fn names_needed(schema: &Value, needed: &mut Vec<String>) {
-    let names = schema["required"].as_array().into_iter().flatten();
-    needed.extend(names.filter_map(Value::as_str).map(str::to_owned));
-    for place in ["anyOf", "allOf", "oneOf"] {
-        for part in schema[place].as_array().into_iter().flatten() {
-            names_needed(part, needed);
+/// What is needed only in some cases is null in the others alone.
+fn not_null_where_needed(part: &mut Value) {
+    if let Some(then) = part.get_mut("then") {
+        let fields = then.get_mut("properties").and_then(Value::as_object_mut);
+        for (_, field) in fields.into_iter().flatten() {
+            if let Some(words) = field.get_mut("enum").and_then(Value::as_array_mut) {
+                words.push(Value::Null);
+            }
         }
+        not_null_where_needed(then);
     }
-    if let Some(then) = schema.get("then") {
-        names_needed(then, needed);
+    let needed: Map<String, Value> = part
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|name| Some((name.as_str()?.to_owned(), json!({"not": {"type": "null"}}))))
+        .collect();
+    if !needed.is_empty() && part.get("properties").is_none() {
+        part["properties"] = Value::Object(needed);
     }
 }
 

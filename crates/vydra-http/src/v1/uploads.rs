@@ -20,6 +20,7 @@ const ENVELOPE: u64 = 64 * 1_024;
 const PATIENCE: Duration = Duration::from_mins(5);
 
 #[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes a body that is read part by part")]
 pub(crate) struct UploadBody {
     /// A jpeg, png, webp or gif, by what its bytes are: at most 20 MiB, 8,192 pixels a side and 40 megapixels.
