@@ -31,7 +31,7 @@ Verbs:
   openapi [--check]     Write openapi.json from the code; with --check, fail if the committed file differs
   programs              Install what the tests need and is missing (Debian and Ubuntu as root), or say what to install
   fuzz [-- arguments]   Generated requests against the real server for 60 s, each answer checked against its OpenAPI document;
-                        the arguments go to schemathesis, such as --max-time 600
+                        the arguments go to schemathesis, such as --max-time 600 --seed 2
   test [-- arguments]   Do `programs`, then run every test; the arguments go to `cargo test`
 
 Options:

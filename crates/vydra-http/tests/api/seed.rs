@@ -2,6 +2,7 @@
 //! sentence that promises something, under its own name.
 
 use crate::fixture::{Answer, Api, CREDITS};
+use crate::uploads;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -228,6 +229,28 @@ async fn code_invalid_url_invalid_or_inaccessible() {
 }
 
 // Resource Errors (402, 403, 404).
+
+#[tokio::test]
+async fn code_invalid_file_type_not_allowed() {
+    let api = Api::idle().await;
+    let call = uploads::of(&api, "page.html", b"<html></html>");
+    let body = row(call, 400, "INVALID_FILE_TYPE").await;
+    let sentence =
+        "Invalid file type. Allowed: image/jpeg, image/jpg, image/png, image/webp, image/gif";
+    assert_eq!(body["error"], sentence);
+}
+
+#[tokio::test]
+async fn code_file_too_large() {
+    let api = Api::idle().await;
+    let call = uploads::of(
+        &api,
+        "large.png",
+        &uploads::large_png(20 * 1_024 * 1_024 + 1),
+    );
+    let body = row(call, 400, "FILE_TOO_LARGE").await;
+    assert_eq!(body["error"], "File size exceeds 20MB limit");
+}
 
 #[tokio::test]
 async fn code_insufficient_credits() {

@@ -49,8 +49,13 @@ fn upload(api: &Api) -> Call {
         .header("content-type", &media_type)
 }
 
+/// The upload of a file of this name.
+pub(crate) fn of(api: &Api, name: &str, content: &[u8]) -> Call {
+    upload(api).body(form(name, content))
+}
+
 async fn send(api: &Api, name: &str, content: &[u8]) -> Answer {
-    upload(api).body(form(name, content)).send().await
+    of(api, name, content).send().await
 }
 
 /// Files that are given up are removed in the background.
@@ -61,7 +66,7 @@ async fn nothing_is_left(api: &Api) {
 }
 
 /// Head of a PNG of this size, then zeros.
-fn large_png(bytes: usize) -> Vec<u8> {
+pub(crate) fn large_png(bytes: usize) -> Vec<u8> {
     let mut file = files::png(8, 6).to_vec();
     file.resize(bytes, 0);
     file
