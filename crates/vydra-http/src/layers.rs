@@ -23,7 +23,7 @@ pub(crate) const MAX_BODY: usize = 1_024 * 1_024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 128;
 /// Contract, section 5, and what else a browser's script needs to see.
-const EXPOSED: [&str; 16] = [
+const EXPOSED: [&str; 15] = [
     "x-request-id",
     "link",
     "x-ratelimit-limit",
@@ -35,7 +35,6 @@ const EXPOSED: [&str; 16] = [
     "x-credits-charged",
     "x-credits-remaining",
     "location",
-    "link",
     "content-disposition",
     "content-range",
     "etag",
