@@ -200,6 +200,8 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
     /// The person who made it; None for one that the command line made.
     pub user_id: Option<UserId>,
+    /// The first of the keys that it and its forerunners replaced; None for one that replaced none.
+    pub origin_id: Option<KeyId>,
     /// Requests that were admitted, up to a moment ago; those that a limit refused are not counted.
     pub request_count: u64,
     /// Of the last of them.
@@ -207,6 +209,11 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
+    /// Under which name its jobs are kept: a rotated key has those of its forerunners.
+    pub fn origin(&self) -> &KeyId {
+        self.origin_id.as_ref().unwrap_or(&self.id)
+    }
+
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
     }
@@ -292,6 +299,7 @@ mod tests {
                 expires_at: None,
                 revoked_at: None,
                 user_id: None,
+                origin_id: None,
                 request_count: 0,
                 last_used_at: None,
             };

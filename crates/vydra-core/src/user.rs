@@ -98,7 +98,12 @@ impl Password {
 
     /// Long enough to be worth guessing at, short enough to be digested. Nothing else makes a password better.
     pub fn is_acceptable(&self) -> bool {
-        self.0.len() <= MAX_PASSWORD_BYTES && PASSWORD_LENGTHS.contains(&self.0.chars().count())
+        self.can_be_digested() && PASSWORD_LENGTHS.contains(&self.0.chars().count())
+    }
+
+    /// Whether it is worth looking at: nobody's password is longer.
+    pub fn can_be_digested(&self) -> bool {
+        self.0.len() <= MAX_PASSWORD_BYTES
     }
 
     /// For the one who hashes it, and the one moment at which a generated one is shown.

@@ -112,6 +112,7 @@ impl Engine {
             expires_at: None,
             revoked_at: None,
             user_id: None,
+            origin_id: None,
             request_count: 0,
             last_used_at: None,
         };

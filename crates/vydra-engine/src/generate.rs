@@ -10,6 +10,10 @@ use vydra_core::ids::JobId;
 use vydra_core::job::{Call, Job, JobStatus};
 use vydra_store::store::{NewJob, Submission};
 
+/// How long all the files of one request may take to be read.
+const TAKING_IN: Duration = Duration::from_mins(1);
+const TOO_SLOW: &str = "The files of the input could not be read within 60 seconds";
+
 /// What a caller asks for, besides the model and the input.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asked<'a> {
@@ -200,8 +204,24 @@ impl Engine {
                 remaining,
             });
         }
-        self.take_in(&caller.organization.id, &model.schema, &mut call.input)
-            .await?;
+        if model
+            .schema
+            .media_fields()
+            .any(|field| call.input.contains_key(field.name))
+        {
+            // The same of the room for one more job.
+            let open = self
+                .store()
+                .open_jobs(&caller.organization.id, caller.mode())
+                .await?;
+            if open >= caller.limits.concurrent {
+                return Err(Self::too_many_jobs(caller, open));
+            }
+        }
+        let taking = self.take_in(&caller.organization.id, &model.schema, &mut call.input);
+        tokio::time::timeout(TAKING_IN, taking)
+            .await
+            .map_err(|_late| Error::invalid(TOO_SLOW))??;
         for field in model.schema.media_fields() {
             if let Some(reference) = call.input.get(field.name) {
                 shown.insert(field.name.to_owned(), reference.clone());
@@ -213,7 +233,7 @@ impl Engine {
             .submit_job(NewJob {
                 id: JobId::new(now, self.random()),
                 org_id: caller.organization.id.clone(),
-                key_id: caller.key_id().cloned(),
+                key_id: caller.origin_key().cloned(),
                 mode: caller.mode(),
                 workflow: workflow.map(str::to_owned),
                 input: shown,

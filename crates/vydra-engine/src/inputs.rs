@@ -4,7 +4,10 @@
 use crate::uploads::KEY_PREFIX;
 use crate::{Engine, Error, Result};
 use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use vydra_core::asset::{Asset, AssetRole, MediaKind};
 use vydra_core::catalog::{InputSchema, MediaField};
 use vydra_core::ids::{AssetId, OrgId};
@@ -77,6 +80,23 @@ fn refused(field: &str, why: &str) -> Error {
     Error::InvalidUrl {
         field: field.to_owned(),
         sentence: format!("Invalid URL in {field}: {why}"),
+    }
+}
+
+/// How much of all fetching each organization may do at once: one that names slow places must not stop the others.
+#[derive(Debug, Default)]
+pub(crate) struct FetchShares(Mutex<HashMap<OrgId, Arc<Semaphore>>>);
+
+impl FetchShares {
+    const EACH: usize = 2;
+
+    fn of(&self, org: &OrgId) -> Arc<Semaphore> {
+        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody uses now are as good as new ones.
+        shares.retain(|_, share| Arc::strong_count(share) > 1);
+        let share = shares.entry(org.clone());
+        let share = share.or_insert_with(|| Arc::new(Semaphore::new(Self::EACH)));
+        Arc::clone(share)
     }
 }
 
@@ -169,6 +189,11 @@ impl Engine {
     }
 
     async fn fetch(&self, org: &OrgId, field: &str, kind: MediaKind, url: &str) -> Result<Asset> {
+        let share = self.fetch_shares.of(org);
+        let _share = tokio::time::timeout(FETCH_PATIENCE, share.acquire())
+            .await
+            .map_err(|busy| Error::Unavailable(Box::new(busy)))?
+            .map_err(|closed| Error::Internal(Box::new(closed)))?;
         let _slot = tokio::time::timeout(FETCH_PATIENCE, self.fetches.acquire())
             .await
             .map_err(|busy| Error::Unavailable(Box::new(busy)))?

@@ -103,7 +103,7 @@ impl Engine {
             // The sandbox and the real thing do not see each other.
             .filter(|job| job.mode == caller.mode())
             .ok_or(Error::JobNotFound)?;
-        if own_only && job.key_id.as_ref() != caller.key_id() {
+        if own_only && job.key_id.as_ref() != caller.origin_key() {
             return Err(Error::JobNotFound);
         }
         Ok(job)

@@ -119,6 +119,7 @@ impl Engine {
                 .map(|days| now.plus(Duration::from_secs(u64::from(days) * 86_400))),
             revoked_at: None,
             user_id,
+            origin_id: None,
             request_count: 0,
             last_used_at: None,
         };
@@ -215,7 +216,7 @@ impl Engine {
                 old: *old,
             }),
             Rotation::NotActive => Err(Error::invalid(
-                "The key was revoked or has expired; only an active key can be rotated",
+                "The key was revoked, has expired or was replaced before; only an active key can be rotated",
             )),
             Rotation::NotFound => Err(no_key()),
         }

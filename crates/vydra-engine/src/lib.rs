@@ -163,6 +163,7 @@ pub struct Engine {
     /// Rung when there is a job to claim.
     work: Notify,
     fetches: Semaphore,
+    fetch_shares: inputs::FetchShares,
     /// In mebibytes.
     input_budget: Semaphore,
     health: Mutex<Option<(Timestamp, Health)>>,
@@ -189,6 +190,7 @@ impl Engine {
             endings_of_uploads: TaskTracker::new(),
             work: Notify::new(),
             fetches: Semaphore::new(FETCHES),
+            fetch_shares: inputs::FetchShares::default(),
             input_budget: Semaphore::new(INPUT_BUDGET_MIB as usize),
             health: Mutex::new(None),
         })

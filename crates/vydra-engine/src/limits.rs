@@ -334,7 +334,10 @@ impl Engine {
         Ok(RateLimits {
             limits: caller.limits,
             standing: caller.standing,
-            open_jobs: self.store().open_jobs(&caller.organization.id).await?,
+            open_jobs: self
+                .store()
+                .open_jobs(&caller.organization.id, caller.mode())
+                .await?,
             now: self.now(),
         })
     }

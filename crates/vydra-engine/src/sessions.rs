@@ -1,7 +1,7 @@
 //! Sessions: who logs in, for how long, and from which pages (contract, section 3).
 
 use crate::throttle::{Origin, Throttle};
-use crate::{Caller, Engine, Error, Identity, LimitKind, Result};
+use crate::{Caller, Engine, Error, Exceeded, Identity, LimitKind, Result};
 use std::net::IpAddr;
 use std::time::Duration;
 use url::Url;
@@ -12,33 +12,31 @@ use vydra_core::time::Timestamp;
 use vydra_core::user::{Membership, Password, Role, User};
 use vydra_store::store::NewSession;
 
-const TRIES_SPAN: Duration = Duration::from_mins(15);
-const TRIES_PER_ACCOUNT: u32 = 10;
+const TRIES_SPAN: Duration = Duration::from_hours(1);
 const TRIES_PER_ADDRESS: u32 = 20;
+/// From one address. Who guesses elsewhere must not keep the owner out.
+const TRIES_PER_ACCOUNT: u32 = 10;
+/// From all addresses together.
+const TRIES_PER_ACCOUNT_ANYWHERE: u32 = 100;
 const TRIES_REMEMBERED: usize = 50_000;
 
 /// Failed logins, by whom they were tried for and from where.
 #[derive(Debug)]
 pub(crate) struct LoginTries {
-    accounts: Throttle<String>,
+    accounts: Throttle<(String, Option<Origin>)>,
+    anywhere: Throttle<String>,
     addresses: Throttle<Origin>,
 }
 
 impl Default for LoginTries {
     fn default() -> Self {
+        fn throttle<K: Clone + Eq + std::hash::Hash>(limit: u32) -> Throttle<K> {
+            Throttle::new(LimitKind::Hour, limit, TRIES_SPAN, TRIES_REMEMBERED)
+        }
         Self {
-            accounts: Throttle::new(
-                LimitKind::Minute,
-                TRIES_PER_ACCOUNT,
-                TRIES_SPAN,
-                TRIES_REMEMBERED,
-            ),
-            addresses: Throttle::new(
-                LimitKind::Minute,
-                TRIES_PER_ADDRESS,
-                TRIES_SPAN,
-                TRIES_REMEMBERED,
-            ),
+            accounts: throttle(TRIES_PER_ACCOUNT),
+            anywhere: throttle(TRIES_PER_ACCOUNT_ANYWHERE),
+            addresses: throttle(TRIES_PER_ADDRESS),
         }
     }
 }
@@ -46,43 +44,57 @@ impl Default for LoginTries {
 /// One try that is counted until it is given back.
 struct Try<'a> {
     tries: &'a LoginTries,
-    account: (String, Timestamp),
-    address: Option<(Origin, Timestamp)>,
+    account: ((String, Option<Origin>), Timestamp),
+    anywhere: Option<Timestamp>,
+    address: Option<Timestamp>,
 }
 
 impl LoginTries {
-    /// Counts for both or for neither.
+    /// Counts for all or for none.
     fn count(&self, email: &str, address: Option<IpAddr>, now: Timestamp) -> Result<Try<'_>> {
-        let address = match address.map(Origin::of) {
-            None => None,
-            Some(origin) => {
-                let counted = self.addresses.count(&origin, now);
-                Some((origin, counted.map_err(Error::RateLimited)?))
-            }
+        let account = (email.to_owned(), address.map(Origin::of));
+        let at = self
+            .accounts
+            .count(&account, now)
+            .map_err(Error::RateLimited)?;
+        let mut counted = Try {
+            tries: self,
+            account: (account, at),
+            anywhere: None,
+            address: None,
         };
-        let email = email.to_owned();
-        match self.accounts.count(&email, now) {
-            Ok(at) => Ok(Try {
-                tries: self,
-                account: (email, at),
-                address,
-            }),
+        match self.count_more(&mut counted, now) {
+            Ok(()) => Ok(counted),
             Err(exceeded) => {
-                if let Some((origin, at)) = &address {
-                    self.addresses.give_back(origin, *at);
-                }
+                counted.give_back();
                 Err(Error::RateLimited(exceeded))
             }
         }
+    }
+
+    fn count_more(
+        &self,
+        counted: &mut Try<'_>,
+        now: Timestamp,
+    ) -> std::result::Result<(), Exceeded> {
+        let ((email, origin), _) = &counted.account;
+        counted.anywhere = Some(self.anywhere.count(email, now)?);
+        if let Some(origin) = origin {
+            counted.address = Some(self.addresses.count(origin, now)?);
+        }
+        Ok(())
     }
 }
 
 impl Try<'_> {
     fn give_back(self) {
-        let (email, at) = &self.account;
-        self.tries.accounts.give_back(email, *at);
-        if let Some((origin, at)) = &self.address {
-            self.tries.addresses.give_back(origin, *at);
+        let (account, at) = &self.account;
+        self.tries.accounts.give_back(account, *at);
+        if let Some(at) = self.anywhere {
+            self.tries.anywhere.give_back(&account.0, at);
+        }
+        if let (Some(origin), Some(at)) = (&account.1, self.address) {
+            self.tries.addresses.give_back(origin, at);
         }
     }
 }
@@ -127,9 +139,13 @@ pub struct LoggedIn {
 impl Engine {
     /// An unknown email and a wrong password take the same way and get the same answer.
     pub async fn login(&self, login: LoginRequest<'_>) -> Result<LoggedIn> {
+        self.count_stranger(login.address)?;
         let email = crate::users::email(login.email)?;
         // Before the password is looked at, so that many tries at once are no way around the count.
         let counted = self.login_tries.count(&email, login.address, self.now())?;
+        if !login.password.can_be_digested() {
+            return Err(Error::LoginFailed);
+        }
         let (user, hash) = match self.store().user_by_email(&email).await? {
             Some((user, hash)) => (Some(user), Some(hash)),
             None => (None, None),
@@ -186,10 +202,14 @@ impl Engine {
     }
 
     /// Fine also for a session that is not there.
-    pub async fn logout(&self, session: Option<&str>) -> Result<()> {
+    pub async fn logout(&self, session: Option<&str>, address: Option<IpAddr>) -> Result<()> {
+        self.count_stranger(address)?;
         if let Some(token) = session.and_then(SessionToken::parse) {
             let mark = token.mark(&self.store().pepper());
-            self.store().end_session(&mark).await?;
+            // Strangers must not make work for the one who writes.
+            if self.store().session(&mark, self.now()).await?.is_some() {
+                self.store().end_session(&mark).await?;
+            }
         }
         Ok(())
     }

@@ -3,8 +3,9 @@
 use crate::ApiState;
 use crate::client_address;
 use crate::error::ApiError;
+use crate::extract::BodyLimit;
 use crate::layers::StandingSlot;
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request};
 use axum::handler::Handler;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -12,9 +13,12 @@ use axum::response::{IntoResponse, Response};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
-use vydra_engine::{Access, Caller, Credentials, Error, Exceeded, Standing};
+use vydra_engine::{Access, Caller, Credentials, Error, Exceeded, Identity, Standing};
 
 pub(crate) const SIMULATE: &str = "x-vydra-simulate";
+
+/// A login is a few dozen bytes; nobody shall be kept waiting on more from whom we do not know.
+const MAX_BODY_OF_NOBODY: usize = 8 * 1_024;
 
 /// The cookie of a person who logged in.
 pub(crate) const SESSION_COOKIE: &str = "__session";
@@ -64,7 +68,13 @@ where
                     Err(error) => return ApiError(error).into_response(),
                 };
             }
-            let request = Request::from_parts(parts, body);
+            let mut request = Request::from_parts(parts, body);
+            if self.access == Access::Public {
+                request
+                    .extensions_mut()
+                    .insert(BodyLimit(MAX_BODY_OF_NOBODY));
+                DefaultBodyLimit::max(MAX_BODY_OF_NOBODY).apply(&mut request);
+            }
             self.handler.call(request, state).await
         })
     }
@@ -92,10 +102,6 @@ async fn authorize(
     state: &ApiState,
 ) -> Result<Caller, Error> {
     let credentials = credentials(parts, state);
-    // Browsers send a cookie with whatever any page asks them to send.
-    if credentials.session.is_some() && !matches!(parts.method, Method::GET | Method::HEAD) {
-        check_page(parts, state)?;
-    }
     let caller = state
         .engine
         .authenticate(access, credentials)
@@ -103,6 +109,12 @@ async fn authorize(
         .inspect_err(|error| fill_refused(parts, error))?;
     // Whoever may not is counted and told too.
     fill(parts, caller.standing);
+    // Browsers send a cookie with whatever any page asks them to send.
+    if matches!(caller.identity, Identity::Person { .. })
+        && !matches!(parts.method, Method::GET | Method::HEAD)
+    {
+        check_page(parts, state)?;
+    }
     caller.permit(access)?;
     let wishes = parts.headers.get(SIMULATE);
     let wishes = wishes.and_then(|value| value.to_str().ok());

@@ -22,6 +22,10 @@ use vydra_engine::{Asked, Error, Preference, Ticket};
 /// The longest that an answer is held back (contract, section 7).
 const MAX_WAIT_S: u64 = 60;
 
+/// How large a body may be where it is not as large as usual.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimit(pub(crate) usize);
+
 /// A JSON object.
 #[derive(Debug)]
 pub(crate) struct JsonObject(pub(crate) Map<String, Value>);
@@ -34,10 +38,12 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
         if let Some(sentence) = refused_type(request.headers()) {
             return Err(told(sentence.to_owned()));
         }
-        let too_large = || format!("The request body exceeds the limit of {MAX_BODY} bytes");
+        let limit = request.extensions().get().copied();
+        let BodyLimit(limit) = limit.unwrap_or(BodyLimit(MAX_BODY));
+        let too_large = || format!("The request body exceeds the limit of {limit} bytes");
         // What is announced need not be waited for.
         let announced = request.body().size_hint().lower();
-        if usize::try_from(announced).map_or(true, |announced| announced > MAX_BODY) {
+        if usize::try_from(announced).map_or(true, |announced| announced > limit) {
             return Err(told(too_large()));
         }
         let patience = request.extensions().get().copied();

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -104,12 +105,7 @@ async fn finish(State(state): State<ApiState>, mut request: Request, next: Next)
     if let Some(standing) = standing.0.get() {
         limit_headers(response.headers_mut(), standing);
     }
-    // A media path is a secret: whoever reads the log must not be able to fetch the file.
-    let path = if path.starts_with("/media/") {
-        "/media/…"
-    } else {
-        path.as_str()
-    };
+    let path = shown(&path);
     tracing::info!(
         request.id = %id,
         http.method = %method,
@@ -119,6 +115,17 @@ async fn finish(State(state): State<ApiState>, mut request: Request, next: Next)
         "request answered"
     );
     response
+}
+
+/// The path without what only its caller shall know: the name of a file, or a key that came to stand there by mistake.
+fn shown(path: &str) -> Cow<'_, str> {
+    if path.starts_with("/media/") {
+        return "/media/…".into();
+    }
+    match path.find("vydra_") {
+        Some(place) => format!("{}…", path.get(..place).unwrap_or_default()).into(),
+        None => path.into(),
+    }
 }
 
 /// The caller's own id when it is a sane one.
@@ -244,6 +251,26 @@ fn limit_headers(headers: &mut HeaderMap, standing: &Standing) {
     for (name, value) in [("ratelimit-policy", policy), ("ratelimit", now)] {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn no_secret_of_a_path_is_logged() {
+        for (path, logged) in [
+            ("/api/v1/jobs/job_01", "/api/v1/jobs/job_01"),
+            ("/media/ea/x.png", "/media/…"),
+            (
+                "/api/v1/api-keys/vydra_live_user_01_abc/rotate",
+                "/api/v1/api-keys/…",
+            ),
+            ("/vydra_test_user_01_abc", "/…"),
+        ] {
+            assert_eq!(shown(path), logged);
         }
     }
 }

@@ -122,7 +122,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// What [`Self::record_usage`] was given whose last moment is later than `since`, oldest first.
     async fn admissions(&self, since: Timestamp) -> Result<Vec<(OrgId, Vec<Timestamp>)>>;
     /// How many jobs of the organization have not ended: what [`Self::submit_job`] looks at.
-    async fn open_jobs(&self, org: &OrgId) -> Result<u32>;
+    async fn open_jobs(&self, org: &OrgId, mode: Mode) -> Result<u32>;
 
     // --- Credits ---
 

@@ -28,6 +28,12 @@ impl ManualClock {
         self.micros.fetch_add(micros, Ordering::SeqCst);
     }
 
+    /// As an operator or a time server may.
+    pub fn set_back(&self, span: Duration) {
+        let micros = i64::try_from(span.as_micros()).expect("a span that a test can mean");
+        self.micros.fetch_sub(micros, Ordering::SeqCst);
+    }
+
     /// Whoever looks next panics: what a bug anywhere in a request looks like from outside.
     pub fn break_once(&self) {
         self.broken.store(true, Ordering::SeqCst);

@@ -167,7 +167,10 @@ pub(crate) async fn logout(
     _: OwnPage,
     visitor: Visitor,
 ) -> Result<Response, ApiError> {
-    state.engine.logout(visitor.session.as_deref()).await?;
+    state
+        .engine
+        .logout(visitor.session.as_deref(), visitor.address)
+        .await?;
     let cookie = cookie(&state, "", Duration::ZERO);
     let view = LoggedOutView { logged_in: false };
     Ok(unstored(([(header::SET_COOKIE, cookie)], Json(view))))

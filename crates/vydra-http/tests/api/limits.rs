@@ -416,3 +416,29 @@ async fn a_storm_of_jobs_takes_exactly_the_places_that_there_are() {
     }
     assert_eq!(api.credits().await, CREDITS - 25);
 }
+
+#[tokio::test]
+async fn jobs_of_the_sandbox_do_not_stand_in_the_way_of_those_that_are_paid_for() {
+    let api = Api::with("free", |_| {}).await;
+    let test = api.key(&api.org, &["*"], Mode::Test).await;
+    let veo = api.post("models/veo3", &json!({"prompt": "p"}));
+    for _ in 0..2 {
+        veo.clone().key(&test).send().await.ok(202);
+    }
+    let third = veo.clone().key(&test).send().await;
+    third.error("RATE_LIMIT_EXCEEDED");
+    veo.send().await.ok(202);
+}
+
+#[tokio::test]
+async fn no_file_is_fetched_for_a_job_that_has_no_room() {
+    let api = Api::with("free", |_| {}).await;
+    api.pending().await;
+    api.pending().await;
+    let edit = json!({"prompt": "p", "imageUrl": "https://example.com/house.png"});
+    let answer = api.post("models/gemini/edit", &edit).send().await;
+    assert_eq!(
+        answer.error("RATE_LIMIT_EXCEEDED")["limits"]["type"],
+        "concurrent"
+    );
+}

@@ -221,3 +221,19 @@ async fn without_an_address_nothing_is_limited() {
         call.send().await.error("MISSING_AUTH");
     }
 }
+
+#[tokio::test]
+async fn a_made_up_cookie_is_nobodys_from_whatever_page() {
+    let api = Api::idle().await;
+    let call = || {
+        let call = api.post("models/veo3", &json!({"prompt": "p"}));
+        let call = call
+            .session("made-up")
+            .header("origin", "https://evil.test");
+        call.from("192.0.2.9").send()
+    };
+    for _ in 0..60 {
+        call().await.error("MISSING_AUTH");
+    }
+    call().await.error("RATE_LIMIT_EXCEEDED");
+}

@@ -36,11 +36,14 @@ CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 ALTER TABLE api_keys ADD COLUMN user_id TEXT REFERENCES users (id);
 ALTER TABLE api_keys ADD COLUMN request_count INTEGER NOT NULL DEFAULT 0 CHECK (request_count >= 0);
 ALTER TABLE api_keys ADD COLUMN last_used_at INTEGER;
+-- A key that replaced another one stands for the first of them: what that one made is its own.
+ALTER TABLE api_keys ADD COLUMN origin_id TEXT REFERENCES api_keys (id);
+ALTER TABLE api_keys ADD COLUMN replaced_by TEXT REFERENCES api_keys (id);
 
 -- Of whoever pays for an agent that registered itself.
 ALTER TABLE organizations ADD COLUMN billing_email TEXT;
 
--- When requests were admitted, so that a restart forgets none: some moments of one organization a row, packed.
+-- When requests were admitted: a restart knows them all, a crash all but those of the last moment. Some moments of one organization a row, packed.
 CREATE TABLE admissions (
     seq     INTEGER PRIMARY KEY,
     org_id  TEXT NOT NULL REFERENCES organizations (id),

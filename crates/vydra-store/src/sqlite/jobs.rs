@@ -61,12 +61,12 @@ pub(super) fn with_outputs(db: &Connection, mut job: Job) -> Result<Job> {
     Ok(job)
 }
 
-pub(super) fn open(db: &Connection, org: &OrgId) -> Result<u32> {
+pub(super) fn open(db: &Connection, org: &OrgId, mode: Mode) -> Result<u32> {
     Ok(db
         .prepare_cached(
-            "SELECT count(*) FROM jobs WHERE org_id = ?1 AND status IN ('pending', 'running')",
+            "SELECT count(*) FROM jobs WHERE org_id = ?1 AND mode = ?2 AND status IN ('pending', 'running')",
         )?
-        .query_row(params![org.as_str()], |row| row.get(0))?)
+        .query_row(params![org.as_str(), mode.as_str()], |row| row.get(0))?)
 }
 
 pub(super) fn submit(db: &Connection, new: &NewJob) -> Result<Submission> {
@@ -75,7 +75,7 @@ pub(super) fn submit(db: &Connection, new: &NewJob) -> Result<Submission> {
     {
         return Ok(Submission::KeyTaken(Box::new(taken)));
     }
-    let open = open(db, &new.org_id)?;
+    let open = open(db, &new.org_id, new.mode)?;
     if open >= new.concurrent {
         return Ok(Submission::TooManyJobs { open });
     }

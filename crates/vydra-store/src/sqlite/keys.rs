@@ -11,7 +11,7 @@ use vydra_core::scope::GrantedScopes;
 use vydra_core::time::Timestamp;
 
 const COLUMNS: &str = "k.id, k.org_id, k.name, k.shown_prefix, k.mode, k.scopes, k.created_at, k.expires_at, k.revoked_at,
-    k.user_id, k.request_count, k.last_used_at";
+    k.user_id, k.origin_id, k.request_count, k.last_used_at";
 
 fn read(row: &mut Columns<'_, '_>) -> Result<ApiKey> {
     Ok(ApiKey {
@@ -25,6 +25,7 @@ fn read(row: &mut Columns<'_, '_>) -> Result<ApiKey> {
         expires_at: row.time_if_any()?,
         revoked_at: row.time_if_any()?,
         user_id: row.take::<Option<String>>()?.map(UserId::trusted),
+        origin_id: row.take::<Option<String>>()?.map(KeyId::trusted),
         request_count: row.take::<i64>()?.unsigned_abs(),
         last_used_at: row.time_if_any()?,
     })
@@ -113,9 +114,9 @@ pub(super) fn rotate(db: &Connection, rotation: &NewRotation) -> Result<Rotation
     } = rotation;
     let made = db
         .prepare_cached(
-            "INSERT INTO api_keys (id, org_id, name, shown_prefix, hash, mode, scopes, created_at, expires_at, user_id)
-             SELECT ?3, org_id, name, ?4, ?5, mode, scopes, ?7, expires_at, coalesce(?6, user_id) FROM api_keys
-             WHERE id = ?2 AND org_id = ?1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?7)",
+            "INSERT INTO api_keys (id, org_id, name, shown_prefix, hash, mode, scopes, created_at, expires_at, user_id, origin_id)
+             SELECT ?3, org_id, name, ?4, ?5, mode, scopes, ?7, expires_at, coalesce(?6, user_id), coalesce(origin_id, id) FROM api_keys
+             WHERE id = ?2 AND org_id = ?1 AND revoked_at IS NULL AND replaced_by IS NULL AND (expires_at IS NULL OR expires_at > ?7)",
         )?
         .execute(params![
             org_id.as_str(),
@@ -133,9 +134,15 @@ pub(super) fn rotate(db: &Connection, rotation: &NewRotation) -> Result<Rotation
         });
     }
     db.prepare_cached(
-        "UPDATE api_keys SET expires_at = min(coalesce(expires_at, ?2), ?2) WHERE id = ?1",
+        "UPDATE api_keys SET replaced_by = ?3, expires_at = min(coalesce(expires_at, ?2), ?2),
+             revoked_at = CASE WHEN ?2 <= ?4 THEN ?4 END WHERE id = ?1",
     )?
-    .execute(params![old.as_str(), until.as_micros()])?;
+    .execute(params![
+        old.as_str(),
+        until.as_micros(),
+        new.as_str(),
+        now.as_micros()
+    ])?;
     match (of(db, org_id, new)?, of(db, org_id, old)?) {
         (Some(new), Some(old)) => Ok(Rotation::Rotated {
             new: Box::new(new),

@@ -219,9 +219,9 @@ impl Store for SqliteStore {
         self.read(move |db| limits::admissions(db, since)).await
     }
 
-    async fn open_jobs(&self, org: &OrgId) -> Result<u32> {
+    async fn open_jobs(&self, org: &OrgId, mode: Mode) -> Result<u32> {
         let org = org.clone();
-        self.read(move |db| jobs::open(db, &org)).await
+        self.read(move |db| jobs::open(db, &org, mode)).await
     }
 
     async fn key(&self, org: &OrgId, id: &KeyId) -> Result<Option<ApiKey>> {

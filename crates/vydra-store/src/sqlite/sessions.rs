@@ -8,6 +8,8 @@ use vydra_core::session::SessionMark;
 use vydra_core::time::Timestamp;
 use vydra_core::user::{Role, User};
 
+/// In how many places a person can be logged in: the next login ends the oldest.
+const MOST_AT_ONCE: u32 = 50;
 /// How many rows that say nothing any more go with each new one: more than come, and never a long wait.
 const SWEPT: u32 = 100;
 
@@ -32,6 +34,11 @@ pub(super) fn create(db: &Connection, new: &NewSession) -> Result<bool> {
     if let Some(old) = &new.replaces {
         end(db, old)?;
     }
+    db.prepare_cached(
+        "DELETE FROM sessions WHERE user_id = ?1 AND hash NOT IN
+             (SELECT hash FROM sessions WHERE user_id = ?1 ORDER BY created_at DESC, hash LIMIT ?2)",
+    )?
+    .execute(params![new.user_id.as_str(), MOST_AT_ONCE])?;
     db.prepare_cached(
         "DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
     )?

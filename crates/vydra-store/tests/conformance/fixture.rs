@@ -184,6 +184,7 @@ impl Fixture {
             expires_at: None,
             revoked_at: None,
             user_id: None,
+            origin_id: None,
             request_count: 0,
             last_used_at: None,
         };

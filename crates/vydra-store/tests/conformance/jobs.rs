@@ -128,11 +128,13 @@ async fn only_so_many_jobs_are_open_at_once() {
         new
     };
     let running = f.running(&org.id, 1).await;
-    let waiting = f.accepted(limited(&org.id, Mode::Test)).await;
+    let waiting = f.accepted(limited(&org.id, Mode::Live)).await;
     let refused = f.store.submit_job(limited(&org.id, Mode::Live)).await;
     assert_eq!(refused.unwrap(), Submission::TooManyJobs { open: 2 });
-    assert_eq!(f.live_balance(&org.id).await, 99);
+    assert_eq!(f.live_balance(&org.id).await, 98);
     f.accepted(limited(&other.id, Mode::Live)).await;
+    // What is free must not stand in the way of what is paid for, nor the other way round.
+    f.accepted(limited(&org.id, Mode::Test)).await;
 
     cancel(&f, &org.id, &waiting.id).await;
     f.accepted(limited(&org.id, Mode::Live)).await;

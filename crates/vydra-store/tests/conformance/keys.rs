@@ -127,6 +127,7 @@ async fn a_rotation_leaves_the_old_key_its_overlap_and_no_longer_than_it_had() {
     let expected = ApiKey {
         id: rotation.new.clone(),
         created_at: rotation.now,
+        origin_id: Some(key.id.clone()),
         ..key.clone()
     };
     assert_eq!(
@@ -137,16 +138,23 @@ async fn a_rotation_leaves_the_old_key_its_overlap_and_no_longer_than_it_had() {
     let (found, _) = f.store.key_by_hash(&rotation.hash).await.unwrap().unwrap();
     assert_eq!(found, new);
 
-    // Once more within the overlap: the end that was set is not moved, and the next key ends with it.
+    // Once more within the overlap: it has its successor, and another would end with the overlap.
     let later = f.new_rotation(&key, until.plus(Duration::from_hours(1)));
-    let (new, old) = rotated(f.store.rotate_key(later).await.unwrap());
-    assert_eq!((new.expires_at, old.expires_at), (Some(until), Some(until)));
+    assert_eq!(
+        f.store.rotate_key(later).await.unwrap(),
+        Rotation::NotActive
+    );
 
     let mut taken_over = f.new_rotation(&new, until);
     let bob = f.user("bob@example.com", &org.id).await;
     taken_over.user_id = Some(bob.id.clone());
     let (new, _) = rotated(f.store.rotate_key(taken_over).await.unwrap());
     assert_eq!(new.user_id, Some(bob.id));
+    assert_eq!(
+        new.origin_id,
+        Some(key.id),
+        "the first of the line, not the last"
+    );
     check(f).await;
 }
 

@@ -147,11 +147,12 @@ impl Model {
         self.entries += u64::from(refund > 0);
     }
 
-    fn open(&self, org: &OrgId) -> u32 {
+    fn open(&self, org: &OrgId, mode: Mode) -> u32 {
         let open = self
             .jobs
             .iter()
-            .filter(|job| job.new.org_id == *org && !job.status.is_final());
+            .filter(|job| job.new.org_id == *org && job.new.mode == mode)
+            .filter(|job| !job.status.is_final());
         u32::try_from(open.count()).unwrap()
     }
 }
@@ -290,7 +291,7 @@ async fn apply(f: &Fixture, model: &mut Model, step: Step) {
 
 async fn submit(f: &Fixture, model: &mut Model, new: NewJob) {
     let answer = f.store.submit_job(new.clone()).await;
-    let open = model.open(&new.org_id);
+    let open = model.open(&new.org_id, new.mode);
     let available = model.purse(&new.org_id, new.mode).remaining;
     let known = model.jobs.iter().any(|job| job.new.id == new.id);
     if open >= new.concurrent {

@@ -2,6 +2,7 @@ use crate::fixture::{Fixture, check, fresh, sqlite};
 use std::time::Duration;
 use vydra_core::api_key::Pepper;
 use vydra_core::ids::{KeyId, OrgId};
+use vydra_core::job::Mode;
 use vydra_core::time::Timestamp;
 use vydra_store::store::{KeyUse, Usage};
 use vydra_store::{SqliteStore, Store};
@@ -164,17 +165,17 @@ async fn open_jobs_are_those_that_have_not_ended() {
     let f = fresh().await;
     let (org, other) = (f.org(100).await, f.org(100).await);
     f.job(&other.id, 1).await;
-    assert_eq!(f.store.open_jobs(&org.id).await.unwrap(), 0);
+    assert_eq!(f.store.open_jobs(&org.id, Mode::Live).await.unwrap(), 0);
     let waiting = f.job(&org.id, 1).await;
     f.job(&org.id, 1).await;
     f.claim(2).await;
-    assert_eq!(f.store.open_jobs(&org.id).await.unwrap(), 2);
+    assert_eq!(f.store.open_jobs(&org.id, Mode::Live).await.unwrap(), 2);
     let (entry, now) = (f.entry(), f.now());
     f.advance(Duration::from_secs(1));
     f.store
         .cancel_job(&org.id, &waiting.id, entry, now)
         .await
         .unwrap();
-    assert_eq!(f.store.open_jobs(&org.id).await.unwrap(), 1);
+    assert_eq!(f.store.open_jobs(&org.id, Mode::Live).await.unwrap(), 1);
     check(f).await;
 }
