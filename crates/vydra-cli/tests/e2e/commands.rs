@@ -110,7 +110,7 @@ async fn a_user_logs_in_makes_a_key_and_is_logged_out_by_a_new_password() {
     let told = data.prose(&["key", "rotate", &text(&rotated["id"])]).await;
     assert!(told.contains("has ended"), "{told}");
     let refused = api.with_key(&next).get("organization").await;
-    refused.refused(401, "KEY_EXPIRED");
+    refused.refused(401, "KEY_REVOKED");
 
     let listed = data.json(&["user", "list", "--org", "acme"]).await;
     assert_eq!(
