@@ -1,9 +1,10 @@
 //! The server's loop: connections, their bounds, and their end.
 //!
 //! Ours instead of `axum::serve`, because hyper answers by itself what it cannot read, and every error has the one shape:
-//! [`wire`] puts ours in its place. [`body`] knows whether a request was read to its end.
+//! [`wire`] puts ours in its place. [`body`] knows whether a request was read to its end, [`pace`] who keeps whom waiting.
 
 mod body;
+mod pace;
 mod wire;
 
 use crate::{ApiState, layers, router};
@@ -17,6 +18,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use pace::{Answer, Next, Ours};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -47,6 +49,8 @@ pub struct ServeOptions {
     pub max_connections: usize,
     /// For a request's head to arrive whole, and for how long a connection may idle.
     pub header_timeout: Duration,
+    /// How long a caller may take nothing of what is written.
+    pub write_timeout: Duration,
     /// For a request's body to arrive whole where JSON is asked for.
     pub body_timeout: Duration,
     /// How long the rest of a body is waited for that nobody wanted.
@@ -60,6 +64,7 @@ impl Default for ServeOptions {
         Self {
             max_connections: 10_000,
             header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
             leftover_timeout: Duration::from_millis(200),
             linger: Duration::from_secs(1),
@@ -195,23 +200,41 @@ impl Server {
         let wire = Wire::new(stream, Arc::clone(shared), self.state.clone());
         let service = service_fn(|request| {
             let (server, shared) = (Arc::clone(self), Arc::clone(shared));
-            async move { Ok::<_, Infallible>(server.answer(request, peer, &shared).await) }
+            let ours = Ours::of(&shared);
+            async move {
+                let response = server.answer(request, peer, &shared).await;
+                drop(ours);
+                Ok::<_, Infallible>(response.map(|body| Answer::new(body, shared)))
+            }
         });
-        // A silent caller: hyper's own clock only starts with the first byte that is no HTTP/2.
-        let mut silence = pin!(tokio::time::sleep(self.options.header_timeout));
+        let (idle, write) = (self.options.header_timeout, self.options.write_timeout);
+        let mut look = pin!(tokio::time::sleep(idle.min(write)));
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(wire), service));
-        let (mut stopping, mut begun) = (false, false);
+        let (mut stopping, mut is_shut) = (false, false);
         let ended = loop {
             tokio::select! {
+                // Whoever has just taken or asked something must not be looked at before that is known.
+                biased;
                 ended = connection.as_mut() => break ended,
                 () = self.stop.cancelled(), if !stopping => {
-                    stopping = true;
+                    (stopping, is_shut) = (true, true);
                     connection.as_mut().graceful_shutdown();
                 }
-                () = silence.as_mut(), if !begun => {
-                    begun = shared.has_begun();
-                    if !begun {
-                        return;
+                // Nor may a caller who keeps the connection busy with trifles put the look off.
+                () = tokio::task::unconstrained(look.as_mut()) => {
+                    let next = shared.pace().next(idle, write, is_shut);
+                    match next {
+                        Next::LookAgain(at) => look.as_mut().reset(at),
+                        // A silent caller: hyper has not even seen which HTTP it is.
+                        Next::Shut if !shared.has_begun() => return,
+                        Next::Shut => {
+                            is_shut = true;
+                            connection.as_mut().graceful_shutdown();
+                        }
+                        Next::Drop => {
+                            tracing::debug!(%peer, "a connection was given up");
+                            return;
+                        }
                     }
                 }
             }

@@ -3,6 +3,7 @@
 //! An answer is hyper's own when it begins where a message ends and the service owes none. Nothing is guessed from the
 //! bytes themselves: a media file may hold whatever it likes. Whatever is not understood passes untouched from there on.
 
+use super::pace::Pace;
 use crate::ApiState;
 use crate::layers::{Refusal, refusal};
 use bytes::{Buf, Bytes};
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     owed: Mutex<VecDeque<bool>>,
     begun: AtomicBool,
     cut: AtomicBool,
+    pace: Mutex<Pace>,
     /// Where the socket is when hyper has let go of it.
     returned: Mutex<Option<TcpStream>>,
 }
@@ -37,6 +39,10 @@ impl Shared {
 
     fn returned(&self) -> MutexGuard<'_, Option<TcpStream>> {
         self.returned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn expect_answer(&self, is_head: bool) {
@@ -237,6 +243,16 @@ impl Wire {
         stream.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.stream()?.poll_write(cx, bytes);
+        match written {
+            Poll::Ready(Ok(count)) => self.shared.pace().wrote(&bytes[..count]),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.shared.pace().is_stuck(),
+        }
+        written
+    }
+
     /// Writes what is ours or passes through, up to the next answer of hyper's own.
     fn pass(&mut self, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let shared = Arc::clone(&self.shared);
@@ -260,7 +276,7 @@ impl Wire {
             }
             Found::Foreign { at, .. } => at,
         };
-        let written = ready!(self.stream()?.poll_write(cx, &buffer[..until]))?;
+        let written = ready!(self.write(cx, &buffer[..until]))?;
         let mut owed = shared.owed();
         if written == buffer.len() && found == Found::Nothing {
             self.walk = ahead;
@@ -279,7 +295,7 @@ impl Wire {
                 self.walk.place = Place::Untouched;
                 return Poll::Ready(Ok(instead.of));
             }
-            let written = self.stream()?.poll_write(cx, &instead.bytes);
+            let written = self.write(cx, &instead.bytes);
             if let Poll::Ready(Ok(written)) = written {
                 instead.bytes.advance(written);
             }

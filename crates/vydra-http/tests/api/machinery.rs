@@ -2,10 +2,11 @@
 //! a closed connection, never with a 5xx, and the server goes on.
 
 use crate::fixture::Api;
-use crate::socket::{HEALTH, Served};
+use crate::socket::{HEALTH, Served, Socket};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use vydra_testkit::{Reply, files};
 
@@ -739,4 +740,208 @@ async fn http_2_speaks_our_shape_too() {
         assert_eq!(response.status(), status, "{path}");
         crate::fixture::Answer::of(response.map(axum::body::Body::new), path).await;
     }
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let size = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, size, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// HTTP/2 by hand.
+struct Frames(Socket);
+
+impl Frames {
+    /// A caller who takes this much of every answer before it asks for more.
+    async fn new(served: &Served, window: [u8; 4]) -> Self {
+        let mut socket = served.connect_narrow().await;
+        socket.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        let window = [&[0, 4][..], &window].concat();
+        socket.send(frame(SETTINGS, 0, 0, &window)).await;
+        Self(socket)
+    }
+
+    async fn ask(&mut self, path: &str, key: &str) {
+        let authorization = format!("Bearer {key}");
+        let mut head = vec![0x82, 0x86, 1, 1, b'x'];
+        for (name, value) in [(&[4][..], path), (&[0x0f, 8], &authorization)] {
+            head.extend(name);
+            head.push(u8::try_from(value.len()).unwrap());
+            head.extend(value.as_bytes());
+        }
+        self.0.send(frame(HEADERS, 5, 1, &head)).await;
+    }
+
+    /// The next frame, by its kind and its size, or an end. Every ping is answered, and another sent.
+    async fn next(&mut self) -> Option<(u8, usize)> {
+        let head = self.0.take("a frame", 9).await;
+        let [high, middle, low, kind, flags, ..] = head[..] else {
+            return None;
+        };
+        let size = u32::from_be_bytes([0, high, middle, low]) as usize;
+        let payload = self.0.take("a frame's payload", size).await;
+        match (kind, flags & 1) {
+            (SETTINGS, 0) => {
+                let all = [frame(SETTINGS, 1, 0, &[]), frame(PING, 0, 0, &[7; 8])];
+                self.0.send(all.concat()).await;
+            }
+            (PING, 0) => {
+                self.0.send(frame(PING, 1, 0, &payload)).await;
+            }
+            (PING, _) => {
+                self.0.send(frame(PING, 0, 0, &payload)).await;
+            }
+            _ => {}
+        }
+        Some((kind, size))
+    }
+}
+
+#[tokio::test]
+async fn who_asks_and_never_reads_gives_its_place_up() {
+    let served = Served::with(|options| {
+        options.max_connections = 1;
+        options.write_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let mut deaf = served.connect_narrow().await;
+    let much = HEALTH.replace("/api/v1/health", "/openapi.json");
+    deaf.send(much.repeat(200)).await;
+    served.is_well("a place is free again").await;
+    let got = deaf.take("what was on its way", usize::MAX).await;
+    assert!(got.starts_with(b"HTTP/1.1 200"));
+    assert!(got.len() < 100_000_000, "all was said: {}", got.len());
+}
+
+#[tokio::test]
+async fn who_only_plays_at_ping_gives_its_place_up() {
+    let served = Served::with(|options| {
+        options.max_connections = 1;
+        options.header_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let mut idle = Frames::new(&served, [0, 0, 0xff, 0xff]).await;
+    let mut kinds = Vec::new();
+    while let Some((kind, _)) = idle.next().await {
+        kinds.push(kind);
+    }
+    assert!(kinds.contains(&PING) && kinds.contains(&GOAWAY));
+    served.is_well("a place is free again").await;
+}
+
+/// The socket takes everything; it is the answer for which the caller leaves no room.
+#[tokio::test]
+async fn who_leaves_no_room_for_an_answer_gives_its_place_up() {
+    for path in ["/api/v1/health", "/openapi.json"] {
+        let served = Served::with(|options| {
+            options.max_connections = 1;
+            options.header_timeout = Duration::from_millis(100);
+            options.write_timeout = Duration::from_millis(100);
+        })
+        .await;
+        let mut narrow = Frames::new(&served, [0; 4]).await;
+        narrow.ask(path, "").await;
+        let mut kinds = Vec::new();
+        while let Some((kind, _)) = narrow.next().await {
+            kinds.push(kind);
+        }
+        assert!(kinds.contains(&HEADERS) && kinds.contains(&GOAWAY));
+        assert!(!kinds.contains(&DATA));
+        served.is_well(path).await;
+        served.stop.cancel();
+        served.ended().await;
+    }
+}
+
+const SLOW: Duration = Duration::from_millis(500);
+
+#[tokio::test]
+async fn who_reads_slowly_gets_all() {
+    let api = Api::new().await;
+    let file = [&files::png(8, 6)[..], &vec![7; 16 * 1_024 * 1_024]].concat();
+    api.provider.next(Reply::Files(vec![file.clone().into()]));
+    let url = api.picture().await;
+    let path = url.strip_prefix(vydra_testkit::PUBLIC_URL).unwrap();
+    let get = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let served = Served::of(api, |options| {
+        options.header_timeout = SLOW;
+        options.write_timeout = SLOW;
+    })
+    .await;
+    let begin = Instant::now();
+    let mut socket = served.connect_narrow().await;
+    socket.send(get).await;
+    socket.take_until("the head", "\r\n\r\n").await;
+    let mut got = Vec::new();
+    while begin.elapsed() < 3 * SLOW {
+        got.extend(socket.take("a part", 4 * 1_024).await);
+        served.is_well("others are answered").await;
+    }
+    assert!(got.len() < file.len() - 4 * 1_024 * 1_024, "that was slow");
+    got.extend(socket.take("the rest", usize::MAX).await);
+    assert!(got == file, "{} of {}", got.len(), file.len());
+}
+
+#[tokio::test]
+async fn who_asks_for_a_little_at_a_time_gets_it() {
+    let served = Served::with(|options| {
+        options.header_timeout = SLOW;
+        options.write_timeout = SLOW;
+    })
+    .await;
+    let begin = Instant::now();
+    let mut slow = Frames::new(&served, [0, 0, 0, 64]).await;
+    slow.ask("/openapi.json", "").await;
+    while begin.elapsed() < 4 * SLOW {
+        let (kind, size) = slow.next().await.expect("not let go");
+        if kind == DATA {
+            served.is_well("others are answered").await;
+            let room = u32::try_from(size).unwrap().to_be_bytes();
+            slow.0.send(frame(WINDOW_UPDATE, 0, 1, &room)).await;
+            slow.0.send(frame(WINDOW_UPDATE, 0, 0, &room)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_us_is_not_let_go() {
+    let api = Api::idle().await;
+    let id = api.pending().await;
+    let served = Served::of(api, |options| {
+        options.header_timeout = SLOW;
+        options.write_timeout = SLOW;
+    })
+    .await;
+    let get = format!(
+        "GET /api/v1/jobs/{id}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        served.key
+    );
+    let poll = get.replace("/events", "?wait=60");
+    let mut events = served.connect().await;
+    events.send(get).await;
+    events.take_until("the first event", "pending").await;
+    events.take_until("the end of the event", "\n\n").await;
+    let mut polling = served.connect().await;
+    polling.send(poll).await;
+    let mut frames = Frames::new(&served, [0, 0, 0xff, 0xff]).await;
+    let path = format!("/api/v1/jobs/{id}/events");
+    frames.ask(&path, &served.key).await;
+    let begin = Instant::now();
+    let mut kinds = Vec::new();
+    while begin.elapsed() < 3 * SLOW {
+        served.is_well("nothing happens").await;
+        kinds.push(frames.next().await.expect("not let go").0);
+    }
+    assert!(kinds.contains(&DATA) && !kinds.contains(&GOAWAY));
+    assert!(polling.is_silent(), "still waiting");
+    served.step().await;
+    events.take_until("the end", "event: end").await;
+    assert_eq!(polling.answer("the poll", false).await.status, 200);
+    while frames.next().await.expect("more events").0 != DATA {}
 }

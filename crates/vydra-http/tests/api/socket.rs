@@ -9,7 +9,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -73,7 +73,18 @@ impl Served {
     }
 
     pub(crate) async fn connect(&self) -> Socket {
-        let stream = TcpStream::connect(self.address).await.unwrap();
+        self.socket(TcpSocket::new_v4().unwrap()).await
+    }
+
+    /// A caller for whom the kernel keeps little, so that what it does not read soon stays with the server.
+    pub(crate) async fn connect_narrow(&self) -> Socket {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(8 * 1_024).unwrap();
+        self.socket(socket).await
+    }
+
+    async fn socket(&self, socket: TcpSocket) -> Socket {
+        let stream = socket.connect(self.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Socket {
             stream,
@@ -193,6 +204,24 @@ impl Socket {
         assert!(!status.is_server_error(), "{call}: {answer:?}");
         answer.check(if is_head { "HEAD" } else { call });
         answer
+    }
+
+    /// That many bytes as they come, or fewer at an end.
+    pub(crate) async fn take(&mut self, call: &str, count: usize) -> Vec<u8> {
+        while self.read.len() < count && self.more(call).await {}
+        let count = count.min(self.read.len());
+        self.read.drain(..count).collect()
+    }
+
+    /// All up to there.
+    pub(crate) async fn take_until(&mut self, call: &str, last: &str) -> Vec<u8> {
+        loop {
+            let mut parts = self.read.windows(last.len());
+            if let Some(at) = parts.position(|part| part == last.as_bytes()) {
+                return self.read.drain(..at + last.len()).collect();
+            }
+            assert!(self.more(call).await, "{call}: an end before {last}");
+        }
     }
 
     /// Nothing more is said, and the connection is closed.
