@@ -43,7 +43,7 @@ pub(crate) fn run(root: &Path, more: &[String]) -> anyhow::Result<ExitCode> {
         .args(["--checks", "all", "--mode", "all", "--warnings", "off"])
         // DELETE ends a job or a key and leaves it to be read: nothing is freed that could be used afterwards.
         .args(["--exclude-checks", "use_after_free"])
-        .args(["--request-timeout", "90", "--workers", "2"])
+        .args(["--request-timeout", "90", "--workers", "1"])
         .args(["--max-time", SECONDS, "--seed", SEED])
         // Of an option that is given twice the later one counts.
         .args(more)
