@@ -2,11 +2,11 @@
 //! a closed connection, never with a 5xx, and the server goes on.
 
 use crate::fixture::Api;
-use crate::socket::{HEALTH, Served, Socket};
+use crate::socket::{FAULT, HEALTH, Served, Socket};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use vydra_testkit::{Reply, files};
 
@@ -801,6 +801,18 @@ impl Frames {
         }
         Some((kind, size))
     }
+
+    /// The kinds of all frames up to the end.
+    async fn rest(&mut self) -> Vec<u8> {
+        let mut kinds = Vec::new();
+        let all = async {
+            while let Some((kind, _)) = self.next().await {
+                kinds.push(kind);
+            }
+        };
+        timeout(FAULT, all).await.expect("the connection ends");
+        kinds
+    }
 }
 
 #[tokio::test]
@@ -827,10 +839,7 @@ async fn who_only_plays_at_ping_gives_its_place_up() {
     })
     .await;
     let mut idle = Frames::new(&served, [0, 0, 0xff, 0xff]).await;
-    let mut kinds = Vec::new();
-    while let Some((kind, _)) = idle.next().await {
-        kinds.push(kind);
-    }
+    let kinds = idle.rest().await;
     assert!(kinds.contains(&PING) && kinds.contains(&GOAWAY));
     served.is_well("a place is free again").await;
 }
@@ -847,10 +856,7 @@ async fn who_leaves_no_room_for_an_answer_gives_its_place_up() {
         .await;
         let mut narrow = Frames::new(&served, [0; 4]).await;
         narrow.ask(path, "").await;
-        let mut kinds = Vec::new();
-        while let Some((kind, _)) = narrow.next().await {
-            kinds.push(kind);
-        }
+        let kinds = narrow.rest().await;
         assert!(kinds.contains(&HEADERS) && kinds.contains(&GOAWAY));
         assert!(!kinds.contains(&DATA));
         served.is_well(path).await;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vydra_http::{ApiState, ServeOptions, serve};
 
-const FAULT: Duration = Duration::from_secs(20);
+pub(crate) const FAULT: Duration = Duration::from_secs(20);
 pub(crate) const HEALTH: &str = "GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n";
 
 pub(crate) struct Served {
