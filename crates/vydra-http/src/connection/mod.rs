@@ -64,7 +64,8 @@ impl Default for ServeOptions {
         Self {
             max_connections: 10_000,
             header_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_secs(30),
+            // The system buffers megabytes: to a slow line it takes them in steps that are far apart.
+            write_timeout: Duration::from_secs(120),
             body_timeout: Duration::from_secs(30),
             leftover_timeout: Duration::from_millis(200),
             linger: Duration::from_secs(1),
