@@ -65,7 +65,7 @@ impl Default for ServeOptions {
             max_connections: 10_000,
             header_timeout: Duration::from_secs(30),
             // The system buffers megabytes: to a slow line it takes them in steps that are far apart.
-            write_timeout: Duration::from_secs(120),
+            write_timeout: Duration::from_mins(2),
             body_timeout: Duration::from_secs(30),
             leftover_timeout: Duration::from_millis(200),
             linger: Duration::from_secs(1),
