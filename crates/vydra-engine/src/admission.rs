@@ -181,12 +181,7 @@ impl Engine {
         let limits = self.limits_of(&organization);
         let standing = self
             .limiter
-            .admit(
-                &organization.id,
-                identity.key_id(),
-                limits,
-                self.parts.clock.as_ref(),
-            )
+            .admit(&organization.id, identity.key_id(), limits, self.clock())
             .map_err(Error::RateLimited)?;
         Ok(Caller {
             identity,

@@ -95,7 +95,10 @@ impl Engine {
         let billing_email = billing_email.unwrap_or_default();
         let now = self.now();
         if let Some(address) = new.address {
-            let counted = self.registrations.0.count(&Origin::of(address), now);
+            let counted = self
+                .registrations
+                .0
+                .count(&Origin::of(address), self.clock());
             counted.map_err(Error::RateLimited)?;
         }
         let id = OrgId::new(now, self.random());

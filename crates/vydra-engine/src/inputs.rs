@@ -291,3 +291,23 @@ const fn with_article(kind: MediaKind) -> &'static str {
         MediaKind::Audio => "an audio file",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_organization_fetches_at_most_two_files_at_once() {
+        let shares = FetchShares::default();
+        let org = |name: &str| OrgId::trusted(name.to_owned());
+        let (one, same) = (shares.of(&org("a")), shares.of(&org("a")));
+        let held = (one.try_acquire().unwrap(), same.try_acquire().unwrap());
+        assert!(shares.of(&org("a")).try_acquire().is_err());
+        assert!(shares.of(&org("b")).try_acquire().is_ok());
+        drop(held);
+        assert!(shares.of(&org("a")).try_acquire().is_ok());
+        drop((one, same));
+        shares.of(&org("c"));
+        assert_eq!(shares.0.lock().unwrap().len(), 1, "the idle are forgotten");
+    }
+}

@@ -241,7 +241,11 @@ impl Engine {
     }
 
     pub fn now(&self) -> Timestamp {
-        self.parts.clock.now()
+        self.clock().now()
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self.parts.clock.as_ref()
     }
 
     fn random(&self) -> &dyn Random {

@@ -253,7 +253,7 @@ fn standing(log: &AdmissionLog, limits: Limits, now: Timestamp, time: &SteadyTim
 impl Engine {
     /// Takes up the windows where the last run left them: for the start, before the first request.
     pub async fn load_usage(&self) -> Result<()> {
-        let clock = self.parts.clock.as_ref();
+        let clock = self.clock();
         let admissions = self.store().admissions(a_day_before(clock.now())).await?;
         let mut counted = self.limiter.counted();
         let latest = admissions.iter().filter_map(|(_, moments)| moments.last());
@@ -277,10 +277,7 @@ impl Engine {
     /// Writes down what was admitted since the last time. What cannot be written is kept for the next.
     pub async fn flush_usage(&self) -> Result<()> {
         let _alone = self.limiter.writing.lock().await;
-        let usage = self
-            .limiter
-            .counted()
-            .take_unwritten(self.parts.clock.as_ref());
+        let usage = self.limiter.counted().take_unwritten(self.clock());
         if usage.admissions.is_empty() && usage.keys.is_empty() {
             return Ok(());
         }

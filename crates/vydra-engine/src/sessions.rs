@@ -8,7 +8,7 @@ use url::Url;
 use vydra_core::ids::OrgId;
 use vydra_core::organization::Organization;
 use vydra_core::session::SessionToken;
-use vydra_core::time::Timestamp;
+use vydra_core::time::{Clock, Timestamp};
 use vydra_core::user::{Membership, Password, Role, User};
 use vydra_store::store::NewSession;
 
@@ -51,11 +51,11 @@ struct Try<'a> {
 
 impl LoginTries {
     /// Counts for all or for none.
-    fn count(&self, email: &str, address: Option<IpAddr>, now: Timestamp) -> Result<Try<'_>> {
+    fn count(&self, email: &str, address: Option<IpAddr>, clock: &dyn Clock) -> Result<Try<'_>> {
         let account = (email.to_owned(), address.map(Origin::of));
         let at = self
             .accounts
-            .count(&account, now)
+            .count(&account, clock)
             .map_err(Error::RateLimited)?;
         let mut counted = Try {
             tries: self,
@@ -63,7 +63,7 @@ impl LoginTries {
             anywhere: None,
             address: None,
         };
-        match self.count_more(&mut counted, now) {
+        match self.count_more(&mut counted, clock) {
             Ok(()) => Ok(counted),
             Err(exceeded) => {
                 counted.give_back();
@@ -75,12 +75,12 @@ impl LoginTries {
     fn count_more(
         &self,
         counted: &mut Try<'_>,
-        now: Timestamp,
+        clock: &dyn Clock,
     ) -> std::result::Result<(), Exceeded> {
         let ((email, origin), _) = &counted.account;
-        counted.anywhere = Some(self.anywhere.count(email, now)?);
+        counted.anywhere = Some(self.anywhere.count(email, clock)?);
         if let Some(origin) = origin {
-            counted.address = Some(self.addresses.count(origin, now)?);
+            counted.address = Some(self.addresses.count(origin, clock)?);
         }
         Ok(())
     }
@@ -142,7 +142,9 @@ impl Engine {
         self.count_stranger(login.address)?;
         let email = crate::users::email(login.email)?;
         // Before the password is looked at, so that many tries at once are no way around the count.
-        let counted = self.login_tries.count(&email, login.address, self.now())?;
+        let counted = self
+            .login_tries
+            .count(&email, login.address, self.clock())?;
         if !login.password.can_be_digested() {
             return Err(Error::LoginFailed);
         }

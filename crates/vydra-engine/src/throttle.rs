@@ -1,4 +1,4 @@
-//! Tries that are counted before anybody knows who makes them: logins and registrations.
+//! Tries that are counted before anybody knows who makes them: logins, registrations, and requests of nobody.
 //!
 //! In memory and bounded. Each try counts for exactly one span; a refused one does not count.
 
@@ -8,8 +8,8 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use vydra_core::time::Timestamp;
-use vydra_core::window::SteadyTime;
+use vydra_core::time::{Clock, Timestamp};
+use vydra_core::window::{SteadyTime, whole_seconds};
 
 /// What a provider hands out as one address of version 6 is a whole network.
 const NETWORK_BITS: u32 = 64;
@@ -64,9 +64,10 @@ impl<K: Clone + Eq + Hash> Throttle<K> {
     }
 
     /// Counts a try, or refuses it. Gives the moment under which it can be given back.
-    pub(crate) fn count(&self, subject: &K, now: Timestamp) -> Result<Timestamp, Exceeded> {
+    pub(crate) fn count(&self, subject: &K, clock: &dyn Clock) -> Result<Timestamp, Exceeded> {
         let mut log = self.lock();
-        let now = log.time.at(now);
+        // Looked at under the lock: of two who come at once, the later must not seem to be a clock that was set back.
+        let now = log.time.at(clock.now());
         while let Some((at, _)) = log.in_order.front()
             && at.plus(self.span) <= now
         {
@@ -77,12 +78,11 @@ impl<K: Clone + Eq + Hash> Throttle<K> {
             && tries.len() >= self.limit as usize
         {
             let free_at = tries.front().map_or(now, |oldest| oldest.plus(self.span));
-            let wait_s = free_at.since(now).as_millis().div_ceil(1_000);
             return Err(Exceeded {
                 kind: self.kind,
                 limit: self.limit,
                 used: self.limit.saturating_add(1),
-                retry_after_s: u32::try_from(wait_s).unwrap_or(u32::MAX).max(1),
+                retry_after_s: whole_seconds(free_at.since(now)),
                 standing: None,
             });
         }
@@ -141,68 +141,81 @@ mod tests {
         Throttle::new(LimitKind::Minute, limit, SPAN, room)
     }
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_micros(seconds * 1_000_000)
+    /// A clock that shows so many seconds.
+    #[derive(Debug)]
+    struct Shows(i64);
+
+    impl Clock for Shows {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_micros(self.0 * 1_000_000)
+        }
+    }
+
+    fn at(seconds: i64) -> Shows {
+        Shows(seconds)
     }
 
     #[test]
     fn refuses_the_one_over_the_limit_until_the_oldest_has_left() {
         let tries = throttle(3, 100);
         for second in [0, 100, 200] {
-            tries.count(&"ada", at(second)).unwrap();
+            tries.count(&"ada", &at(second)).unwrap();
         }
-        let refused = tries.count(&"ada", at(300)).unwrap_err();
+        let refused = tries.count(&"ada", &at(300)).unwrap_err();
         assert_eq!(
             (refused.kind, refused.limit, refused.used),
             (LimitKind::Minute, 3, 4)
         );
         assert_eq!(refused.retry_after_s, 600);
-        tries.count(&"bob", at(300)).unwrap();
-        tries.count(&"ada", at(899)).unwrap_err();
-        tries.count(&"ada", at(900)).unwrap();
-        assert_eq!(tries.count(&"ada", at(900)).unwrap_err().retry_after_s, 100);
+        tries.count(&"bob", &at(300)).unwrap();
+        tries.count(&"ada", &at(899)).unwrap_err();
+        tries.count(&"ada", &at(900)).unwrap();
+        assert_eq!(
+            tries.count(&"ada", &at(900)).unwrap_err().retry_after_s,
+            100
+        );
     }
 
     #[test]
     fn a_try_that_was_given_back_did_not_happen() {
         let tries = throttle(2, 100);
         for second in 0..50 {
-            let moment = tries.count(&"ada", at(second)).unwrap();
+            let moment = tries.count(&"ada", &at(second)).unwrap();
             tries.give_back(&"ada", moment);
         }
-        tries.count(&"ada", at(60)).unwrap();
-        let moment = tries.count(&"ada", at(60)).unwrap();
+        tries.count(&"ada", &at(60)).unwrap();
+        let moment = tries.count(&"ada", &at(60)).unwrap();
         tries.give_back(&"ada", moment);
-        tries.count(&"ada", at(61)).unwrap();
-        tries.count(&"ada", at(62)).unwrap_err();
+        tries.count(&"ada", &at(61)).unwrap();
+        tries.count(&"ada", &at(62)).unwrap_err();
         // The places of those given back must not take the later ones with them when they go.
-        tries.count(&"ada", at(950)).unwrap_err();
+        tries.count(&"ada", &at(950)).unwrap_err();
     }
 
     #[test]
     fn a_clock_that_goes_back_frees_nobody() {
         let tries = throttle(1, 100);
-        tries.count(&"ada", at(1_000)).unwrap();
-        tries.count(&"ada", at(0)).unwrap_err();
-        tries.count(&"bob", at(0)).unwrap();
+        tries.count(&"ada", &at(1_000)).unwrap();
+        tries.count(&"ada", &at(0)).unwrap_err();
+        tries.count(&"bob", &at(0)).unwrap();
         // And keeps nobody longer: time goes on from where it was.
-        tries.count(&"bob", at(899)).unwrap_err();
-        tries.count(&"bob", at(900)).unwrap();
-        tries.count(&"ada", at(900)).unwrap();
+        tries.count(&"bob", &at(899)).unwrap_err();
+        tries.count(&"bob", &at(900)).unwrap();
+        tries.count(&"ada", &at(900)).unwrap();
     }
 
     #[test]
     fn remembers_no_more_than_there_is_room_for() {
         let tries: Throttle<u32> = Throttle::new(LimitKind::Minute, 1, SPAN, 10);
         for subject in 0..1_000 {
-            tries.count(&subject, at(0)).unwrap();
+            tries.count(&subject, &at(0)).unwrap();
         }
         {
             let log = tries.lock();
             assert_eq!((log.by_subject.len(), log.in_order.len()), (10, 10));
         }
-        tries.count(&999, at(1)).unwrap_err();
-        tries.count(&1, at(1)).unwrap();
+        tries.count(&999, &at(1)).unwrap_err();
+        tries.count(&1, &at(1)).unwrap();
     }
 
     #[test]

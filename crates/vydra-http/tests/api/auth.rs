@@ -4,9 +4,7 @@ use crate::fixture::Api;
 use serde_json::json;
 use std::time::Duration;
 use vydra_core::api_key::KeySecret;
-use vydra_core::ids::KeyId;
 use vydra_core::job::Mode;
-use vydra_engine::NewKey;
 use vydra_testkit::SeededRandom;
 
 async fn refused(api: &Api, authorization: Option<&str>, code: &str) -> serde_json::Value {
@@ -20,19 +18,6 @@ async fn refused(api: &Api, authorization: Option<&str>, code: &str) -> serde_js
     assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     assert_eq!(answer.header("x-ratelimit-limit"), None, "nobody is known");
     answer.error(code)
-}
-
-/// A key that expires after so many days, and its id.
-async fn key(api: &Api, days: Option<u32>) -> (String, KeyId) {
-    let new = NewKey {
-        organization: api.org.id.clone(),
-        name: "k".to_owned(),
-        scopes: vec!["*".to_owned()],
-        expires_in_days: days,
-        mode: Mode::Live,
-    };
-    let created = api.engine.create_key(new).await.unwrap();
-    (created.secret.reveal().to_owned(), created.key.id)
 }
 
 #[tokio::test]
@@ -89,7 +74,7 @@ async fn a_well_formed_key_of_nobody_is_not_found() {
 #[tokio::test]
 async fn a_revocation_holds_from_the_next_request_on() {
     let api = Api::idle().await;
-    let (secret, id) = key(&api, None).await;
+    let (secret, id) = api.timed_key(None).await;
     api.get("organization").key(&secret).send().await.ok(200);
     api.engine.revoke_key(&id).await.unwrap();
     refused(&api, Some(&format!("Bearer {secret}")), "KEY_REVOKED").await;
@@ -99,9 +84,9 @@ async fn a_revocation_holds_from_the_next_request_on() {
 #[tokio::test]
 async fn an_expiry_holds_from_its_moment_on() {
     let api = Api::idle().await;
-    let (expired, _) = key(&api, Some(0)).await;
+    let (expired, _) = api.timed_key(Some(0)).await;
     refused(&api, Some(&format!("Bearer {expired}")), "KEY_EXPIRED").await;
-    let (secret, id) = key(&api, Some(1)).await;
+    let (secret, id) = api.timed_key(Some(1)).await;
     api.clock.advance(Duration::from_secs(86_399));
     api.get("organization").key(&secret).send().await.ok(200);
     api.clock.advance(Duration::from_secs(1));

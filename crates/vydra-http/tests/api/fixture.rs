@@ -12,9 +12,11 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use tower::ServiceExt;
 use vydra_core::error_code::ErrorCode;
+use vydra_core::ids::KeyId;
 use vydra_core::job::Mode;
 use vydra_core::organization::Organization;
 use vydra_core::user::Role;
+use vydra_engine::NewKey;
 use vydra_http::{ApiState, router};
 use vydra_testkit::{PASSWORD, PUBLIC_URL, Setup, TestApp};
 
@@ -143,6 +145,19 @@ impl Api {
             engine: Arc::clone(&self.app.engine),
             random: Arc::clone(&self.app.random) as _,
         }
+    }
+
+    /// A key that expires after so many days, and its id.
+    pub(crate) async fn timed_key(&self, days: Option<u32>) -> (String, KeyId) {
+        let new = NewKey {
+            organization: self.org.id.clone(),
+            name: "k".to_owned(),
+            scopes: vec!["*".to_owned()],
+            expires_in_days: days,
+            mode: Mode::Live,
+        };
+        let created = self.engine.create_key(new).await.unwrap();
+        (created.secret.reveal().to_owned(), created.key.id)
     }
 
     /// The id of a job that waits for a worker.

@@ -10,7 +10,7 @@ use vydra_core::ids::{JobId, KeyId};
 use vydra_core::job::Mode;
 use vydra_core::time::Clock;
 use vydra_core::user::Role;
-use vydra_engine::{Access, NewKey};
+use vydra_engine::Access;
 use vydra_http::routes::{self, Operation};
 use vydra_testkit::{PASSWORD, SeededRandom};
 
@@ -45,9 +45,9 @@ impl World {
         granted.await.unwrap();
         let other = api.org("stranger", 1_000).await;
         let stranger = api.key(&other, &["*"], Mode::Live).await;
-        let (revoked, id) = key(&api, None).await;
+        let (revoked, id) = api.timed_key(None).await;
         api.engine.revoke_key(&id).await.unwrap();
-        let (expired, _) = key(&api, Some(0)).await;
+        let (expired, _) = api.timed_key(Some(0)).await;
         Self {
             api,
             stranger,
@@ -112,7 +112,7 @@ impl World {
             ),
             ("POST", "/api-keys") => posted(path, json!({"name": "backend"}), 201),
             ("GET" | "DELETE", "/api-keys/{id}") | ("POST", "/api-keys/{id}/rotate") => {
-                let (_, own) = key(&self.api, None).await;
+                let (_, own) = self.api.timed_key(None).await;
                 let foreign = self.api.get("api-keys").key(&self.stranger);
                 let foreign = foreign.send().await.ok(200)["data"][0]["id"].clone();
                 let nobody = KeyId::new(self.api.clock.now(), &SeededRandom::new(7));
@@ -244,19 +244,6 @@ impl World {
             (None, None) => call,
         }
     }
-}
-
-/// A key that expires after so many days, and its id.
-async fn key(api: &Api, days: Option<u32>) -> (String, KeyId) {
-    let new = NewKey {
-        organization: api.org.id.clone(),
-        name: "k".to_owned(),
-        scopes: vec!["*".to_owned()],
-        expires_in_days: days,
-        mode: Mode::Live,
-    };
-    let created = api.engine.create_key(new).await.unwrap();
-    (created.secret.reveal().to_owned(), created.key.id)
 }
 
 /// The body without what differs from one request to the next.

@@ -8,9 +8,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 use vydra_core::api_key::KeySecret;
 use vydra_core::error_code::ErrorCode;
-use vydra_core::ids::KeyId;
 use vydra_core::job::{Mode, PROCESSING_LIMIT};
-use vydra_engine::NewKey;
 use vydra_testkit::{Accepted, ErrorKind, Reply, SeededRandom, refused};
 
 const IMAGE: &str = "models/gemini/generate";
@@ -40,18 +38,6 @@ async fn row(call: crate::fixture::Call, status: u16, code: &str) -> Value {
     let answer = call.send().await;
     assert_eq!(answer.status, status, "{code}");
     answer.error(code)
-}
-
-async fn timed_key(api: &Api, days: Option<u32>) -> (String, KeyId) {
-    let new = NewKey {
-        organization: api.org.id.clone(),
-        name: "k".to_owned(),
-        scopes: vec!["*".to_owned()],
-        expires_in_days: days,
-        mode: Mode::Live,
-    };
-    let created = api.engine.create_key(new).await.unwrap();
-    (created.secret.reveal().to_owned(), created.key.id)
 }
 
 /// An organization with so many credits, and its key in the place of the usual one.
@@ -186,7 +172,7 @@ async fn code_key_not_found() {
 #[tokio::test]
 async fn code_key_revoked() {
     let api = Api::idle().await;
-    let (key, id) = timed_key(&api, None).await;
+    let (key, id) = api.timed_key(None).await;
     api.get("organization").key(&key).send().await.ok(200);
     api.engine.revoke_key(&id).await.unwrap();
     let body = row(api.get("organization").key(&key), 401, "KEY_REVOKED").await;
@@ -196,7 +182,7 @@ async fn code_key_revoked() {
 #[tokio::test]
 async fn code_key_expired() {
     let api = Api::idle().await;
-    let (key, _) = timed_key(&api, Some(1)).await;
+    let (key, _) = api.timed_key(Some(1)).await;
     api.get("organization").key(&key).send().await.ok(200);
     api.clock.advance(Duration::from_hours(24));
     let body = row(api.get("organization").key(&key), 401, "KEY_EXPIRED").await;
