@@ -13,6 +13,7 @@ pub use schema::{FieldProblem, InputSchema, MediaField, Violations, other_spelli
 pub use workflow::{Choice, Resolved, Workflow};
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// The catalogue that is compiled in.
 pub const DEFAULT: &str = include_str!("../../catalog.default.toml");
@@ -25,6 +26,7 @@ pub struct Catalog {
     by_slug: HashMap<String, usize>,
     by_path: HashMap<String, usize>,
     workflows: Vec<Workflow>,
+    price_version: OnceLock<String>,
 }
 
 impl Catalog {
