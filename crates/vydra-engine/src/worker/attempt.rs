@@ -184,8 +184,10 @@ impl Attempt<'_> {
                     .store()
                     .mark_submitting(self.lease, 0, provider.name(), self.lease_end())
                     .await?;
-                let request =
-                    Request::new(self.job.id.as_str(), &self.job.call, &route.route, media);
+                let Some(call) = self.job.call.calls().next() else {
+                    return Ok(Vec::new());
+                };
+                let request = Request::new(self.job.id.as_str(), &call, &route.route, media);
                 match provider.submit(context, request).await? {
                     Submitted::Done(outputs) => return Ok(outputs),
                     Submitted::Accepted(task) => {
