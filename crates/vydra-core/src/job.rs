@@ -146,7 +146,8 @@ pub struct StepCall<'a> {
     pub input: &'a Map<String, Value>,
     pub needs: &'a [String],
     script: &'a Script,
-    is_last: bool,
+    /// Whether it makes what the caller gets.
+    pub is_last: bool,
 }
 
 impl StepCall<'_> {

@@ -77,7 +77,7 @@ fn named<'a>(schema: &InputSchema, input: &'a mut Map<String, Value>) -> Vec<Nam
     all
 }
 
-fn texts(value: &Value) -> impl Iterator<Item = &str> {
+pub(crate) fn texts(value: &Value) -> impl Iterator<Item = &str> {
     let several = match value {
         Value::Array(several) => several.as_slice(),
         one => std::slice::from_ref(one),
