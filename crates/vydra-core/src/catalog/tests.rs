@@ -357,7 +357,7 @@ fn the_price_version_follows_prices_and_nothing_else() {
         ("a name", "name = \"Gemini Image\"", "name = \"Gemini\""),
         ("a description", "Makes an image from a text.", "Paints."),
         ("an example", "studio light", "candle light"),
-        ("a prompt", "Do not show it yet.", "It is not there yet."),
+        ("a prompt", "Untouched and deserted", "Deserted"),
         ("a provider's name", "fal-ai/nano-banana-2\"", "x\""),
     ] {
         assert!(DEFAULT.contains(text), "{what}");
