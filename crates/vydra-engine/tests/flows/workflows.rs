@@ -561,3 +561,47 @@ async fn the_shipped_timelapses_run() {
         assert_eq!(job.outputs[0].kind, MediaKind::Video);
     }
 }
+
+/// What a reader copies must work.
+#[tokio::test]
+async fn the_example_of_the_manual_runs() {
+    let manual = include_str!("../../../../docs/workflows.md");
+    let (_, example) = manual.split_once("```toml\n# workflows.toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let flow = Flow::with(|setup| setup.catalog = example.to_owned()).await;
+    let picture = flow.picture().await;
+    let mut credits = CREDITS - 5;
+    for (input, steps) in [
+        (
+            json!({"product": "a teapot"}),
+            ["kitchen", "away", "film", "photo"].as_slice(),
+        ),
+        (
+            json!({"product": "a teapot", "imageUrl": reference(&picture), "place": "the sea", "seconds": 2}),
+            &["kitchen", "away", "film"],
+        ),
+    ] {
+        let job = flow.start("product-film", input).await;
+        let names: Vec<&str> = job
+            .call
+            .steps
+            .iter()
+            .map(|step| step.name.as_str())
+            .collect();
+        assert!(steps.iter().all(|step| names.contains(step)), "{names:?}");
+        assert_eq!(names.len(), steps.len());
+        flow.step().await;
+        credits -= 40;
+        flow.expect(&job, JobStatus::Completed, credits).await;
+    }
+    let requests = flow.provider.submitted();
+    let prompts: Vec<&str> = requests
+        .iter()
+        .filter_map(|request| request.input.get("prompt")?.as_str())
+        .collect();
+    for place in ["a garden in summer", "the sea"] {
+        let shown = format!("The same object, a teapot, in this place: {place}");
+        assert!(prompts.contains(&shown.as_str()), "{prompts:?}");
+    }
+    assert_eq!(requests.last().unwrap().input["seconds"], 2);
+}
