@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vydra_core::asset::{AssetRole, MediaKind};
+use vydra_core::ids::EntryId;
 use vydra_core::job::{Job, JobStatus};
 use vydra_engine::{Error, Quoted};
 use vydra_outbound::provider::Request;
@@ -156,6 +157,29 @@ async fn steps_run_side_by_side_and_hand_their_files_on() {
     );
     assert_eq!(ended.status_message, None);
     assert_eq!(flow.media_files().len(), 4);
+}
+
+/// A step begins as soon as its own are there, whatever else still runs.
+#[tokio::test]
+async fn a_step_waits_only_for_those_that_it_takes_from() {
+    let longer = DIAMOND
+        .replace(
+            "[[workflows.steps]]\nname = \"film\"",
+            "[[workflows.steps]]\nname = \"more\"\nmodel = \"gemini-edit\"\ninput = { prompt = \"more\", imageUrl = \"{{steps.left}}\" }\n[[workflows.steps]]\nname = \"film\"",
+        )
+        .replace("\"{{steps.right}}\"]", "\"{{steps.right}}\", \"{{steps.more}}\"]");
+    let flow = Flow::with(|setup| setup.catalog = longer).await;
+    let (right, more) = (hold(&flow, "right"), hold(&flow, "more"));
+    let job = start(&flow).await;
+    flow.work();
+    right.reached().await;
+    more.reached().await;
+    more.open();
+    right.open();
+    let wait = Duration::from_secs(20);
+    let engine = &flow.engine;
+    let job = engine.job(&flow.caller, job.id.as_str(), wait).await;
+    assert_eq!(job.unwrap().status, JobStatus::Completed);
 }
 
 #[tokio::test]
@@ -315,6 +339,31 @@ async fn a_cancel_ends_every_step_and_refunds_the_whole_once() {
     assert_eq!(times(&flow.provider, "film"), 0);
     flow.cancel(&job).await.unwrap();
     flow.expect(&job, JobStatus::Cancelled, CREDITS).await;
+}
+
+/// The worker is not told, and learns of it when it writes.
+#[tokio::test]
+async fn a_cancel_by_another_process_ends_every_step_too() {
+    let flow = flow().await;
+    flow.provider.next_for("left", Reply::Task("up-left"));
+    let right = hold(&flow, "right");
+    let job = start(&flow).await;
+    let elsewhere = async {
+        right.reached().await;
+        until_polled(flow.provider.clone(), &["up-left"]).await;
+        let entry = EntryId::new(job.created_at, flow.random.as_ref());
+        let cancelled = flow
+            .store
+            .cancel_job(&flow.org.id, &job.id, entry, job.created_at);
+        cancelled.await.unwrap();
+        right.open();
+    };
+    tokio::join!(flow.step(), elsewhere);
+    flow.expect(&job, JobStatus::Cancelled, CREDITS).await;
+    assert_eq!(flow.provider.cancelled(), ["up-left"]);
+    assert_eq!(times(&flow.provider, "film"), 0);
+    // What came all the same is the operator's.
+    assert_eq!(flow.store.late_jobs().await.unwrap(), 1);
 }
 
 #[tokio::test]
