@@ -4,13 +4,16 @@ mod file;
 mod model;
 mod prices;
 mod schema;
+mod steps;
+mod template;
 mod workflow;
 
 pub use file::CatalogError;
 pub use model::{Answer, Model, Priced, Route, Variant};
 pub use prices::{PriceLine, Pricing};
 pub use schema::{FieldProblem, InputSchema, MediaField, Violations, other_spelling};
-pub use workflow::{Choice, Resolved, Workflow};
+pub use steps::{PlannedStep, Steps};
+pub use workflow::{Choice, Makeup, Resolved, Workflow};
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
