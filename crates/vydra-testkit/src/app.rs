@@ -1,9 +1,13 @@
 //! The whole application but its doors: a store and a media folder of its own, an engine, and a worker.
 
+use crate::faults::{Faults, FaultyProvider, FaultyStore, Life};
+use crate::faulty_files::FaultyFiles;
 use crate::provider::ScriptedProvider;
 use crate::web::Names;
 use crate::{ManualClock, SeededRandom};
-use std::path::PathBuf;
+use object_store::memory::InMemory;
+use object_store::{GetOptions, ObjectStore};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -23,6 +27,7 @@ use vydra_engine::{
 };
 use vydra_outbound::fetch::{FetchLimits, InputFetcher};
 use vydra_outbound::media::MediaStore;
+use vydra_outbound::provider::Provider;
 use vydra_outbound::providers::sandbox::Sandbox;
 use vydra_outbound::registry::Registry;
 use vydra_outbound::url_guard::UrlGuard;
@@ -51,6 +56,15 @@ pub struct Setup {
     pub auth: AuthSettings,
     pub worker: WorkerSettings,
     pub limits: LimitSettings,
+    /// In place of the scripted provider: serves every model that has no other route, and draws for the sandbox.
+    pub provider: Option<Arc<dyn Provider>>,
+    /// With these, every command of the store and every call of a provider and of the files passes through them, and the files
+    /// are kept in memory.
+    pub faults: Option<Arc<Faults>>,
+    /// Where the folder of the data is made; the system's own place when there is none.
+    pub place: Option<PathBuf>,
+    /// Where chance begins.
+    pub seed: u64,
 }
 
 impl Default for Setup {
@@ -77,6 +91,10 @@ impl Default for Setup {
                 unauthenticated_per_minute: 60,
                 trusted_proxies: Vec::new(),
             },
+            provider: None,
+            faults: None,
+            place: None,
+            seed: 1,
         }
     }
 }
@@ -87,13 +105,23 @@ pub struct TestApp {
     pub clock: Arc<ManualClock>,
     pub random: Arc<SeededRandom>,
     pub provider: Arc<ScriptedProvider>,
+    /// Without faults, whatever the set-up says: for looking.
     pub store: Arc<dyn Store>,
     pub engine: Arc<Engine>,
     /// Changes take effect at the next [`Self::restart`].
     pub setup: Setup,
     worker: Worker,
     background: CancellationToken,
+    memory: Arc<InMemory>,
+    life: Option<Life>,
     folder: TempDir,
+}
+
+/// What a new process makes of the data.
+struct Started {
+    store: Arc<dyn Store>,
+    engine: Arc<Engine>,
+    life: Option<Life>,
 }
 
 impl TestApp {
@@ -104,19 +132,25 @@ impl TestApp {
     pub fn with(change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup::default();
         change(&mut setup);
-        let (clock, random) = (Arc::default(), Arc::new(SeededRandom::new(1)));
+        let (clock, random) = (Arc::default(), Arc::new(SeededRandom::new(setup.seed)));
         let provider = ScriptedProvider::new("scripted", setup.repeatable);
-        let folder = tempfile::tempdir().unwrap();
-        let (store, engine) = start(&folder, &setup, &clock, &random, &provider);
+        let folder = match &setup.place {
+            Some(place) => tempfile::tempdir_in(place).unwrap(),
+            None => tempfile::tempdir().unwrap(),
+        };
+        let memory = Arc::new(InMemory::new());
+        let started = start(&folder, &setup, &clock, &random, &provider, &memory);
         Self {
-            worker: Worker::new(Arc::clone(&engine)),
+            worker: Worker::new(Arc::clone(&started.engine)),
             background: CancellationToken::new(),
             clock,
             random,
             provider,
-            store,
-            engine,
+            store: started.store,
+            engine: started.engine,
+            life: started.life,
             setup,
+            memory,
             folder,
         }
     }
@@ -129,15 +163,20 @@ impl TestApp {
 
     /// A new process on the same data: it takes over what the dead one left.
     pub async fn crash(&mut self) {
+        if let Some(life) = &self.life {
+            life.end();
+        }
         self.background.cancel();
         self.background = CancellationToken::new();
-        (self.store, self.engine) = start(
+        let started = start(
             &self.folder,
             &self.setup,
             &self.clock,
             &self.random,
             &self.provider,
+            &self.memory,
         );
+        (self.store, self.engine, self.life) = (started.store, started.engine, started.life);
         self.engine.load_usage().await.unwrap();
         self.worker = Worker::new(Arc::clone(&self.engine));
         self.worker.take_over().await.unwrap();
@@ -238,6 +277,17 @@ impl TestApp {
         std::fs::remove_file(self.folder.path().join("media").join(storage_key)).unwrap();
     }
 
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("vydra.db")
+    }
+
+    /// The size of a file that is kept in memory; None for one that is not.
+    pub async fn size_in_memory(&self, storage_key: &str) -> Option<u64> {
+        let location = storage_key.try_into().ok()?;
+        let found = self.memory.get_opts(&location, GetOptions::default()).await;
+        Some(found.ok()?.meta.size)
+    }
+
     /// Every file in the media folder, those that are being written too.
     pub fn media_files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
@@ -311,7 +361,9 @@ fn start(
     clock: &Arc<ManualClock>,
     random: &Arc<SeededRandom>,
     provider: &Arc<ScriptedProvider>,
-) -> (Arc<dyn Store>, Arc<Engine>) {
+    memory: &Arc<InMemory>,
+) -> Started {
+    let life = setup.faults.as_ref().map(Life::new);
     let pepper = Pepper::generate(random.as_ref());
     let store: Arc<dyn Store> =
         Arc::new(SqliteStore::open(&folder.path().join("vydra.db"), &pepper).unwrap());
@@ -319,16 +371,27 @@ fn start(
         ("catalog.default.toml", DEFAULT),
         ("test.toml", setup.catalog.as_str()),
     ]);
+    let provider: Arc<dyn Provider> = match &setup.provider {
+        Some(own) => Arc::clone(own),
+        None => Arc::clone(provider) as _,
+    };
+    let provider = match &life {
+        Some(life) => Arc::new(FaultyProvider {
+            inner: provider,
+            life: life.clone(),
+        }),
+        None => provider,
+    };
     let mut providers = Registry::default();
     for other in &setup.others {
         providers.add(Arc::clone(other) as _);
     }
     if setup.fallback {
-        providers.set_fallback(Arc::clone(provider) as _);
+        providers.set_fallback(Arc::clone(&provider));
     } else {
-        providers.add(Arc::clone(provider) as _);
+        providers.add(Arc::clone(&provider));
     }
-    providers.set_sandbox(Arc::new(Sandbox::new(Arc::clone(provider) as _)));
+    providers.set_sandbox(Arc::new(Sandbox::new(provider)));
     let networks = setup.readable.iter().map(|text| text.parse().unwrap());
     let limits = FetchLimits {
         connect: Duration::from_millis(500),
@@ -338,10 +401,16 @@ fn start(
     };
     let guard = UrlGuard::new(networks.collect());
     let engine = Engine::new(Parts {
-        store: Arc::clone(&store),
+        store: match &life {
+            Some(life) => Arc::new(FaultyStore {
+                inner: Arc::clone(&store),
+                life: life.clone(),
+            }),
+            None => Arc::clone(&store),
+        },
         catalog: catalog.unwrap(),
         providers,
-        media: MediaStore::folder(&folder.path().join("media")).unwrap(),
+        media: media(folder.path(), memory, life.as_ref()),
         fetcher: InputFetcher::with_lookup(guard, limits, Names).unwrap(),
         clock: Arc::clone(clock) as _,
         random: Arc::clone(random) as _,
@@ -354,7 +423,21 @@ fn start(
             limits: setup.limits.clone(),
         },
     });
-    (store, engine)
+    Started {
+        store,
+        engine,
+        life,
+    }
+}
+
+fn media(folder: &Path, memory: &Arc<InMemory>, life: Option<&Life>) -> MediaStore {
+    match life {
+        Some(life) => MediaStore::over(Arc::new(FaultyFiles {
+            inner: Arc::clone(memory) as _,
+            life: life.clone(),
+        })),
+        None => MediaStore::folder(&folder.join("media")).unwrap(),
+    }
 }
 
 /// Contract, section 4.
