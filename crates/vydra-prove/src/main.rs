@@ -14,8 +14,10 @@
 mod api;
 mod books;
 mod gates;
+mod pool;
 mod report;
 mod server;
+mod sim;
 
 use clap::Parser;
 use gates::{Gate, Run};

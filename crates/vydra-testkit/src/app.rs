@@ -163,6 +163,11 @@ impl TestApp {
 
     /// A new process on the same data: it takes over what the dead one left.
     pub async fn crash(&mut self) {
+        self.try_crash().await.unwrap();
+    }
+
+    /// The same where the start may fail.
+    pub async fn try_crash(&mut self) -> vydra_engine::Result<()> {
         if let Some(life) = &self.life {
             life.end();
         }
@@ -177,9 +182,9 @@ impl TestApp {
             &self.memory,
         );
         (self.store, self.engine, self.life) = (started.store, started.engine, started.life);
-        self.engine.load_usage().await.unwrap();
+        self.engine.load_usage().await?;
         self.worker = Worker::new(Arc::clone(&self.engine));
-        self.worker.take_over().await.unwrap();
+        self.worker.take_over().await
     }
 
     /// Works until `moment`, and then dies as a process does: nothing that runs comes to its end.
