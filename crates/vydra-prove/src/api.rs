@@ -42,6 +42,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
     pub(crate) replayed: bool,
+    /// Of a login.
+    pub(crate) session: Option<String>,
 }
 
 /// A call that costs credits.
@@ -111,6 +113,7 @@ async fn send(request: RequestBuilder) -> anyhow::Result<Option<Answer>> {
         status,
         body,
         replayed,
+        session: None,
     }))
 }
 

@@ -8,7 +8,7 @@ use crate::{ManualClock, SeededRandom};
 use object_store::memory::InMemory;
 use object_store::{GetOptions, ObjectStore};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -113,6 +113,7 @@ pub struct TestApp {
     pub setup: Setup,
     worker: Worker,
     background: CancellationToken,
+    working: Mutex<Option<TaskTracker>>,
     memory: Arc<InMemory>,
     life: Option<Life>,
     folder: TempDir,
@@ -144,6 +145,7 @@ impl TestApp {
         Self {
             worker: Worker::new(Arc::clone(&started.engine)),
             background: CancellationToken::new(),
+            working: Mutex::default(),
             clock,
             random,
             provider,
@@ -205,7 +207,23 @@ impl TestApp {
 
     /// A worker in the background, until the application is dropped or restarted.
     pub fn work(&self) {
-        drop(self.work_until(self.background.clone()));
+        let tasks = TaskTracker::new();
+        let worker = Worker::new(Arc::clone(&self.engine));
+        tasks.spawn(worker.run(self.background.clone()));
+        *self.working.lock().unwrap() = Some(tasks);
+    }
+
+    /// Until the worker in the background has stopped as it does at the end of a process, and what is known of usage is
+    /// written down.
+    pub async fn stop_working(&mut self) {
+        self.background.cancel();
+        self.background = CancellationToken::new();
+        if let Some(worker) = self.working.lock().unwrap().take() {
+            worker.close();
+            worker.wait().await;
+        }
+        // What cannot be written is lost with the process.
+        let _ = self.engine.flush_usage().await;
     }
 
     /// The same, until `stop`; the answer ends when the worker has.

@@ -17,7 +17,7 @@ use vydra_core::asset::Asset;
 use vydra_core::credits::Credits;
 use vydra_core::idempotency::{IdempotencyKey, IdempotencyRecord, StoredAnswer};
 use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId, UserId};
-use vydra_core::job::{Failure, Job, Mode};
+use vydra_core::job::{Job, Mode};
 use vydra_core::ledger::{Audit, CreditTotals};
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
@@ -29,9 +29,9 @@ use vydra_outbound::provider::{
     Accepted, Context, ErrorKind, Polled, Provider, ProviderError, Request, Submitted,
 };
 use vydra_store::store::{
-    Cancellation, ClaimedJob, Creation, EntryFilter, EntryPage, Grant, JobFilter, JobPage, Lease,
-    LeaseToken, NewJob, NewOrganization, NewRotation, NewSession, NewUser, Recorded, Recording,
-    Rotation, Settlement, Submission, Usage, UserCreation,
+    Cancellation, Claim, Claimed, Creation, Due, EntryFilter, EntryPage, Expired, Grant, JobFilter,
+    JobPage, Lease, NewJob, NewOrganization, NewRotation, NewSession, NewUser, Overdue, Recorded,
+    Recording, Rotation, Settlement, StepRoute, Submission, Usage, UserCreation,
 };
 use vydra_store::{Result, Store, StoreError};
 
@@ -252,6 +252,15 @@ pub(crate) struct FaultyStore {
     pub(crate) life: Life,
 }
 
+/// Busy promises that nothing was done.
+fn failed(done: bool) -> StoreError {
+    if done {
+        StoreError::Database("the answer was lost".into())
+    } else {
+        StoreError::Busy
+    }
+}
+
 macro_rules! points {
     ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
         /// Every command of the store, by its name.
@@ -265,7 +274,7 @@ macro_rules! points {
 
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer> {
                 let call = at_once(self.inner.$name($($argument),*));
-                self.life.pass(stringify!($name), call, |_done| StoreError::Busy).await
+                self.life.pass(stringify!($name), call, failed).await
             })*
         }
     };
@@ -311,15 +320,18 @@ points! {
     fn idempotency(org: &OrgId, mode: Mode, key: &IdempotencyKey, now: Timestamp) -> Option<IdempotencyRecord>;
     fn record_answer(org: &OrgId, mode: Mode, key: &IdempotencyKey, answer: StoredAnswer) -> Recorded;
     fn forget_idempotency(now: Timestamp, limit: u32) -> u64;
-    fn claim_jobs(tokens: Vec<LeaseToken>, only: Option<Mode>, now: Timestamp, lease: Duration, limit: Duration) -> Vec<ClaimedJob>;
-    fn mark_submitting(lease: &Lease, route: u32, provider: &str, until: Timestamp) -> ();
-    fn record_task(lease: &Lease, external_id: &str, until: Timestamp) -> ();
+    fn claim_jobs(claim: Claim) -> Claimed;
+    fn mark_submitting(lease: &Lease, step: &StepRoute, until: Timestamp) -> ();
+    fn record_task(lease: &Lease, step: &StepRoute, external_id: &str, until: Timestamp) -> ();
+    fn finish_step(lease: &Lease, step: &StepRoute, outputs: Vec<Asset>, until: Timestamp) -> ();
     fn report_progress(lease: &Lease, progress: u8, message: Option<&str>, until: Timestamp) -> ();
-    fn hand_back(lease: &Lease, again_at: Timestamp, forget_submission: bool) -> ();
-    fn settle_job(lease: &Lease, settlement: Settlement) -> Job;
-    fn expire_jobs(failure: Failure, entries: Vec<EntryId>, now: Timestamp) -> Vec<Job>;
+    fn hand_back(lease: &Lease, again_at: Timestamp, forget: &[u32]) -> ();
+    fn settle_job(lease: &Lease, settlement: Settlement) -> ();
+    fn expire_jobs(overdue: Overdue, entries: Vec<EntryId>, now: Timestamp) -> Expired;
+    fn keep_late(job: &JobId, outputs: Vec<Asset>) -> bool;
+    fn late_jobs() -> u64;
     fn release_leases(now: Timestamp) -> u64;
-    fn next_due() -> Option<Timestamp>;
+    fn next_due() -> Due;
     fn record_asset(asset: &Asset) -> Recording;
     fn asset(org: &OrgId, id: &AssetId) -> Option<Asset>;
     fn asset_by_storage_key(storage_key: &str) -> Option<Asset>;

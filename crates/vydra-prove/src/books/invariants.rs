@@ -26,12 +26,15 @@ pub(crate) fn check(books: &Books) -> Vec<Violated> {
         .collect();
     let mut found = Vec::new();
     balances(books, &mut found);
+    counters(books, &mut found);
     movements(books, &by_id, &mut found);
     deliveries(books, &mut found);
     queue(books, &mut found);
+    events(books, &by_id, &mut found);
     assets(books, &by_id, &mut found);
     keys(books, &by_id, &mut found);
     states(books, &mut found);
+    steps(books, &by_id, &mut found);
     found
 }
 
@@ -72,6 +75,30 @@ fn balances(books: &Books, found: &mut Vec<Violated>) {
             "I1",
             format!("rows of {sum} without a balance: {purse:?}"),
         );
+    }
+}
+
+/// I1: what a balance counts of its rows and jobs is what there is of them.
+fn counters(books: &Books, found: &mut Vec<Violated>) {
+    let mut counted: HashMap<&Purse, (i64, i64, i64)> = HashMap::new();
+    for entry in &books.entries {
+        let (charged, refunded, _) = counted.entry(&entry.purse).or_default();
+        match entry.kind.as_str() {
+            "charge" => *charged -= entry.amount,
+            "refund" => *refunded += entry.amount,
+            _ => {}
+        }
+    }
+    for job in books.jobs.iter().filter(|job| job.is_open()) {
+        counted.entry(&job.purse).or_default().2 += 1;
+    }
+    for balance in &books.balances {
+        let there = counted.remove(&balance.purse).unwrap_or_default();
+        let said = (balance.charged, balance.refunded, balance.open);
+        if said != there {
+            let what = format!("{:?} counts {said:?}, and there is {there:?}", balance.purse);
+            note(found, "I1", what);
+        }
     }
 }
 
@@ -170,7 +197,7 @@ fn deliveries(books: &Books, found: &mut Vec<Violated>) {
 fn queue(books: &Books, found: &mut Vec<Violated>) {
     for job in books.jobs.iter().filter(|job| job.is_open()) {
         let watched = match job.status.as_str() {
-            "pending" => job.lease_token.is_none(),
+            "pending" => job.lease_token.is_none() && job.deadline_at.is_some(),
             _ => job.lease_until.is_some() && job.deadline_at.is_some(),
         };
         if !watched {
@@ -179,7 +206,25 @@ fn queue(books: &Books, found: &mut Vec<Violated>) {
     }
 }
 
-/// I6, without looking for the files: an output belongs to a job that was completed, of the same organization.
+/// I5: each job that has ended is told of once, as what it is; no other is.
+fn events(books: &Books, by_id: &HashMap<&str, &JobRow>, found: &mut Vec<Violated>) {
+    let mut told = HashSet::new();
+    for event in &books.events {
+        let right = by_id.get(event.job.as_str()).is_some_and(|job| {
+            !job.is_open() && job.purse == event.purse && event.kind == format!("job.{}", job.status)
+        });
+        if !right || !told.insert(event.job.as_str()) {
+            note(found, "I5", format!("{event:?} does not tell what happened"));
+        }
+    }
+    for job in books.jobs.iter().filter(|job| !job.is_open()) {
+        if !told.contains(job.id.as_str()) {
+            note(found, "I5", format!("nobody is told that {} was {}", job.id, job.status));
+        }
+    }
+}
+
+/// I6, without looking for the files: each belongs to an upload or to a job of its organization, an output to a completed one.
 fn assets(books: &Books, by_id: &HashMap<&str, &JobRow>, found: &mut Vec<Violated>) {
     let mut places = HashSet::new();
     for asset in &books.assets {
@@ -187,7 +232,8 @@ fn assets(books: &Books, by_id: &HashMap<&str, &JobRow>, found: &mut Vec<Violate
         let belongs = match (asset.role.as_str(), job) {
             ("output", Some(Some(job))) => job.purse.org == asset.org && job.status == "completed",
             ("input" | "upload", None) => true,
-            ("input", Some(Some(job))) => job.purse.org == asset.org,
+            ("input" | "step", Some(Some(job))) => job.purse.org == asset.org,
+            ("late", Some(Some(job))) => job.purse.org == asset.org && !job.is_open(),
             _ => false,
         };
         if !belongs {
@@ -253,6 +299,19 @@ fn states(books: &Books, found: &mut Vec<Violated>) {
         };
         if !right || !ids.insert(job.id.as_str()) {
             note(found, "I8", format!("no way leads to {job:?}"));
+        }
+    }
+}
+
+/// I8: steps are those of a job that has begun, each once.
+fn steps(books: &Books, by_id: &HashMap<&str, &JobRow>, found: &mut Vec<Violated>) {
+    let mut places = HashSet::new();
+    for step in &books.steps {
+        let begun = by_id
+            .get(step.job.as_str())
+            .is_some_and(|job| job.started_at.is_some());
+        if !begun || !places.insert((step.job.as_str(), step.step)) {
+            note(found, "I8", format!("{step:?} of a job that has not begun, or twice"));
         }
     }
 }

@@ -15,6 +15,9 @@ pub(crate) struct Books {
     pub(crate) jobs: Vec<JobRow>,
     pub(crate) assets: Vec<AssetRow>,
     pub(crate) keys: Vec<KeyRow>,
+    pub(crate) steps: Vec<StepRow>,
+    /// In the order of their commits.
+    pub(crate) events: Vec<EventRow>,
 }
 
 /// An organization's real credits or those of its sandbox.
@@ -28,6 +31,10 @@ pub(crate) struct Purse {
 pub(crate) struct Balance {
     pub(crate) purse: Purse,
     pub(crate) credits: i64,
+    /// What it counts of its rows.
+    pub(crate) charged: i64,
+    pub(crate) refunded: i64,
+    pub(crate) open: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +87,20 @@ pub(crate) struct KeyRow {
     pub(crate) job: String,
 }
 
+#[derive(Debug, Clone)]
+pub(crate) struct StepRow {
+    pub(crate) job: String,
+    pub(crate) step: i64,
+
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct EventRow {
+    pub(crate) purse: Purse,
+    pub(crate) job: String,
+    pub(crate) kind: String,
+}
+
 impl Books {
     /// From one snapshot, beside whatever else works on the database.
     pub(crate) fn read(database: &Path) -> anyhow::Result<Self> {
@@ -91,10 +112,13 @@ impl Books {
         connection.busy_timeout(Duration::from_secs(5))?;
         let snapshot = connection.transaction()?;
         Ok(Self {
-            balances: rows(&snapshot, "SELECT org_id, mode, credits FROM balances", |row| {
+            balances: rows(&snapshot, "SELECT org_id, mode, credits, charged, refunded, open FROM balances", |row| {
                 Ok(Balance {
                     purse: purse(row)?,
                     credits: row.get(2)?,
+                    charged: row.get(3)?,
+                    refunded: row.get(4)?,
+                    open: row.get(5)?,
                 })
             })?,
             entries: rows(
@@ -155,6 +179,24 @@ impl Books {
                         purse: purse(row)?,
                         key: row.get(2)?,
                         job: row.get(3)?,
+                    })
+                },
+            )?,
+            steps: rows(&snapshot, "SELECT job_id, step FROM steps", |row| {
+                Ok(StepRow {
+                    job: row.get(0)?,
+                    step: row.get(1)?,
+
+                })
+            })?,
+            events: rows(
+                &snapshot,
+                "SELECT org_id, mode, job_id, kind FROM events ORDER BY seq",
+                |row| {
+                    Ok(EventRow {
+                        purse: purse(row)?,
+                        job: row.get(2)?,
+                        kind: row.get(3)?,
                     })
                 },
             )?,

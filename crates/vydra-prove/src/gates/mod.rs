@@ -1,5 +1,6 @@
 //! The gates, in the order in which they are carried out: the quick ones first.
 
+mod faults;
 mod kill;
 
 use crate::report::Progress;
@@ -19,13 +20,22 @@ pub(crate) struct Gate {
     pub(crate) prove: fn(&Run) -> Outcome,
 }
 
-pub(crate) const ALL: &[Gate] = &[Gate {
-    name: "kill",
-    short: "G2",
-    commit: 200,
-    release: 10_000,
-    prove: kill::prove,
-}];
+pub(crate) const ALL: &[Gate] = &[
+    Gate {
+        name: "faults",
+        short: "G4",
+        commit: 1,
+        release: 20,
+        prove: faults::prove,
+    },
+    Gate {
+        name: "kill",
+        short: "G2",
+        commit: 200,
+        release: 10_000,
+        prove: kill::prove,
+    },
+];
 
 /// What a gate is given.
 #[derive(Debug, Clone)]

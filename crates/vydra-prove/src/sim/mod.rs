@@ -23,17 +23,20 @@ use tower::ServiceExt;
 use vydra_core::job::Mode;
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
+use vydra_engine::Engine;
 use vydra_http::{ApiState, router};
 use vydra_testkit::{Faults, Setup, TestApp};
 
 /// The worker looks at the store at least this often.
 pub(crate) const SWEEP: Duration = Duration::from_secs(11);
-/// Longer than any job may take.
-pub(crate) const OVERDUE: Duration = Duration::from_mins(31);
+/// Longer than any job may wait, or run.
+pub(crate) const OVERDUE: Duration = Duration::from_mins(61);
 /// Whatever was interrupted has ended after so many sweeps.
 const SWEEPS: u32 = 40;
 /// How often a start is tried that faults do not let be.
 const STARTS: u32 = 8;
+/// How often a client or an operator tries.
+const TRIES: u32 = 12;
 const MANY: u32 = 1_000_000;
 
 /// Runs on paused time.
@@ -63,7 +66,7 @@ pub(crate) struct Sim {
 #[derive(Debug, Clone)]
 pub(crate) struct Ask {
     pub(crate) method: &'static str,
-    /// Behind `/api/v1/`.
+    /// Behind `/api/v1/`, unless it begins with a slash.
     pub(crate) path: String,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
@@ -103,18 +106,28 @@ impl Ask {
 pub(crate) async fn send(router: Router, asked: Ask) -> anyhow::Result<Answer> {
     let mut request = Request::builder()
         .method(asked.method)
-        .uri(format!("/api/v1/{}", asked.path));
+        .uri(if asked.path.starts_with('/') {
+            asked.path
+        } else {
+            format!("/api/v1/{}", asked.path)
+        });
     for (name, value) in &asked.headers {
         request = request.header(*name, value);
     }
     let Ok(response) = router.oneshot(request.body(Body::from(asked.body))?).await;
     let status = response.status().as_u16();
     let replayed = response.headers().contains_key("idempotent-replayed");
+    let cookie = response.headers().get("set-cookie");
+    let session = cookie
+        .and_then(|cookie| cookie.to_str().ok()?.strip_prefix("__session="))
+        .and_then(|cookie| cookie.split(';').next())
+        .map(str::to_owned);
     let bytes = response.into_body().collect().await?.to_bytes();
     Ok(Answer {
         status,
         body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
         replayed,
+        session,
     })
 }
 
@@ -200,6 +213,41 @@ impl Sim {
         bail!("the application does not start again")
     }
 
+    /// Stopped as an operator does it, and started again.
+    pub(crate) async fn stop_in_order(&mut self) -> anyhow::Result<()> {
+        let faults = Arc::clone(&self.faults);
+        tokio::select! {
+            biased;
+            () = faults.crashed() => {}
+            () = self.app.stop_working() => {}
+        }
+        self.restart().await
+    }
+
+    /// What an operator does, tried again where it was interrupted. What it says besides is for the operator.
+    pub(crate) async fn chore(
+        &mut self,
+        mut work: impl AsyncFnMut(Arc<Engine>) -> vydra_engine::Result<()>,
+    ) -> anyhow::Result<()> {
+        for _ in 0..TRIES {
+            let faults = Arc::clone(&self.faults);
+            let engine = Arc::clone(&self.app.engine);
+            let done = tokio::select! {
+                biased;
+                () = faults.crashed() => None,
+                done = work(engine) => Some(done),
+            };
+            match done {
+                Some(Ok(())) => return Ok(()),
+                // Such as a name that a try before it has taken.
+                Some(Err(error)) if !matches!(error, vydra_engine::Error::Unavailable(_)) => return Ok(()),
+                Some(Err(_unavailable)) => {}
+                None => self.restart().await?,
+            }
+        }
+        bail!("an operator's chore is never done")
+    }
+
     /// None when the process died before it answered; it has been started again then.
     pub(crate) async fn try_ask(&mut self, asked: Ask) -> anyhow::Result<Option<Answer>> {
         let faults = Arc::clone(&self.faults);
@@ -214,7 +262,6 @@ impl Sim {
 
     /// As a client with patience: what was not answered, or answered that it may be tried again, is tried again.
     pub(crate) async fn ask(&mut self, asked: Ask) -> anyhow::Result<Answer> {
-        const TRIES: u32 = 12;
         let mut last = None;
         for _ in 0..TRIES {
             match self.try_ask(asked.clone()).await? {
