@@ -13,6 +13,7 @@
 
 mod api;
 mod books;
+mod fixture;
 mod gates;
 mod pool;
 mod report;

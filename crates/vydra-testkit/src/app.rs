@@ -8,7 +8,8 @@ use crate::{ManualClock, SeededRandom};
 use object_store::memory::InMemory;
 use object_store::{GetOptions, ObjectStore};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,8 @@ pub struct Setup {
     /// With these, every command of the store and every call of a provider and of the files passes through them, and the files
     /// are kept in memory.
     pub faults: Option<Arc<Faults>>,
+    /// In place of one of its own, which reads the certificates of the system.
+    pub fetcher: Option<InputFetcher>,
     /// Where the folder of the data is made; the system's own place when there is none.
     pub place: Option<PathBuf>,
     /// Where chance begins.
@@ -94,6 +97,7 @@ impl Default for Setup {
             },
             provider: None,
             faults: None,
+            fetcher: None,
             place: None,
             seed: 1,
         }
@@ -391,10 +395,6 @@ fn start(
     let pepper = Pepper::generate(random.as_ref());
     let store: Arc<dyn Store> =
         Arc::new(SqliteStore::open(&folder.path().join("vydra.db"), &pepper).unwrap());
-    let catalog = Catalog::load([
-        ("catalog.default.toml", DEFAULT),
-        ("test.toml", setup.catalog.as_str()),
-    ]);
     let provider: Arc<dyn Provider> = match &setup.provider {
         Some(own) => Arc::clone(own),
         None => Arc::clone(provider) as _,
@@ -416,14 +416,6 @@ fn start(
         providers.add(Arc::clone(&provider));
     }
     providers.set_sandbox(Arc::new(Sandbox::new(provider)));
-    let networks = setup.readable.iter().map(|text| text.parse().unwrap());
-    let limits = FetchLimits {
-        connect: Duration::from_millis(500),
-        headers: Duration::from_secs(1),
-        total: Duration::from_secs(2),
-        ..FetchLimits::default()
-    };
-    let guard = UrlGuard::new(networks.collect());
     let engine = Engine::new(Parts {
         store: match &life {
             Some(life) => Arc::new(FaultyStore {
@@ -432,10 +424,10 @@ fn start(
             }),
             None => Arc::clone(&store),
         },
-        catalog: catalog.unwrap(),
+        catalog: catalog(&setup.catalog),
         providers,
         media: media(folder.path(), memory, life.as_ref()),
-        fetcher: InputFetcher::with_lookup(guard, limits, Names).unwrap(),
+        fetcher: setup.fetcher.clone().unwrap_or_else(|| fetcher(setup)),
         clock: Arc::clone(clock) as _,
         random: Arc::clone(random) as _,
         settings: Settings {
@@ -452,6 +444,29 @@ fn start(
         engine,
         life,
     }
+}
+
+/// To read and to compile it takes longer than most tests do otherwise.
+fn catalog(own: &str) -> Arc<Catalog> {
+    static KNOWN: Mutex<BTreeMap<String, Arc<Catalog>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let catalog = known.entry(own.to_owned()).or_insert_with(|| {
+        let texts = [("catalog.default.toml", DEFAULT), ("test.toml", own)];
+        Arc::new(Catalog::load(texts).unwrap())
+    });
+    Arc::clone(catalog)
+}
+
+fn fetcher(setup: &Setup) -> InputFetcher {
+    let networks = setup.readable.iter().map(|text| text.parse().unwrap());
+    let limits = FetchLimits {
+        connect: Duration::from_millis(500),
+        headers: Duration::from_secs(1),
+        total: Duration::from_secs(2),
+        ..FetchLimits::default()
+    };
+    let guard = UrlGuard::new(networks.collect());
+    InputFetcher::with_lookup(guard, limits, Names).unwrap()
 }
 
 fn media(folder: &Path, memory: &Arc<InMemory>, life: Option<&Life>) -> MediaStore {

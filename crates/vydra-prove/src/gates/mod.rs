@@ -1,7 +1,11 @@
 //! The gates, in the order in which they are carried out: the quick ones first.
 
+mod deadlines;
+mod ends;
 mod faults;
 mod kill;
+mod ledger;
+mod simulation;
 
 use crate::report::Progress;
 use std::path::PathBuf;
@@ -21,6 +25,34 @@ pub(crate) struct Gate {
 }
 
 pub(crate) const ALL: &[Gate] = &[
+    Gate {
+        name: "ledger",
+        short: "G1",
+        commit: 2_000,
+        release: 100_000,
+        prove: ledger::prove,
+    },
+    Gate {
+        name: "ends",
+        short: "G7",
+        commit: 200,
+        release: 10_000,
+        prove: ends::prove,
+    },
+    Gate {
+        name: "deadlines",
+        short: "G3",
+        commit: 10_000,
+        release: 100_000,
+        prove: deadlines::prove,
+    },
+    Gate {
+        name: "simulation",
+        short: "G15",
+        commit: 1_000,
+        release: 50_000,
+        prove: simulation::prove,
+    },
     Gate {
         name: "faults",
         short: "G4",

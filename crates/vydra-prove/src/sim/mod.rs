@@ -16,15 +16,18 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::timeout;
 use tower::ServiceExt;
+use vydra_core::credits::Credits;
 use vydra_core::job::Mode;
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
 use vydra_engine::Engine;
 use vydra_http::{ApiState, router};
+use vydra_outbound::fetch::{FetchLimits, InputFetcher};
+use vydra_outbound::url_guard::UrlGuard;
 use vydra_testkit::{Faults, Setup, TestApp};
 
 /// The worker looks at the store at least this often.
@@ -60,6 +63,13 @@ pub(crate) struct Sim {
     working: bool,
     /// How often the process was started again.
     pub(crate) restarts: u32,
+}
+
+/// No simulation fetches anything, so one will do for all.
+fn fetcher() -> Option<InputFetcher> {
+    static ONE: OnceLock<Option<InputFetcher>> = OnceLock::new();
+    let make = || InputFetcher::new(UrlGuard::new(Vec::new()), FetchLimits::default()).ok();
+    ONE.get_or_init(make).clone()
 }
 
 /// A request as a client writes it.
@@ -145,6 +155,7 @@ impl Sim {
             setup.seed = seed;
             setup.provider = Some(Arc::clone(&actor) as _);
             setup.faults = Some(Arc::clone(&faults));
+            setup.fetcher = fetcher();
             setup.worker.drain = Duration::from_secs(1);
             change(setup);
         });
@@ -211,6 +222,14 @@ impl Sim {
             }
         }
         bail!("the application does not start again")
+    }
+
+    /// Credits for as many jobs as anybody will ask for.
+    pub(crate) async fn grant_plenty(&self) -> anyhow::Result<()> {
+        let plenty = Credits::new(1_000_000_000).unwrap_or_default();
+        let engine = &self.app.engine;
+        engine.grant(&self.org.id, Mode::Live, plenty, "plenty").await?;
+        Ok(())
     }
 
     /// Stopped as an operator does it, and started again.
@@ -319,7 +338,7 @@ impl Sim {
         }
         let books = books::check_with_files(&self.app.database(), |key| sizes.get(key).copied())?;
         books::ended(&books)?;
-        self.actor.check()?;
+        self.actor.check(&books)?;
         Ok(books)
     }
 }
