@@ -74,11 +74,7 @@ impl SqliteStore {
         let mut connection = connect(path)?;
         migrations::migrate(&mut connection)?;
         let pepper = migrations::pepper(&connection, fresh_pepper)?;
-        let readers = Readers::open(READERS, || {
-            let reader = connect(path)?;
-            reader.pragma_update(None, "query_only", true)?;
-            Ok(reader)
-        })?;
+        let readers = Readers::open(path, READERS)?;
         Ok(Self {
             writer: Writer::start(connection)?,
             readers,
@@ -103,12 +99,18 @@ impl SqliteStore {
         self.writer.run(Durability::Process, command).await
     }
 
-    async fn read<T, F>(&self, query: F) -> Result<T>
+    /// A query that finds its rows by a key.
+    fn look_up<T>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.readers.look_up(query)
+    }
+
+    /// A query that may read many rows.
+    async fn scan<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
-        self.readers.run(query).await
+        self.readers.scan(query).await
     }
 }
 
@@ -165,17 +167,15 @@ impl Store for SqliteStore {
     }
 
     async fn organization(&self, id: &OrgId) -> Result<Option<Organization>> {
-        let id = id.clone();
-        self.read(move |db| organizations::get(db, &id)).await
+        self.look_up(|db| organizations::get(db, id))
     }
 
     async fn organization_by_name(&self, name: &str) -> Result<Option<Organization>> {
-        let name = name.to_owned();
-        self.read(move |db| organizations::by_name(db, &name)).await
+        self.look_up(|db| organizations::by_name(db, name))
     }
 
     async fn organizations(&self) -> Result<Vec<Organization>> {
-        self.read(organizations::list).await
+        self.scan(organizations::list).await
     }
 
     async fn set_plan(
@@ -196,13 +196,11 @@ impl Store for SqliteStore {
     }
 
     async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<(ApiKey, Organization)>> {
-        let hash = hash.clone();
-        self.read(move |db| keys::by_hash(db, &hash)).await
+        self.look_up(|db| keys::by_hash(db, hash))
     }
 
     async fn keys(&self, org: &OrgId) -> Result<Vec<ApiKey>> {
-        let org = org.clone();
-        self.read(move |db| keys::list(db, &org)).await
+        self.look_up(|db| keys::list(db, org))
     }
 
     async fn revoke_key(&self, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>> {
@@ -216,22 +214,19 @@ impl Store for SqliteStore {
     }
 
     async fn admissions(&self, since: Timestamp) -> Result<Vec<(OrgId, Vec<Timestamp>)>> {
-        self.read(move |db| limits::admissions(db, since)).await
+        self.scan(move |db| limits::admissions(db, since)).await
     }
 
     async fn open_jobs(&self, org: &OrgId, mode: Mode) -> Result<u32> {
-        let org = org.clone();
-        self.read(move |db| credits::open(db, &org, mode)).await
+        self.look_up(|db| credits::open(db, org, mode))
     }
 
     async fn key(&self, org: &OrgId, id: &KeyId) -> Result<Option<ApiKey>> {
-        let (org, id) = (org.clone(), id.clone());
-        self.read(move |db| keys::of(db, &org, &id)).await
+        self.look_up(|db| keys::of(db, org, id))
     }
 
     async fn key_anywhere(&self, id: &KeyId) -> Result<Option<ApiKey>> {
-        let id = id.clone();
-        self.read(move |db| keys::get(db, &id)).await
+        self.look_up(|db| keys::get(db, id))
     }
 
     async fn revoke_key_of(
@@ -266,18 +261,15 @@ impl Store for SqliteStore {
     }
 
     async fn user_by_email(&self, email: &str) -> Result<Option<(User, PasswordHash)>> {
-        let email = email.to_owned();
-        self.read(move |db| users::by_email(db, &email)).await
+        self.look_up(|db| users::by_email(db, email))
     }
 
     async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {
-        let user = user.clone();
-        self.read(move |db| users::memberships(db, &user)).await
+        self.look_up(|db| users::memberships(db, user))
     }
 
     async fn members(&self, org: &OrgId) -> Result<Vec<(User, Role)>> {
-        let org = org.clone();
-        self.read(move |db| users::members(db, &org)).await
+        self.look_up(|db| users::members(db, org))
     }
 
     async fn set_password(
@@ -300,8 +292,7 @@ impl Store for SqliteStore {
         mark: &SessionMark,
         now: Timestamp,
     ) -> Result<Option<(User, Role, Organization)>> {
-        let mark = mark.clone();
-        self.read(move |db| sessions::get(db, &mark, now)).await
+        self.look_up(|db| sessions::get(db, mark, now))
     }
 
     async fn end_session(&self, mark: &SessionMark) -> Result<bool> {
@@ -314,12 +305,11 @@ impl Store for SqliteStore {
     }
 
     async fn credit_totals(&self, org: &OrgId, mode: Mode) -> Result<CreditTotals> {
-        let org = org.clone();
-        self.read(move |db| credits::totals(db, &org, mode)).await
+        self.look_up(|db| credits::totals(db, org, mode))
     }
 
     async fn audit(&self) -> Result<Audit> {
-        self.read(credits::audit).await
+        self.scan(credits::audit).await
     }
 
     async fn transactions(
@@ -329,7 +319,7 @@ impl Store for SqliteStore {
         filter: EntryFilter,
     ) -> Result<Option<EntryPage>> {
         let org = org.clone();
-        self.read(move |db| transactions::list(db, &org, mode, &filter))
+        self.scan(move |db| transactions::list(db, &org, mode, &filter))
             .await
     }
 
@@ -342,7 +332,7 @@ impl Store for SqliteStore {
         to: Timestamp,
     ) -> Result<Vec<UsageRow>> {
         let org = org.clone();
-        self.read(move |db| usage::rows(db, &org, mode, by, from, to))
+        self.scan(move |db| usage::rows(db, &org, mode, by, from, to))
             .await
     }
 
@@ -352,13 +342,12 @@ impl Store for SqliteStore {
     }
 
     async fn job(&self, org: &OrgId, id: &JobId) -> Result<Option<Job>> {
-        let (org, id) = (org.clone(), id.clone());
-        self.read(move |db| jobs::get(db, &org, &id)).await
+        self.look_up(|db| jobs::get(db, org, id))
     }
 
     async fn jobs(&self, org: &OrgId, filter: JobFilter) -> Result<JobPage> {
         let org = org.clone();
-        self.read(move |db| jobs::list(db, &org, &filter)).await
+        self.scan(move |db| jobs::list(db, &org, &filter)).await
     }
 
     async fn cancel_job(
@@ -380,9 +369,7 @@ impl Store for SqliteStore {
         key: &IdempotencyKey,
         now: Timestamp,
     ) -> Result<Option<IdempotencyRecord>> {
-        let (org, key) = (org.clone(), key.clone());
-        self.read(move |db| idempotency::get(db, &org, mode, &key, now))
-            .await
+        self.look_up(|db| idempotency::get(db, org, mode, key, now))
     }
 
     async fn record_answer(
@@ -485,7 +472,7 @@ impl Store for SqliteStore {
     }
 
     async fn late_jobs(&self) -> Result<u64> {
-        self.read(worker::late_jobs).await
+        self.scan(worker::late_jobs).await
     }
 
     async fn release_leases(&self, now: Timestamp) -> Result<u64> {
@@ -493,7 +480,7 @@ impl Store for SqliteStore {
     }
 
     async fn next_due(&self) -> Result<Due> {
-        self.read(worker::next_due).await
+        self.look_up(worker::next_due)
     }
 
     async fn record_asset(&self, asset: &Asset) -> Result<Recording> {
@@ -503,20 +490,15 @@ impl Store for SqliteStore {
     }
 
     async fn asset(&self, org: &OrgId, id: &AssetId) -> Result<Option<Asset>> {
-        let (org, id) = (org.clone(), id.clone());
-        self.read(move |db| assets::get(db, &org, &id)).await
+        self.look_up(|db| assets::get(db, org, id))
     }
 
     async fn asset_by_storage_key(&self, storage_key: &str) -> Result<Option<Asset>> {
-        let storage_key = storage_key.to_owned();
-        self.read(move |db| assets::by_storage_key(db, &storage_key))
-            .await
+        self.look_up(|db| assets::by_storage_key(db, storage_key))
     }
 
     async fn asset_by_upload_key(&self, org: &OrgId, upload_key: &str) -> Result<Option<Asset>> {
-        let (org, upload_key) = (org.clone(), upload_key.to_owned());
-        self.read(move |db| assets::by_upload_key(db, &org, &upload_key))
-            .await
+        self.look_up(|db| assets::by_upload_key(db, org, upload_key))
     }
 }
 
