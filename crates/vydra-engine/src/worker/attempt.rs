@@ -137,9 +137,12 @@ impl Attempt<'_> {
             self.ingest_all(outputs).await
         };
         let result = tokio::select! {
+            // In this order, so that the same course of events has the same end: nobody wants what was stopped, and what is
+            // here already is not handed back.
+            biased;
+            () = stop.cancelled() => Err(Broken::LeaseLost),
             result = whole => result,
             lost = self.stay_alive(&highest) => Err(lost),
-            () = stop.cancelled() => Err(Broken::LeaseLost),
             () = halt.cancelled() => Err(Broken::Halted),
         };
         match result {
