@@ -61,6 +61,9 @@ mod tests {
         let (number, error) = failed.unwrap_err();
         assert_eq!((number, error.to_string().as_str()), (4, "four"));
         let (number, error) = each(1, |_| -> anyhow::Result<()> { panic!("at once") }).unwrap_err();
-        assert_eq!((number, error.to_string().as_str()), (0, "panicked: at once"));
+        assert_eq!(
+            (number, error.to_string().as_str()),
+            (0, "panicked: at once")
+        );
     }
 }

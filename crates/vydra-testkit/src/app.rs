@@ -6,9 +6,10 @@ use crate::provider::ScriptedProvider;
 use crate::web::Names;
 use crate::{ManualClock, SeededRandom};
 use object_store::memory::InMemory;
+use object_store::path::Path as Location;
 use object_store::{GetOptions, ObjectStore};
-use std::path::{Path, PathBuf};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -222,7 +223,8 @@ impl TestApp {
     pub async fn stop_working(&mut self) {
         self.background.cancel();
         self.background = CancellationToken::new();
-        if let Some(worker) = self.working.lock().unwrap().take() {
+        let working = self.working.lock().unwrap().take();
+        if let Some(worker) = working {
             worker.close();
             worker.wait().await;
         }
@@ -311,7 +313,7 @@ impl TestApp {
 
     /// The size of a file that is kept in memory; None for one that is not.
     pub async fn size_in_memory(&self, storage_key: &str) -> Option<u64> {
-        let location = storage_key.try_into().ok()?;
+        let location = Location::from(storage_key);
         let found = self.memory.get_opts(&location, GetOptions::default()).await;
         Some(found.ok()?.meta.size)
     }

@@ -96,7 +96,10 @@ fn counters(books: &Books, found: &mut Vec<Violated>) {
         let there = counted.remove(&balance.purse).unwrap_or_default();
         let said = (balance.charged, balance.refunded, balance.open);
         if said != there {
-            let what = format!("{:?} counts {said:?}, and there is {there:?}", balance.purse);
+            let what = format!(
+                "{:?} counts {said:?}, and there is {there:?}",
+                balance.purse
+            );
             note(found, "I1", what);
         }
     }
@@ -211,15 +214,25 @@ fn events(books: &Books, by_id: &HashMap<&str, &JobRow>, found: &mut Vec<Violate
     let mut told = HashSet::new();
     for event in &books.events {
         let right = by_id.get(event.job.as_str()).is_some_and(|job| {
-            !job.is_open() && job.purse == event.purse && event.kind == format!("job.{}", job.status)
+            !job.is_open()
+                && job.purse == event.purse
+                && event.kind == format!("job.{}", job.status)
         });
         if !right || !told.insert(event.job.as_str()) {
-            note(found, "I5", format!("{event:?} does not tell what happened"));
+            note(
+                found,
+                "I5",
+                format!("{event:?} does not tell what happened"),
+            );
         }
     }
     for job in books.jobs.iter().filter(|job| !job.is_open()) {
         if !told.contains(job.id.as_str()) {
-            note(found, "I5", format!("nobody is told that {} was {}", job.id, job.status));
+            note(
+                found,
+                "I5",
+                format!("nobody is told that {} was {}", job.id, job.status),
+            );
         }
     }
 }
@@ -311,7 +324,11 @@ fn steps(books: &Books, by_id: &HashMap<&str, &JobRow>, found: &mut Vec<Violated
             .get(step.job.as_str())
             .is_some_and(|job| job.started_at.is_some());
         if !begun || !places.insert((step.job.as_str(), step.step)) {
-            note(found, "I8", format!("{step:?} of a job that has not begun, or twice"));
+            note(
+                found,
+                "I8",
+                format!("{step:?} of a job that has not begun, or twice"),
+            );
         }
     }
 }

@@ -91,7 +91,6 @@ pub(crate) struct KeyRow {
 pub(crate) struct StepRow {
     pub(crate) job: String,
     pub(crate) step: i64,
-
 }
 
 #[derive(Debug, Clone)]

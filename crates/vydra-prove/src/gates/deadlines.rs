@@ -55,7 +55,11 @@ pub(super) fn prove(run: &Run) -> Outcome {
             leaps += until_ended(&mut sim).await?;
         }
         let books = sim.settle().await?;
-        ensure!(books.jobs.len() as u64 == run.count, "{} jobs", books.jobs.len());
+        ensure!(
+            books.jobs.len() as u64 == run.count,
+            "{} jobs",
+            books.jobs.len()
+        );
         let of = |status: &str| books.jobs.iter().filter(|job| job.status == status).count();
         Ok(format!(
             "{} delivered, {} failed and refunded, in {waves} waves with {leaps} leaps over a deadline",
@@ -78,7 +82,11 @@ async fn submit(sim: &Sim, caller: &Caller) -> anyhow::Result<Job> {
         .engine
         .generate(caller, "gemini/generate", input, asked)
         .await?;
-    ensure!(started.job.status == JobStatus::Pending, "{:?}", started.job);
+    ensure!(
+        started.job.status == JobStatus::Pending,
+        "{:?}",
+        started.job
+    );
     Ok(started.job)
 }
 
@@ -88,7 +96,11 @@ async fn until_ended(sim: &mut Sim) -> anyhow::Result<u64> {
     sim.rest(Duration::from_secs(60)).await?;
     let mut leaps = 0;
     while sim.open_jobs().await? > 0 {
-        ensure!(leaps < 5, "{} jobs outlive every deadline", sim.open_jobs().await?);
+        ensure!(
+            leaps < 5,
+            "{} jobs outlive every deadline",
+            sim.open_jobs().await?
+        );
         leaps += 1;
         sim.app.clock.advance(OVERDUE);
         let leapt = sim.app.engine.now().as_micros();
@@ -98,7 +110,10 @@ async fn until_ended(sim: &mut Sim) -> anyhow::Result<u64> {
             .jobs
             .iter()
             .find(|job| job.is_open() && job.deadline_at.is_none_or(|deadline| deadline <= leapt));
-        ensure!(late.is_none(), "its time is over, and it has not ended: {late:?}");
+        ensure!(
+            late.is_none(),
+            "its time is over, and it has not ended: {late:?}"
+        );
     }
     books::check(&sim.app.database())?;
     Ok(leaps)

@@ -16,7 +16,9 @@ const PRICE: i64 = 7;
 
 pub(super) fn prove(run: &Run) -> Outcome {
     let folder = in_memory()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let figures = runtime.block_on(async {
         let fixture = Arc::new(Fixture::new(&folder.path().join("vydra.db"), run.seed)?);
         let mut winners = [0_u64; 4];
@@ -37,12 +39,22 @@ pub(super) fn prove(run: &Run) -> Outcome {
 
 /// Who ended it.
 async fn one(fixture: &Arc<Fixture>, number: u64) -> anyhow::Result<usize> {
-    let org = fixture.organization(&format!("org {number}"), 100, 0).await?;
+    let org = fixture
+        .organization(&format!("org {number}"), 100, 0)
+        .await?;
     let job = fixture.new_job(&org, Mode::Live, PRICE);
     let id = job.id.clone();
     fixture.store.submit_job(job).await?;
-    let claimed = fixture.store.claim_jobs(fixture.claim(Mode::Live, 1)).await?;
-    let lease = claimed.jobs.first().context("nothing to claim")?.lease.clone();
+    let claimed = fixture
+        .store
+        .claim_jobs(fixture.claim(Mode::Live, 1))
+        .await?;
+    let lease = claimed
+        .jobs
+        .first()
+        .context("nothing to claim")?
+        .lease
+        .clone();
     ensure!(lease.job == id, "another job was claimed");
     // Over its time, so that the sweep may end it too.
     fixture.advance(vydra_core::job::PROCESSING_LIMIT);
@@ -56,7 +68,10 @@ async fn one(fixture: &Arc<Fixture>, number: u64) -> anyhow::Result<usize> {
                 1 => settled(&fixture, &lease, None).await?,
                 2 => {
                     let (entry, now) = (fixture.entry(), fixture.now());
-                    let answer = fixture.store.cancel_job(&org, &lease.job, entry, now).await?;
+                    let answer = fixture
+                        .store
+                        .cancel_job(&org, &lease.job, entry, now)
+                        .await?;
                     matches!(answer, Cancellation::Now(_))
                 }
                 3 => {

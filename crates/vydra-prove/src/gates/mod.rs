@@ -1,8 +1,10 @@
 //! The gates, in the order in which they are carried out: the quick ones first.
 
+mod bank;
 mod deadlines;
 mod ends;
 mod faults;
+mod idempotency;
 mod kill;
 mod ledger;
 mod simulation;
@@ -49,7 +51,7 @@ pub(crate) const ALL: &[Gate] = &[
     Gate {
         name: "simulation",
         short: "G15",
-        commit: 1_000,
+        commit: 100,
         release: 50_000,
         prove: simulation::prove,
     },
@@ -59,6 +61,21 @@ pub(crate) const ALL: &[Gate] = &[
         commit: 1,
         release: 20,
         prove: faults::prove,
+    },
+    Gate {
+        name: "idempotency",
+        short: "G6",
+        commit: 100,
+        release: 1_000,
+        prove: idempotency::prove,
+    },
+    Gate {
+        name: "bank",
+        short: "G5",
+        // Seconds.
+        commit: 20,
+        release: 600,
+        prove: bank::prove,
     },
     Gate {
         name: "kill",

@@ -63,7 +63,10 @@ impl Journal {
     fn learn(&mut self, key: Option<&str>, answer: &Answer) -> anyhow::Result<()> {
         self.answers += 1;
         ensure!(
-            matches!(answer.status, 200 | 201 | 202 | 400 | 402 | 409 | 429 | 500 | 503),
+            matches!(
+                answer.status,
+                200 | 201 | 202 | 400 | 402 | 409 | 429 | 500 | 503
+            ),
             "an answer that nothing explains: {answer:?}"
         );
         let Some((job, status)) = bought(answer) else {
@@ -76,7 +79,10 @@ impl Journal {
                 None => *known = Some(job.clone()),
             }
             if answer.status == 500 {
-                ensure!(answer.body["refund"]["applied"] == true, "no refund: {answer:?}");
+                ensure!(
+                    answer.body["refund"]["applied"] == true,
+                    "no refund: {answer:?}"
+                );
             }
         }
         self.ended(&job, &status)
@@ -88,7 +94,10 @@ impl Journal {
                 .ends
                 .entry(job.to_owned())
                 .or_insert_with(|| status.to_owned());
-            ensure!(known == status, "{job} had ended as {known} and now as {status}");
+            ensure!(
+                known == status,
+                "{job} had ended as {known} and now as {status}"
+            );
         }
         Ok(())
     }
@@ -100,7 +109,11 @@ impl Journal {
     }
 
     fn some_job(&self, random: &mut StdRng) -> Option<String> {
-        let jobs: Vec<&String> = self.sent.values().filter_map(|(_, job)| job.as_ref()).collect();
+        let jobs: Vec<&String> = self
+            .sent
+            .values()
+            .filter_map(|(_, job)| job.as_ref())
+            .collect();
         jobs.choose(random).map(|job| (*job).clone())
     }
 }
@@ -117,7 +130,10 @@ pub(super) fn prove(run: &Run) -> Outcome {
             let (again, _) = one(folder.path(), seed)?;
             let lines = log.lines().zip(again.lines());
             let difference = lines.enumerate().find(|(_, (one, other))| one != other);
-            ensure!(log == again, "the same seed took another course: {difference:?}");
+            ensure!(
+                log == again,
+                "the same seed took another course: {difference:?}"
+            );
         }
         run.progress.step(run.count);
         Ok((Sha256::digest(log.as_bytes()).to_vec(), figures))
@@ -209,14 +225,23 @@ async fn course(place: &Path, seed: u64, log: Log) -> anyhow::Result<Figures> {
     let began = tokio::time::Instant::now();
     let heard = log.clone();
     sim.faults.listen(move |point, outcome| {
-        heard.note(format_args!("{} {point} {outcome}", began.elapsed().as_millis()));
+        heard.note(format_args!(
+            "{} {point} {outcome}",
+            began.elapsed().as_millis()
+        ));
     });
     let misfortunes = [0.0, 0.002, 0.005, 0.02];
     let chance = *misfortunes.choose(&mut random).unwrap_or(&0.0);
     let faults = Arc::new(Mutex::new(0_u64));
-    let (counted, mut luck) = (Arc::clone(&faults), StdRng::seed_from_u64(seed ^ 0x6c75_636b));
+    let (counted, mut luck) = (
+        Arc::clone(&faults),
+        StdRng::seed_from_u64(seed ^ 0x6c75_636b),
+    );
     sim.faults.plan(move |_| {
-        let fault = luck.random_bool(chance).then(|| misfortune(&mut luck)).flatten();
+        let fault = luck
+            .random_bool(chance)
+            .then(|| misfortune(&mut luck))
+            .flatten();
         *counted.lock().unwrap_or_else(PoisonError::into_inner) += u64::from(fault.is_some());
         fault
     });
@@ -247,7 +272,10 @@ async fn course(place: &Path, seed: u64, log: Log) -> anyhow::Result<Figures> {
     ask_again(&mut sim, &journal).await?;
     let books = sim.settle().await?;
     for job in &books.jobs {
-        log.note(format_args!("{} {} {} {}", job.id, job.status, job.price, job.refunded));
+        log.note(format_args!(
+            "{} {} {} {}",
+            job.id, job.status, job.price, job.refunded
+        ));
     }
     let journal = lock(&journal);
     let rows: BTreeMap<&str, &str> = books
@@ -261,7 +289,12 @@ async fn course(place: &Path, seed: u64, log: Log) -> anyhow::Result<Figures> {
         .filter_map(|(_, job)| job.as_deref())
         .collect();
     let there: BTreeSet<&str> = rows.keys().copied().collect();
-    ensure!(there == known, "{} were bought, and {} were told", there.len(), known.len());
+    ensure!(
+        there == known,
+        "{} were bought, and {} were told",
+        there.len(),
+        known.len()
+    );
     for (job, status) in &journal.ends {
         ensure!(
             rows.get(job.as_str()) == Some(&status.as_str()),
@@ -292,7 +325,9 @@ async fn step(
         0..45 => {
             let key = format!("k{number}");
             let asked = purchase(sim, random, &key);
-            lock(journal).sent.insert(key.clone(), (asked.clone(), None));
+            lock(journal)
+                .sent
+                .insert(key.clone(), (asked.clone(), None));
             client(sim, journal, clients, log, Some(key), asked);
         }
         45..52 => {
@@ -300,7 +335,8 @@ async fn step(
             let again = {
                 let journal = lock(journal);
                 let keys: Vec<&String> = journal.sent.keys().collect();
-                keys.choose(random).map(|key| ((*key).clone(), journal.sent[*key].0.clone()))
+                keys.choose(random)
+                    .map(|key| ((*key).clone(), journal.sent[*key].0.clone()))
             };
             if let Some((key, asked)) = again {
                 client(sim, journal, clients, log, Some(key), asked);
@@ -317,10 +353,20 @@ async fn step(
             })
             .await?;
         }
-        83..86 => sim.chore(async |engine| engine.flush_usage().await.map(drop)).await?,
+        83..86 => {
+            sim.chore(async |engine| engine.flush_usage().await.map(drop))
+                .await?
+        }
         86..92 => {
-            let leaps = [Duration::from_secs(20), Duration::from_secs(70), OVERDUE / 2, OVERDUE];
-            sim.app.clock.advance(*leaps.choose(random).unwrap_or(&OVERDUE));
+            let leaps = [
+                Duration::from_secs(20),
+                Duration::from_secs(70),
+                OVERDUE / 2,
+                OVERDUE,
+            ];
+            sim.app
+                .clock
+                .advance(*leaps.choose(random).unwrap_or(&OVERDUE));
         }
         92..95 => {
             clients.shutdown().await;
@@ -332,14 +378,23 @@ async fn step(
         }
         _ => {
             // Set back, as a time server may.
-            sim.app.clock.set_back(Duration::from_millis(random.random_range(1..5_000)));
+            sim.app
+                .clock
+                .set_back(Duration::from_millis(random.random_range(1..5_000)));
         }
     }
     Ok(())
 }
 
 fn purchase(sim: &Sim, random: &mut StdRng, key: &str) -> Ask {
-    let outcomes = ["GENERATION_FAILED", "FLAKY=2", "LOST", "SLOW=5s", "PARTIAL=0", ""];
+    let outcomes = [
+        "GENERATION_FAILED",
+        "FLAKY=2",
+        "LOST",
+        "SLOW=5s",
+        "PARTIAL=0",
+        "",
+    ];
     let in_sandbox = random.random_bool(0.3);
     let caller = if in_sandbox { &sim.test } else { &sim.live };
     let asked = match random.random_range(0..3) {
@@ -355,7 +410,9 @@ fn purchase(sim: &Sim, random: &mut StdRng, key: &str) -> Ask {
         asked
     };
     match outcomes.choose(random) {
-        Some(outcome) if in_sandbox && !outcome.is_empty() => asked.with("x-vydra-simulate", *outcome),
+        Some(outcome) if in_sandbox && !outcome.is_empty() => {
+            asked.with("x-vydra-simulate", *outcome)
+        }
         _ => asked,
     }
 }
@@ -394,7 +451,11 @@ fn look_or_cancel(
         return;
     };
     // Only the half of them finds it: the sandbox and the real thing do not see each other.
-    let caller = if random.random_bool(0.3) { &sim.test } else { &sim.live };
+    let caller = if random.random_bool(0.3) {
+        &sim.test
+    } else {
+        &sim.live
+    };
     let asked = Ask::new(method, format!("jobs/{job}"), caller);
     let (router, journal, log) = (sim.router(), Arc::clone(journal), log.clone());
     clients.spawn(async move {
@@ -424,7 +485,8 @@ async fn ask_again(sim: &mut Sim, journal: &Shared) -> anyhow::Result<()> {
     let unanswered: Vec<(String, Ask)> = {
         let journal = lock(journal);
         let open = journal.sent.iter().filter(|(_, (_, job))| job.is_none());
-        open.map(|(key, (asked, _))| (key.clone(), asked.clone())).collect()
+        open.map(|(key, (asked, _))| (key.clone(), asked.clone()))
+            .collect()
     };
     for (key, asked) in unanswered {
         // Only the buying matters now.

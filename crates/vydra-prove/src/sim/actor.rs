@@ -71,7 +71,10 @@ impl std::fmt::Debug for Actor {
 
 impl Actor {
     /// With `repeatable`, asking twice costs nothing twice.
-    pub(crate) fn new(repeatable: bool, script: impl FnMut(&Request) -> Act + Send + 'static) -> Arc<Self> {
+    pub(crate) fn new(
+        repeatable: bool,
+        script: impl FnMut(&Request) -> Act + Send + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self {
             repeatable,
             state: Mutex::new(State {

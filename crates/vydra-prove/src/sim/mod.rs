@@ -228,7 +228,9 @@ impl Sim {
     pub(crate) async fn grant_plenty(&self) -> anyhow::Result<()> {
         let plenty = Credits::new(1_000_000_000).unwrap_or_default();
         let engine = &self.app.engine;
-        engine.grant(&self.org.id, Mode::Live, plenty, "plenty").await?;
+        engine
+            .grant(&self.org.id, Mode::Live, plenty, "plenty")
+            .await?;
         Ok(())
     }
 
@@ -259,7 +261,9 @@ impl Sim {
             match done {
                 Some(Ok(())) => return Ok(()),
                 // Such as a name that a try before it has taken.
-                Some(Err(error)) if !matches!(error, vydra_engine::Error::Unavailable(_)) => return Ok(()),
+                Some(Err(error)) if !matches!(error, vydra_engine::Error::Unavailable(_)) => {
+                    return Ok(());
+                }
                 Some(Err(_unavailable)) => {}
                 None => self.restart().await?,
             }
@@ -289,7 +293,11 @@ impl Sim {
             }
             self.rest(Duration::from_secs(6)).await?;
         }
-        bail!("{} {} is never answered but {last:?}", asked.method, asked.path)
+        bail!(
+            "{} {} is never answered but {last:?}",
+            asked.method,
+            asked.path
+        )
     }
 
     /// Time passes.
@@ -329,7 +337,11 @@ impl Sim {
             }
         }
         let audit = self.app.store.audit().await?;
-        ensure!(audit.imbalances.is_empty(), "the audit says: {:?}", audit.imbalances);
+        ensure!(
+            audit.imbalances.is_empty(),
+            "the audit says: {:?}",
+            audit.imbalances
+        );
         let books = Books::read(&self.app.database())?;
         let mut sizes = HashMap::new();
         for asset in &books.assets {

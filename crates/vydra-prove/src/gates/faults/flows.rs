@@ -82,7 +82,12 @@ pub(super) const FLOWS: &[Flow] = &[
     flow!("cancel a pending job", cancel_pending, true, [NoWorker]),
     flow!("cancel a running job", cancel_running, false, []),
     flow!("the provider fails", provider_fails, false, []),
-    flow!("the provider fails and recovers", provider_recovers, false, []),
+    flow!(
+        "the provider fails and recovers",
+        provider_recovers,
+        false,
+        []
+    ),
     flow!("a task is polled", task, false, []),
     flow!("a task fails", failing_task),
     flow!("fewer outputs than paid for", partial, false, [Upload]),
@@ -123,7 +128,9 @@ async fn purchase(sim: &mut Sim, asked: Ask) -> anyhow::Result<(String, Answer)>
 }
 
 async fn job(sim: &mut Sim, id: &str, key: &str) -> anyhow::Result<Answer> {
-    let answer = sim.ask(Ask::new("GET", format!("jobs/{id}?wait=5"), key)).await?;
+    let answer = sim
+        .ask(Ask::new("GET", format!("jobs/{id}?wait=5"), key))
+        .await?;
     ensure!(answer.status == 200, "{id} is lost: {answer:?}");
     Ok(answer)
 }
@@ -202,7 +209,10 @@ async fn cancelled(sim: &mut Sim, id: &str) -> anyhow::Result<()> {
         let answer = sim.ask(Ask::new("DELETE", path, &sim.live)).await?;
         match answer.status {
             200 => ensure!(kept(&answer) == 0, "cancelled and not refunded: {answer:?}"),
-            409 => ensure!(is_final(&text(&job(sim, id, &sim.live.clone()).await?, "status")?), "{answer:?}"),
+            409 => ensure!(
+                is_final(&text(&job(sim, id, &sim.live.clone()).await?, "status")?),
+                "{answer:?}"
+            ),
             _ => bail!("{answer:?}"),
         }
     }
@@ -320,7 +330,10 @@ async fn expire_pending(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<Strin
     sim.app.clock.advance(OVERDUE);
     sim.work();
     let answer = ended(sim, &id).await?;
-    ensure!(kept(&answer) == 0, "never begun and not refunded: {answer:?}");
+    ensure!(
+        kept(&answer) == 0,
+        "never begun and not refunded: {answer:?}"
+    );
     Ok(vec![id])
 }
 
@@ -332,11 +345,16 @@ async fn late(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
     if runs(sim, &id).await? {
         let (app, job) = (&sim.app, JobId::trusted(id.clone()));
         let entry = EntryId::new(app.engine.now(), app.random.as_ref());
-        app.store.cancel_job(&sim.org.id, &job, entry, app.engine.now()).await?;
+        app.store
+            .cancel_job(&sim.org.id, &job, entry, app.engine.now())
+            .await?;
     }
     sim.rest(Duration::from_secs(4)).await?;
     let answer = ended(sim, &id).await?;
-    ensure!(kept(&answer) == 0 || answer.body["status"] == "completed", "{answer:?}");
+    ensure!(
+        kept(&answer) == 0 || answer.body["status"] == "completed",
+        "{answer:?}"
+    );
     Ok(vec![id])
 }
 
@@ -354,7 +372,12 @@ async fn handed_over(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>>
 async fn sandbox(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
     let mut jobs = Vec::new();
     let key = sim.test.clone();
-    for outcome in ["GENERATION_FAILED", "FLAKY=1", "PROCESSING_TIMEOUT", "SLOW=1s"] {
+    for outcome in [
+        "GENERATION_FAILED",
+        "FLAKY=1",
+        "PROCESSING_TIMEOUT",
+        "SLOW=1s",
+    ] {
         let asked = Ask::new("POST", "models/elevenlabs/tts", &key)
             .json(&json!({"text": "Again."}))
             .with("x-vydra-simulate", outcome);
@@ -388,13 +411,22 @@ async fn person(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
     let asked = by_person("POST", format!("{path}/rotate")).json(&json!({"overlapHours": 1}));
     let rotated = sim.ask(asked).await?;
     // A try whose answer was lost has done it.
-    ensure!(matches!(rotated.status, 201 | 400 | 409), "not rotated: {rotated:?}");
+    ensure!(
+        matches!(rotated.status, 201 | 400 | 409),
+        "not rotated: {rotated:?}"
+    );
     let listed = sim.ask(by_person("GET", "api-keys".to_owned())).await?;
     ensure!(listed.status == 200, "no keys: {listed:?}");
     let revoked = sim.ask(by_person("DELETE", path)).await?;
-    ensure!(revoked.body["isActive"] == false, "still active: {revoked:?}");
+    ensure!(
+        revoked.body["isActive"] == false,
+        "still active: {revoked:?}"
+    );
     let gone = sim.ask(by_person("POST", "auth/logout".to_owned())).await?;
-    ensure!(matches!(gone.status, 200 | 204 | 401), "not logged out: {gone:?}");
+    ensure!(
+        matches!(gone.status, 200 | 204 | 401),
+        "not logged out: {gone:?}"
+    );
     Ok(Vec::new())
 }
 
@@ -420,7 +452,10 @@ async fn bot(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
     };
     let answer = sim.ask(asked.json(&body)).await?;
     // A try whose answer was lost may have taken the name.
-    ensure!(matches!(answer.status, 201 | 400 | 409), "not registered: {answer:?}");
+    ensure!(
+        matches!(answer.status, 201 | 400 | 409),
+        "not registered: {answer:?}"
+    );
     Ok(Vec::new())
 }
 
@@ -434,12 +469,20 @@ async fn operator(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
         .await?;
     let org = sim.org.id.clone();
     let amount = Credits::new(3).unwrap_or_default();
-    sim.chore(async |engine| engine.grant(&org, Mode::Live, amount, "goodwill").await.map(drop))
-        .await?;
+    sim.chore(async |engine| {
+        engine
+            .grant(&org, Mode::Live, amount, "goodwill")
+            .await
+            .map(drop)
+    })
+    .await?;
     let org = sim.org.clone();
     sim.chore(async |engine| {
         let limits = LimitOverrides::default();
-        engine.set_plan(&org.id, "enterprise", limits).await.map(drop)
+        engine
+            .set_plan(&org.id, "enterprise", limits)
+            .await
+            .map(drop)
     })
     .await?;
     sim.chore(async |engine| {
@@ -468,13 +511,16 @@ async fn operator(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
     sim.chore(async |engine| {
         engine.members(&org.id).await?;
         engine.find_organization("acme").await?;
-        engine.add_member("grace@example.com", &org, Role::Owner).await?;
+        engine
+            .add_member("grace@example.com", &org, Role::Owner)
+            .await?;
         let password = Some(Password::new(PASSWORD.to_owned()));
         engine.set_password("grace@example.com", password).await?;
         engine.organizations().await.map(drop)
     })
     .await?;
-    sim.chore(async |engine| engine.flush_usage().await.map(drop)).await?;
+    sim.chore(async |engine| engine.flush_usage().await.map(drop))
+        .await?;
     Ok(Vec::new())
 }
 
@@ -482,7 +528,10 @@ async fn look(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
     let asked = keyed(buy(sim, "models/gemini/generate", &image()), "k");
     let (id, _) = purchase(sim, asked).await?;
     let answer = ended(sim, &id).await?;
-    let media = answer.body["imageUrl"].as_str().unwrap_or_default().to_owned();
+    let media = answer.body["imageUrl"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let paths = [
         "health",
         "models",
@@ -497,7 +546,10 @@ async fn look(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
     let more = [format!("jobs?after={id}"), format!("jobs/{id}/charges")];
     for path in paths.map(str::to_owned).into_iter().chain(more) {
         let answer = sim.ask(Ask::new("GET", path.as_str(), &sim.live)).await?;
-        ensure!(answer.status == 200 || path == "health", "{path}: {answer:?}");
+        ensure!(
+            answer.status == 200 || path == "health",
+            "{path}: {answer:?}"
+        );
     }
     if let Some((_, key)) = media.split_once("/media/") {
         let asked = Ask::new("GET", format!("/media/{key}"), &sim.live);

@@ -15,8 +15,14 @@ use vydra_testkit::{Fault, OUTSIDE_POINTS, STORE_POINTS};
 
 /// Points that no flow of a customer or an operator reaches, each with its reason. One that is reached must leave the list.
 const UNREACHED: &[(&str, &str)] = &[
-    ("audit", "only looks; the audit of the books is proved by damage instead"),
-    ("key_anywhere", "asked by the command line alone, which writes nothing behind it"),
+    (
+        "audit",
+        "only looks; the audit of the books is proved by damage instead",
+    ),
+    (
+        "key_anywhere",
+        "asked by the command line alone, which writes nothing behind it",
+    ),
     ("finish_step", "of jobs with several steps"),
     ("late_jobs", "only looks, for the operator"),
 ];
@@ -34,7 +40,12 @@ struct Case {
 
 impl Case {
     fn name(&self, nth: u64) -> String {
-        format!("{}: {} {} {nth}", self.flow.name, self.fault.as_str(), self.point)
+        format!(
+            "{}: {} {} {nth}",
+            self.flow.name,
+            self.fault.as_str(),
+            self.point
+        )
     }
 }
 
@@ -73,7 +84,9 @@ pub(super) fn prove(run: &Run) -> Outcome {
         runs
     })
     .map_err(|(number, error)| {
-        let case = usize::try_from(number).ok().and_then(|number| cases.get(number));
+        let case = usize::try_from(number)
+            .ok()
+            .and_then(|number| cases.get(number));
         let name = case.map(|case| case.name(0)).unwrap_or_default();
         let only = name.trim_end_matches('0').trim_end().to_owned();
         Violation::at(format!("--seed {} --only '{only}'", run.seed), error)
@@ -99,8 +112,14 @@ fn complete(reached: &BTreeMap<&str, BTreeSet<&'static str>>) -> anyhow::Result<
         .filter(|point| !reached.contains(**point) && !exempt.contains(**point))
         .collect();
     ensure!(missing.is_empty(), "no flow reaches {missing:?}");
-    let needless: Vec<&&str> = exempt.iter().filter(|point| reached.contains(**point)).collect();
-    ensure!(needless.is_empty(), "flows reach {needless:?}, which are said not to be reached");
+    let needless: Vec<&&str> = exempt
+        .iter()
+        .filter(|point| reached.contains(**point))
+        .collect();
+    ensure!(
+        needless.is_empty(),
+        "flows reach {needless:?}, which are said not to be reached"
+    );
     Ok(reached.len())
 }
 
@@ -142,7 +161,10 @@ fn one(
             .chain(&bought)
             .map(String::as_str)
             .collect();
-        ensure!(jobs == known, "{jobs:?} were bought, and {known:?} were told");
+        ensure!(
+            jobs == known,
+            "{jobs:?} were bought, and {known:?} were told"
+        );
         Ok(calls)
     })
 }

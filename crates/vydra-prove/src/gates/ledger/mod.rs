@@ -52,7 +52,9 @@ pub(super) fn prove(run: &Run) -> Outcome {
         run.progress.step(run.count);
         steps
     })
-    .map_err(|(number, error)| Violation::at(format!("--seed {} --count 1", run.seed + number), error))?;
+    .map_err(|(number, error)| {
+        Violation::at(format!("--seed {} --count 1", run.seed + number), error)
+    })?;
     Ok(format!(
         "{} steps in {} histories, after each of which model, store and rows say the same",
         steps.iter().sum::<u64>(),
@@ -62,7 +64,9 @@ pub(super) fn prove(run: &Run) -> Outcome {
 
 /// One history; a failing one is made as short as it can be, and told step by step.
 fn history(place: &Path, seed: u64) -> anyhow::Result<u64> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config {
@@ -84,7 +88,10 @@ fn history(place: &Path, seed: u64) -> anyhow::Result<u64> {
         Ok(()) => Ok(taken.get()),
         Err(TestError::Fail(reason, steps)) => {
             let story: Vec<String> = steps.iter().map(|step| format!("    {step:?}")).collect();
-            Err(anyhow::anyhow!("{reason}, at the end of\n{}", story.join("\n")))
+            Err(anyhow::anyhow!(
+                "{reason}, at the end of\n{}",
+                story.join("\n")
+            ))
         }
         Err(TestError::Abort(reason)) => Err(anyhow::anyhow!("given up: {reason}")),
     }
@@ -94,7 +101,10 @@ async fn carry_out(place: &Path, seed: u64, steps: Vec<Step>) -> anyhow::Result<
     let folder = tempfile::tempdir_in(place)?;
     let fixture = Fixture::new(&folder.path().join("vydra.db"), seed)?;
     let mut model = Model::default();
-    let first = Step::Organization { live: 150, test: 30 };
+    let first = Step::Organization {
+        live: 150,
+        test: 30,
+    };
     for step in std::iter::once(first).chain(steps) {
         let told = format!("{step:?}");
         model.apply(&fixture, step).await.context(told)?;
@@ -102,7 +112,11 @@ async fn carry_out(place: &Path, seed: u64, steps: Vec<Step>) -> anyhow::Result<
     }
     model.compare(&fixture).await?;
     let audit = fixture.store.audit().await?;
-    anyhow::ensure!(audit.imbalances.is_empty(), "the audit says: {:?}", audit.imbalances);
+    anyhow::ensure!(
+        audit.imbalances.is_empty(),
+        "the audit says: {:?}",
+        audit.imbalances
+    );
     let books = books::check(&fixture.path)?;
     model.compare_rows(&books)
 }

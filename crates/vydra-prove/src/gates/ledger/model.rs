@@ -20,18 +20,52 @@ type Pick = usize;
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    Organization { live: i64, test: i64 },
-    Grant { org: Pick, mode: Mode, amount: i64 },
-    Submit { org: Pick, mode: Mode, price: i64, concurrent: u32, keyed: bool },
-    Claim { mode: Mode, count: usize },
-    Settle { lease: Pick, how: WholeOr },
-    Cancel { job: Pick, by: Pick },
-    Expire { most: usize },
-    HandBack { lease: Pick },
-    Pass { time: Duration },
-    GrantAgain { grant: Pick },
-    SubmitAgain { submission: Pick },
-    ReplayKey { submission: Pick },
+    Organization {
+        live: i64,
+        test: i64,
+    },
+    Grant {
+        org: Pick,
+        mode: Mode,
+        amount: i64,
+    },
+    Submit {
+        org: Pick,
+        mode: Mode,
+        price: i64,
+        concurrent: u32,
+        keyed: bool,
+    },
+    Claim {
+        mode: Mode,
+        count: usize,
+    },
+    Settle {
+        lease: Pick,
+        how: WholeOr,
+    },
+    Cancel {
+        job: Pick,
+        by: Pick,
+    },
+    Expire {
+        most: usize,
+    },
+    HandBack {
+        lease: Pick,
+    },
+    Pass {
+        time: Duration,
+    },
+    GrantAgain {
+        grant: Pick,
+    },
+    SubmitAgain {
+        submission: Pick,
+    },
+    ReplayKey {
+        submission: Pick,
+    },
     ReleaseLeases,
 }
 
@@ -116,11 +150,20 @@ impl Model {
             Step::GrantAgain { grant } => {
                 if let Some(grant) = pick(grant, &self.grants) {
                     let refused = f.store.grant(grant.clone()).await;
-                    ensure!(matches!(refused, Err(StoreError::Database(_))), "{refused:?}");
+                    ensure!(
+                        matches!(refused, Err(StoreError::Database(_))),
+                        "{refused:?}"
+                    );
                 }
                 Ok(())
             }
-            Step::Submit { org, mode, price, concurrent, keyed } => {
+            Step::Submit {
+                org,
+                mode,
+                price,
+                concurrent,
+                keyed,
+            } => {
                 let Some(org) = pick(org, &self.orgs) else {
                     return Ok(());
                 };
@@ -143,7 +186,11 @@ impl Model {
                 let Some(again) = pick(submission, &self.submissions) else {
                     return Ok(());
                 };
-                let again = NewJob { now: f.now(), idempotency: None, ..again.clone() };
+                let again = NewJob {
+                    now: f.now(),
+                    idempotency: None,
+                    ..again.clone()
+                };
                 self.submit(f, again).await
             }
             Step::ReplayKey { submission } => {
@@ -152,7 +199,10 @@ impl Model {
                 };
                 // As a second try makes it: everything new but the key.
                 let new = f.new_job(&again.org_id, again.mode, again.price.get());
-                let new = NewJob { idempotency: again.idempotency.clone(), ..new };
+                let new = NewJob {
+                    idempotency: again.idempotency.clone(),
+                    ..new
+                };
                 self.submit(f, new).await
             }
             Step::Claim { mode, count } => self.claim(f, mode, count).await,
@@ -194,7 +244,13 @@ impl Model {
         Ok(())
     }
 
-    async fn grant(&mut self, f: &Fixture, org: Pick, mode: Mode, amount: i64) -> anyhow::Result<()> {
+    async fn grant(
+        &mut self,
+        f: &Fixture,
+        org: Pick,
+        mode: Mode,
+        amount: i64,
+    ) -> anyhow::Result<()> {
         let Some(org) = pick(org, &self.orgs).cloned() else {
             return Ok(());
         };
@@ -206,7 +262,11 @@ impl Model {
             reason: "goodwill".to_owned(),
             now: f.now(),
         };
-        let balance = f.store.grant(grant.clone()).await?.context("no organization")?;
+        let balance = f
+            .store
+            .grant(grant.clone())
+            .await?
+            .context("no organization")?;
         self.granted(&org, mode, amount)?;
         ensure!(balance.get() == self.purse(&org, mode)?.remaining);
         self.grants.push(grant);
@@ -278,7 +338,10 @@ impl Model {
         let free = self.jobs.iter().filter(|job| claimable(job)).count();
         ensure!(claimed.jobs.len() == free.min(count));
         for claimed in claimed.jobs {
-            let job = self.jobs.iter_mut().find(|job| job.new.id == claimed.job.id);
+            let job = self
+                .jobs
+                .iter_mut()
+                .find(|job| job.new.id == claimed.job.id);
             let job = job.context("a job that nobody submitted")?;
             ensure!(claimable(job), "{job:?} was claimed");
             if job.status == JobStatus::Pending {
@@ -307,7 +370,11 @@ impl Model {
         let job = &self.jobs[place];
         let (org, price) = (job.new.org_id.clone(), job.new.price.get());
         let (settlement, status, refund) = match how {
-            WholeOr::Whole => (f.completed(&lease, &org, price, OUTPUTS), JobStatus::Completed, 0),
+            WholeOr::Whole => (
+                f.completed(&lease, &org, price, OUTPUTS),
+                JobStatus::Completed,
+                0,
+            ),
             WholeOr::Partial(count) => (
                 f.completed(&lease, &org, price, count),
                 JobStatus::Completed,
@@ -379,7 +446,11 @@ impl Model {
         for job in expired.jobs {
             let place = self.jobs.iter().position(|work| work.new.id == job.id);
             let place = place.context("a job that nobody submitted")?;
-            ensure!(due(&self.jobs[place]), "{:?} was ended too early", self.jobs[place]);
+            ensure!(
+                due(&self.jobs[place]),
+                "{:?} was ended too early",
+                self.jobs[place]
+            );
             self.ended(place, JobStatus::Failed, job.price.get())?;
         }
         Ok(())
@@ -389,7 +460,10 @@ impl Model {
     pub(super) async fn compare_balances(&self, f: &Fixture) -> anyhow::Result<()> {
         for purse in &self.purses {
             let totals = f.store.credit_totals(&purse.org, purse.mode).await?;
-            ensure!(totals == purse.totals, "{purse:?}, and the store says {totals:?}");
+            ensure!(
+                totals == purse.totals,
+                "{purse:?}, and the store says {totals:?}"
+            );
         }
         Ok(())
     }
@@ -398,7 +472,10 @@ impl Model {
     pub(super) async fn compare(&self, f: &Fixture) -> anyhow::Result<()> {
         for purse in &self.purses {
             let balance = f.balance(&purse.org, purse.mode).await?;
-            ensure!(balance == purse.totals.remaining, "{purse:?}, and the store says {balance}");
+            ensure!(
+                balance == purse.totals.remaining,
+                "{purse:?}, and the store says {balance}"
+            );
         }
         let mut found = BTreeMap::new();
         for org in &self.orgs {
@@ -415,14 +492,20 @@ impl Model {
             .iter()
             .map(|job| (job.new.id.clone(), (job.status, job.refunded)))
             .collect();
-        ensure!(found == expected, "{expected:?}, and the store says {found:?}");
+        ensure!(
+            found == expected,
+            "{expected:?}, and the store says {found:?}"
+        );
         Ok(())
     }
 
     pub(super) fn compare_rows(&self, books: &Books) -> anyhow::Result<()> {
         let rows = (books.entries.len(), books.jobs.len(), books.balances.len());
         let expected = (self.entries, self.jobs.len(), self.purses.len());
-        ensure!(rows == expected, "{expected:?} rows, and there are {rows:?}");
+        ensure!(
+            rows == expected,
+            "{expected:?} rows, and there are {rows:?}"
+        );
         Ok(())
     }
 }
