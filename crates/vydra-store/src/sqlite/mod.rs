@@ -26,7 +26,9 @@ use crate::{Result, StoreError};
 use async_trait::async_trait;
 use readers::Readers;
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
 use vydra_core::asset::Asset;
@@ -48,6 +50,8 @@ const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
 /// How long a write waits for another process, such as the command line beside a running server.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: usize = 4;
+/// More than there are, so that none is prepared twice.
+const STATEMENTS: usize = 256;
 
 /// The version of SQLite that is compiled in.
 pub fn sqlite_version() -> &'static str {
@@ -85,7 +89,7 @@ impl SqliteStore {
     async fn write<T, F>(&self, command: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+        F: Fn(&Connection) -> Result<T> + Send + 'static,
     {
         self.writer.run(Durability::Disk, command).await
     }
@@ -94,7 +98,7 @@ impl SqliteStore {
     async fn write_relaxed<T, F>(&self, command: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+        F: Fn(&Connection) -> Result<T> + Send + 'static,
     {
         self.writer.run(Durability::Process, command).await
     }
@@ -120,7 +124,12 @@ fn connect(path: &Path) -> Result<Connection> {
     write_ahead(&connection)?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    // What a statement or a savepoint would undo is kept beside: in memory, because nothing of it outlives a transaction.
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Otherwise a statement is planned anew whenever a value that is bound to it might suit another index: at nearly every
+    // use, and at several times the cost of the statement itself.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 
@@ -337,8 +346,19 @@ impl Store for SqliteStore {
     }
 
     async fn submit_job(&self, new: NewJob) -> Result<Submission> {
-        let written = jobs::Written::of(&new)?;
-        self.write(move |db| jobs::submit(db, new, &written)).await
+        let (written, new) = (jobs::Written::of(&new)?, Arc::new(new));
+        let shared = Arc::clone(&new);
+        let submitted = self
+            .write(move |db| jobs::submit(db, &shared, &written))
+            .await?;
+        Ok(match submitted {
+            // The writer's time is everybody's: whatever can be done elsewhere is.
+            Ok(remaining) => Submission::Accepted {
+                job: Box::new(jobs::fresh(Arc::unwrap_or_clone(new))),
+                remaining,
+            },
+            Err(refused) => refused,
+        })
     }
 
     async fn job(&self, org: &OrgId, id: &JobId) -> Result<Option<Job>> {
