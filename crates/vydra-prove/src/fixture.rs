@@ -182,17 +182,17 @@ impl Fixture {
         }
     }
 
-    pub(crate) fn overdue(&self) -> Overdue {
-        Overdue {
-            waiting: failure("queue_timeout"),
-            processing: failure("timed_out"),
-        }
-    }
-
     /// What the store says that there is.
     pub(crate) async fn balance(&self, org: &OrgId, mode: Mode) -> anyhow::Result<i64> {
         let org = self.store.organization(org).await?;
         Ok(org.context("the organization is gone")?.credits(mode).get())
+    }
+}
+
+pub(crate) fn overdue() -> Overdue {
+    Overdue {
+        waiting: failure("queue_timeout"),
+        processing: failure("timed_out"),
     }
 }
 

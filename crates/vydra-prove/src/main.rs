@@ -114,7 +114,7 @@ fn prove(arguments: &Arguments) -> anyhow::Result<bool> {
         };
         let outcome = gates::carry_out(gate, &run);
         passed &= outcome.is_ok();
-        reporter.tell(&run, outcome);
+        reporter.tell(&run, &outcome);
     }
     Ok(passed)
 }

@@ -68,12 +68,12 @@ impl Reporter {
         self.progress.clone()
     }
 
-    pub(crate) fn tell(self, run: &Run, outcome: Outcome) {
+    pub(crate) fn tell(self, run: &Run, outcome: &Outcome) {
         self.progress.clear();
         let took = self.began.elapsed();
         match self.format {
-            Format::Line => println!("{}", line(self.gate, run, took, &outcome)),
-            Format::Json => println!("{}", object(self.gate, run, took, &outcome)),
+            Format::Line => println!("{}", line(self.gate, run, took, outcome)),
+            Format::Json => println!("{}", object(self.gate, run, took, outcome)),
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 const LISTENING: &str = "listening on ";
 /// No start and no stop takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// No limit is to stop what is proved.
 const MANY: &str = "100000000";
 

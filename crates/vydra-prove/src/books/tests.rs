@@ -80,11 +80,11 @@ impl Damaged {
         let mut statement = raw
             .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
             .unwrap();
-        for name in statement
-            .query_map((), |row| row.get::<_, String>(0))
-            .unwrap()
-        {
-            guards.push_str(&format!("DROP TRIGGER {};", name.unwrap()));
+        let triggers = statement.query_map((), |row| row.get::<_, String>(0));
+        for name in triggers.unwrap() {
+            guards.push_str("DROP TRIGGER ");
+            guards.push_str(&name.unwrap());
+            guards.push(';');
         }
         guards.push_str("DROP INDEX ledger_once_a_job;");
         raw.execute_batch(&guards).unwrap();

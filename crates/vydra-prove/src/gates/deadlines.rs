@@ -93,7 +93,7 @@ async fn submit(sim: &Sim, caller: &Caller) -> anyhow::Result<Job> {
 /// Says how many leaps it took. After each, whoever was over its time then is over: one sweep, and no more.
 async fn until_ended(sim: &mut Sim) -> anyhow::Result<u64> {
     // Whatever comes to its end by itself does so, retries among it.
-    sim.rest(Duration::from_secs(60)).await?;
+    sim.rest(Duration::from_mins(1)).await?;
     let mut leaps = 0;
     while sim.open_jobs().await? > 0 {
         ensure!(

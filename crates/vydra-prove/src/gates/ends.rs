@@ -2,7 +2,7 @@
 
 use super::{Outcome, Run, in_memory};
 use crate::books;
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, overdue};
 use anyhow::{Context, ensure};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -78,7 +78,7 @@ async fn one(fixture: &Arc<Fixture>, number: u64) -> anyhow::Result<usize> {
                     let entries = vec![fixture.entry()];
                     let expired = fixture
                         .store
-                        .expire_jobs(fixture.overdue(), entries, fixture.now())
+                        .expire_jobs(overdue(), entries, fixture.now())
                         .await?;
                     expired.count == 1
                 }

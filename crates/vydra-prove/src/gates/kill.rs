@@ -22,7 +22,7 @@ const ORG: &str = "acme";
 const SANDBOX: i64 = 10_000;
 const GRANT: u64 = 20_000;
 /// A start-up, a kill, and everything that was cut off has ended by then.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_mins(1);
 /// One grant by the command line so many kills.
 const GRANT_EVERY: u64 = 5;
 
@@ -353,7 +353,7 @@ async fn one_round(
     }
     clients.spawn(ask_again(api.clone(), Arc::clone(journal)));
     let mut grants = JoinSet::new();
-    if round % GRANT_EVERY == 0 {
+    if round.is_multiple_of(GRANT_EVERY) {
         let (data, journal) = (data.clone(), Arc::clone(journal));
         grants.spawn(async move {
             let granted = data.grant(ORG, GRANT, &format!("round {round}")).await;

@@ -195,14 +195,14 @@ fn mood(random: &mut StdRng) -> Act {
 }
 
 /// What goes wrong by itself: more in some courses than in others, and nothing in a few.
-fn misfortune(random: &mut StdRng) -> Option<Fault> {
-    Some(match random.random_range(0..100) {
+fn misfortune(random: &mut StdRng) -> Fault {
+    match random.random_range(0..100) {
         0..40 => Fault::ErrorBefore,
         40..70 => Fault::ErrorAfter,
         70..80 => Fault::CrashBefore,
         80..90 => Fault::CrashAfter,
         _ => Fault::Delay(Duration::from_millis(random.random_range(1..90_000))),
-    })
+    }
 }
 
 /// One course of events: its log, and its figures.
@@ -210,9 +210,7 @@ fn one(place: &Path, seed: u64) -> anyhow::Result<(String, Figures)> {
     let log = Log::default();
     let figures = on_paused_time(course(place, seed, log.clone()));
     let text = log.take();
-    let mut figures = figures.inspect_err(|_| {
-        // The course is needed most when it went wrong; the replay writes it again.
-    })?;
+    let mut figures = figures?;
     figures.events = text.lines().count();
     Ok((text, figures))
 }
@@ -238,10 +236,7 @@ async fn course(place: &Path, seed: u64, log: Log) -> anyhow::Result<Figures> {
         StdRng::seed_from_u64(seed ^ 0x6c75_636b),
     );
     sim.faults.plan(move |_| {
-        let fault = luck
-            .random_bool(chance)
-            .then(|| misfortune(&mut luck))
-            .flatten();
+        let fault = luck.random_bool(chance).then(|| misfortune(&mut luck));
         *counted.lock().unwrap_or_else(PoisonError::into_inner) += u64::from(fault.is_some());
         fault
     });
@@ -355,7 +350,7 @@ async fn step(
         }
         83..86 => {
             sim.chore(async |engine| engine.flush_usage().await.map(drop))
-                .await?
+                .await?;
         }
         86..92 => {
             let leaps = [

@@ -1,7 +1,7 @@
 //! Plain lists and sums: too simple to be wrong in the same way as the store.
 
 use crate::books::Books;
-use crate::fixture::{Fixture, LEASE, OUTPUTS, credits};
+use crate::fixture::{Fixture, LEASE, OUTPUTS, credits, overdue};
 use anyhow::{Context, bail, ensure};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -438,7 +438,7 @@ impl Model {
 
     async fn expire(&mut self, f: &Fixture, most: usize) -> anyhow::Result<()> {
         let (entries, now) = (f.entries(most), f.now());
-        let expired = f.store.expire_jobs(f.overdue(), entries, now).await?;
+        let expired = f.store.expire_jobs(overdue(), entries, now).await?;
         ensure!(expired.count == expired.jobs.len());
         let due = |job: &Work| !job.status.is_final() && job.deadline <= now;
         let over = self.jobs.iter().filter(|job| due(job)).count();
