@@ -67,6 +67,8 @@ pub struct Setup {
     pub fetcher: Option<InputFetcher>,
     /// Where the folder of the data is made; the system's own place when there is none.
     pub place: Option<PathBuf>,
+    /// A database to begin with a copy of.
+    pub template: Option<PathBuf>,
     /// Where chance begins.
     pub seed: u64,
 }
@@ -100,6 +102,7 @@ impl Default for Setup {
             faults: None,
             fetcher: None,
             place: None,
+            template: None,
             seed: 1,
         }
     }
@@ -145,6 +148,9 @@ impl TestApp {
             Some(place) => tempfile::tempdir_in(place).unwrap(),
             None => tempfile::tempdir().unwrap(),
         };
+        if let Some(template) = &setup.template {
+            std::fs::copy(template, folder.path().join("vydra.db")).unwrap();
+        }
         let memory = Arc::new(InMemory::new());
         let started = start(&folder, &setup, &clock, &random, &provider, &memory);
         Self {

@@ -3,6 +3,7 @@
 
 use super::{Outcome, Run, in_memory};
 use crate::books::{self, Books};
+use crate::fixture::template;
 use crate::sim::{Act, Actor, OVERDUE, SWEEP, Sim, on_paused_time};
 use anyhow::{Context, ensure};
 use rand::rngs::StdRng;
@@ -33,10 +34,11 @@ fn mood(random: &mut StdRng) -> Act {
 
 pub(super) fn prove(run: &Run) -> Outcome {
     let folder = in_memory()?;
+    let template = template(folder.path())?;
     let figures = on_paused_time(async {
         let mut random = StdRng::seed_from_u64(run.seed);
         let actor = Actor::new(false, move |_| mood(&mut random));
-        let mut sim = Sim::new(folder.path(), run.seed, actor, |setup| {
+        let mut sim = Sim::new(&template, run.seed, actor, |setup| {
             setup.worker.concurrency = PLACES;
         })
         .await?;

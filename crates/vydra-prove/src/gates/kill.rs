@@ -261,6 +261,7 @@ async fn cancel(api: &Api, journal: &Shared, job: &str) -> anyhow::Result<bool> 
 }
 
 async fn look(api: &Api, journal: &Shared, job: &str) -> anyhow::Result<bool> {
+    let had_ended = lock(journal).ends.contains_key(job);
     let Some(answer) = api.get(&format!("jobs/{job}")).await? else {
         return Ok(false);
     };
@@ -273,7 +274,7 @@ async fn look(api: &Api, journal: &Shared, job: &str) -> anyhow::Result<bool> {
     let mut journal = lock(journal);
     journal.answers += 1;
     // A read that began before the end may arrive after it was written down.
-    if is_final(&status) {
+    if is_final(&status) || had_ended {
         journal.ended(job, &status, refunded)?;
     }
     Ok(true)

@@ -3,6 +3,7 @@
 
 use super::{Outcome, Run, Violation, in_memory};
 use crate::api::{Answer, bought, is_final};
+use crate::fixture::template;
 use crate::pool;
 use crate::sim::{Act, Actor, Ask, OVERDUE, Sim, on_paused_time, send};
 use anyhow::{Context, bail, ensure};
@@ -120,14 +121,15 @@ impl Journal {
 
 pub(super) fn prove(run: &Run) -> Outcome {
     let folder = in_memory()?;
+    let template = template(folder.path())?;
     let figures = pool::each(run.count, |number| {
         let seed = run.seed + number;
-        let (log, figures) = one(folder.path(), seed)?;
+        let (log, figures) = one(&template, seed)?;
         if let Some(path) = &run.log {
             std::fs::write(path, &log)?;
         }
         if number % TWICE == 0 {
-            let (again, _) = one(folder.path(), seed)?;
+            let (again, _) = one(&template, seed)?;
             let lines = log.lines().zip(again.lines());
             let difference = lines.enumerate().find(|(_, (one, other))| one != other);
             ensure!(
@@ -206,20 +208,20 @@ fn misfortune(random: &mut StdRng) -> Fault {
 }
 
 /// One course of events: its log, and its figures.
-fn one(place: &Path, seed: u64) -> anyhow::Result<(String, Figures)> {
+fn one(template: &Path, seed: u64) -> anyhow::Result<(String, Figures)> {
     let log = Log::default();
-    let figures = on_paused_time(course(place, seed, log.clone()));
+    let figures = on_paused_time(course(template, seed, log.clone()));
     let text = log.take();
     let mut figures = figures?;
     figures.events = text.lines().count();
     Ok((text, figures))
 }
 
-async fn course(place: &Path, seed: u64, log: Log) -> anyhow::Result<Figures> {
+async fn course(template: &Path, seed: u64, log: Log) -> anyhow::Result<Figures> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut moods = StdRng::seed_from_u64(seed ^ 0x6d6f_6f64);
     let actor = Actor::new(random.random_bool(0.5), move |_| mood(&mut moods));
-    let mut sim = Sim::new(place, seed, actor, |_| {}).await?;
+    let mut sim = Sim::new(template, seed, actor, |_| {}).await?;
     let began = tokio::time::Instant::now();
     let heard = log.clone();
     sim.faults.listen(move |point, outcome| {

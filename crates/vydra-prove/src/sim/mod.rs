@@ -142,16 +142,17 @@ pub(crate) async fn send(router: Router, asked: Ask) -> anyhow::Result<Answer> {
 }
 
 impl Sim {
-    /// One organization with credits and keys; the worker works.
+    /// On a copy of the template: one organization with credits and keys; the worker works.
     pub(crate) async fn new(
-        place: &Path,
+        template: &Path,
         seed: u64,
         actor: Arc<Actor>,
         change: impl FnOnce(&mut Setup),
     ) -> anyhow::Result<Self> {
         let faults = Arc::new(Faults::default());
         let app = TestApp::with(|setup| {
-            setup.place = Some(place.to_owned());
+            setup.place = template.parent().map(Path::to_owned);
+            setup.template = Some(template.to_owned());
             setup.seed = seed;
             setup.provider = Some(Arc::clone(&actor) as _);
             setup.faults = Some(Arc::clone(&faults));

@@ -4,6 +4,7 @@
 mod flows;
 
 use super::{Outcome, Run, Violation, in_memory};
+use crate::fixture::template;
 use crate::pool;
 use crate::sim::{Act, Actor, Sim, on_paused_time};
 use anyhow::{Context, bail, ensure};
@@ -51,12 +52,13 @@ impl Case {
 
 pub(super) fn prove(run: &Run) -> Outcome {
     let folder = in_memory()?;
+    let template = template(folder.path())?;
     let only = run.only.as_deref().unwrap_or_default();
     // What each flow reaches when nothing goes wrong.
     let reached = Mutex::new(BTreeMap::new());
     pool::each(FLOWS.len() as u64, |number| {
         let flow = &FLOWS[usize::try_from(number)?];
-        let calls = one(folder.path(), run.seed, flow, None).with_context(|| flow.name)?;
+        let calls = one(&template, run.seed, flow, None).with_context(|| flow.name)?;
         lock(&reached).insert(flow.name, calls.into_keys().collect::<BTreeSet<_>>());
         Ok(())
     })
@@ -76,20 +78,24 @@ pub(super) fn prove(run: &Run) -> Outcome {
             name.contains(only) || only.starts_with(name)
         })
         .collect();
-    let all = cases.len() as u64;
+    let each = cases.len() as u64;
+    let all = each * run.count;
+    let chosen = |number: u64| {
+        let case = usize::try_from(number % each.max(1)).ok();
+        let case = case.and_then(|place| cases.get(place));
+        (case, run.seed + number / each.max(1))
+    };
     let runs = pool::each(all, |number| {
-        let case = &cases[usize::try_from(number)?];
-        let runs = until_clean(folder.path(), run.seed, case);
+        let (case, seed) = chosen(number);
+        let runs = until_clean(&template, seed, case.context("a case")?);
         run.progress.step(all);
         runs
     })
     .map_err(|(number, error)| {
-        let case = usize::try_from(number)
-            .ok()
-            .and_then(|number| cases.get(number));
+        let (case, seed) = chosen(number);
         let name = case.map(|case| case.name(0)).unwrap_or_default();
-        let only = name.trim_end_matches('0').trim_end().to_owned();
-        Violation::at(format!("--seed {} --only '{only}'", run.seed), error)
+        let only = name.trim_end_matches('0').trim_end();
+        Violation::at(format!("--seed {seed} --count 1 --only '{only}'"), error)
     })?;
     Ok(format!(
         "{} flows, {points} points, {} runs, each with one fault: all ended, none was paid wrongly",
@@ -124,10 +130,15 @@ fn complete(reached: &BTreeMap<&str, BTreeSet<&'static str>>) -> anyhow::Result<
 }
 
 /// How many runs it took until the point was not reached any more.
-fn until_clean(place: &Path, seed: u64, case: &Case) -> anyhow::Result<u64> {
+fn until_clean(template: &Path, seed: u64, case: &Case) -> anyhow::Result<u64> {
     for nth in 1..=MOST {
-        let calls = one(place, seed, case.flow, Some((case.point, nth, case.fault)))
-            .with_context(|| case.name(nth))?;
+        let calls = one(
+            template,
+            seed,
+            case.flow,
+            Some((case.point, nth, case.fault)),
+        )
+        .with_context(|| case.name(nth))?;
         if calls.get(case.point).copied().unwrap_or(0) < nth {
             return Ok(nth);
         }
@@ -137,14 +148,17 @@ fn until_clean(place: &Path, seed: u64, case: &Case) -> anyhow::Result<u64> {
 
 /// A flow from its beginning to where all has ended. Says how often each point was reached in the flow itself.
 fn one(
-    place: &Path,
+    template: &Path,
     seed: u64,
     flow: &Flow,
     fault: Option<(&'static str, u64, Fault)>,
 ) -> anyhow::Result<BTreeMap<&'static str, u64>> {
     on_paused_time(async {
         let actor = Actor::new(flow.repeatable, |_| Act::Make);
-        let mut sim = Sim::new(place, seed, actor, |setup| setup.auth.bot_register = true).await?;
+        let mut sim = Sim::new(template, seed, actor, |setup| {
+            setup.auth.bot_register = true
+        })
+        .await?;
         let prepared = flows::prepare(&mut sim, flow).await?;
         sim.faults.take_calls();
         if let Some((point, nth, fault)) = fault {

@@ -4,7 +4,7 @@ mod model;
 
 use super::{Outcome, Run, Violation, in_memory};
 use crate::books;
-use crate::fixture::{Fixture, LEASE, MANY_JOBS};
+use crate::fixture::{Fixture, LEASE, MANY_JOBS, template};
 use crate::pool;
 use anyhow::Context;
 use model::{Model, Step, WholeOr};
@@ -47,8 +47,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 pub(super) fn prove(run: &Run) -> Outcome {
     let folder = in_memory()?;
+    let template = template(folder.path())?;
     let steps = pool::each(run.count, |number| {
-        let steps = history(folder.path(), run.seed + number);
+        let steps = history(&template, run.seed + number);
         run.progress.step(run.count);
         steps
     })
@@ -63,7 +64,7 @@ pub(super) fn prove(run: &Run) -> Outcome {
 }
 
 /// One history; a failing one is made as short as it can be, and told step by step.
-fn history(place: &Path, seed: u64) -> anyhow::Result<u64> {
+fn history(template: &Path, seed: u64) -> anyhow::Result<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -81,7 +82,7 @@ fn history(place: &Path, seed: u64) -> anyhow::Result<u64> {
     let outcome = runner.run(&prop::collection::vec(step(), STEPS), |steps| {
         taken.set(steps.len() as u64);
         runtime
-            .block_on(carry_out(place, seed, steps))
+            .block_on(carry_out(template, seed, steps))
             .map_err(|error| TestCaseError::fail(format!("{error:#}")))
     });
     match outcome {
@@ -97,9 +98,9 @@ fn history(place: &Path, seed: u64) -> anyhow::Result<u64> {
     }
 }
 
-async fn carry_out(place: &Path, seed: u64, steps: Vec<Step>) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir_in(place)?;
-    let fixture = Fixture::new(&folder.path().join("vydra.db"), seed)?;
+async fn carry_out(template: &Path, seed: u64, steps: Vec<Step>) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir_in(template.parent().context("a place")?)?;
+    let fixture = Fixture::copied(template, &folder.path().join("vydra.db"), seed)?;
     let mut model = Model::default();
     let first = Step::Organization {
         live: 150,
@@ -128,7 +129,8 @@ mod tests {
     #[test]
     fn the_books_are_those_of_the_model() {
         let folder = in_memory().unwrap();
-        let steps = pool::each(60, |seed| history(folder.path(), seed)).unwrap();
+        let template = template(folder.path()).unwrap();
+        let steps = pool::each(60, |seed| history(&template, seed)).unwrap();
         assert_eq!(steps.iter().sum::<u64>(), 60 * STEPS as u64);
     }
 }
