@@ -13,6 +13,7 @@ mod fuzz;
 mod openapi;
 mod process;
 mod programs;
+mod prove;
 mod test;
 mod tidy;
 
@@ -32,6 +33,7 @@ Verbs:
   programs              Install what the tests need and is missing (Debian and Ubuntu as root), or say what to install
   fuzz [-- arguments]   Generated requests against the real server for 60 s, each answer checked against its OpenAPI document;
                         the arguments go to schemathesis, such as --max-time 600 --seed 2
+  prove [gate…]         Prove what is promised about jobs and credits; `cargo xtask prove --help` lists the gates and options
   test [-- arguments]   Do `programs`, then run every test; the arguments go to `cargo test`
 
 Options:
@@ -51,6 +53,7 @@ enum Verb {
     Tidy,
     Openapi { check: bool },
     Programs,
+    Prove { arguments: Vec<String> },
     Fuzz { arguments: Vec<String> },
     Test { arguments: Vec<String> },
 }
@@ -60,6 +63,10 @@ impl Verb {
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         match words.as_slice() {
             [] => bail!("a verb is missing; `cargo xtask --help` lists them"),
+            // It has a help of its own.
+            ["prove", ..] => Ok(Self::Prove {
+                arguments: arguments[1..].to_vec(),
+            }),
             ["-h" | "--help" | "help", ..] | [_, "-h" | "--help"] => Ok(Self::Help),
             ["tidy"] => Ok(Self::Tidy),
             ["openapi"] => Ok(Self::Openapi { check: false }),
@@ -135,6 +142,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             programs::ensure()?;
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Prove { arguments } => prove::run(&root, &arguments),
         Verb::Fuzz { arguments } => fuzz::run(&root, &arguments),
         Verb::Test { arguments } => test::run(&root, &arguments),
     }
@@ -165,6 +173,8 @@ mod tests {
         assert_eq!(parse("programs"), Ok(Verb::Programs));
         assert_eq!(parse("--help"), Ok(Verb::Help));
         assert_eq!(parse("openapi --help"), Ok(Verb::Help));
+        let arguments = ["kill", "--help"].map(str::to_owned).to_vec();
+        assert_eq!(parse("prove kill --help"), Ok(Verb::Prove { arguments }));
     }
 
     #[test]
@@ -201,6 +211,7 @@ mod tests {
             "openapi [--check]",
             "programs",
             "fuzz [-- arguments]",
+            "prove [gate…]",
             "test [-- arguments]",
         ] {
             assert!(HELP.contains(&format!("\n  {verb}")), "{verb}");

@@ -30,7 +30,7 @@ pub fn engine(config: &Config, address: Option<SocketAddr>) -> anyhow::Result<Ar
     };
     let parts = Parts {
         store: store(config, random.as_ref())?,
-        catalog: catalog(config)?,
+        catalog: Arc::new(catalog(config)?),
         providers: providers(config),
         media: media(config)?,
         fetcher: InputFetcher::new(
