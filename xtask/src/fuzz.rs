@@ -18,7 +18,7 @@ const SEED: &str = "1";
 
 pub(crate) fn run(root: &Path, more: &[String]) -> anyhow::Result<ExitCode> {
     programs::ensure()?;
-    let target = target(root)?;
+    let target = process::target(root)?;
     let Some(generator) = install(&target)? else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -63,16 +63,6 @@ pub(crate) fn run(root: &Path, more: &[String]) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-fn target(root: &Path) -> anyhow::Result<PathBuf> {
-    let metadata = process::cargo(root)
-        .args(["metadata", "--no-deps", "--format-version", "1", "--locked"])
-        .output()
-        .context("cargo cannot be started")?;
-    let metadata: Value = serde_json::from_slice(&metadata.stdout)?;
-    let folder = metadata["target_directory"].as_str();
-    Ok(folder.context("cargo names no target folder")?.into())
 }
 
 fn build(root: &Path, target: &Path) -> anyhow::Result<PathBuf> {

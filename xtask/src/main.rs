@@ -9,6 +9,7 @@
     reason = "a command line tool"
 )]
 
+mod bench;
 mod fuzz;
 mod openapi;
 mod process;
@@ -32,6 +33,7 @@ Verbs:
   programs              Install what the tests need and is missing (Debian and Ubuntu as root), or say what to install
   fuzz [-- arguments]   Generated requests against the real server for 60 s, each answer checked against its OpenAPI document;
                         the arguments go to schemathesis, such as --max-time 600 --seed 2
+  bench [-- arguments]  Build the binary and its bench for release, and measure; `cargo xtask bench -- --help` tells more
   test [-- arguments]   Do `programs`, then run every test; the arguments go to `cargo test`
 
 Options:
@@ -40,6 +42,7 @@ Options:
 Examples:
   cargo xtask tidy
   cargo xtask openapi                                write openapi.json after an endpoint changed
+  cargo xtask bench -- --quick                       does the bench still run?
   cargo xtask test                                   everything
   cargo xtask test -- -p vydra-store                 one crate
   cargo xtask test -- settle_job -- --nocapture      tests whose name has settle_job, with their output
@@ -52,6 +55,7 @@ enum Verb {
     Openapi { check: bool },
     Programs,
     Fuzz { arguments: Vec<String> },
+    Bench { arguments: Vec<String> },
     Test { arguments: Vec<String> },
 }
 
@@ -71,13 +75,19 @@ impl Verb {
             ["fuzz", "--", ..] => Ok(Self::Fuzz {
                 arguments: arguments[2..].to_vec(),
             }),
+            ["bench"] => Ok(Self::Bench {
+                arguments: Vec::new(),
+            }),
+            ["bench", "--", ..] => Ok(Self::Bench {
+                arguments: arguments[2..].to_vec(),
+            }),
             ["test"] => Ok(Self::Test {
                 arguments: Vec::new(),
             }),
             ["test", "--", ..] => Ok(Self::Test {
                 arguments: arguments[2..].to_vec(),
             }),
-            [verb @ ("test" | "fuzz"), word, ..] => bail!(
+            [verb @ ("test" | "fuzz" | "bench"), word, ..] => bail!(
                 "`{verb}` does not know `{word}`; arguments to hand on follow `--`: cargo xtask {verb} -- {word}"
             ),
             [verb @ ("tidy" | "openapi" | "programs"), rest @ ..] => {
@@ -136,6 +146,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Fuzz { arguments } => fuzz::run(&root, &arguments),
+        Verb::Bench { arguments } => bench::run(&root, &arguments),
         Verb::Test { arguments } => test::run(&root, &arguments),
     }
 }
@@ -201,6 +212,7 @@ mod tests {
             "openapi [--check]",
             "programs",
             "fuzz [-- arguments]",
+            "bench [-- arguments]",
             "test [-- arguments]",
         ] {
             assert!(HELP.contains(&format!("\n  {verb}")), "{verb}");

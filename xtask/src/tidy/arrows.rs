@@ -12,7 +12,7 @@ use super::Finding;
 use crate::process;
 
 /// Crates of the workspace and the crates of the workspace that they may use.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("vydra-core", &[]),
     ("vydra-store", &["vydra-core"]),
     ("vydra-outbound", &["vydra-core"]),
@@ -43,6 +43,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
             "vydra-store",
         ],
     ),
+    ("vydra-bench", &["vydra-core"]),
     ("xtask", &[]),
 ];
 
@@ -63,16 +64,18 @@ const OWNERS: [(&[&str], &[&str]); 6] = [
             "tokio-postgres",
             "postgres",
         ],
-        &["vydra-store"],
+        // The bench has plain SQLite as a yardstick, and fills databases faster than commands could.
+        &["vydra-store", "vydra-bench"],
     ),
     (&["reqwest"], &["vydra-outbound", "vydra-client"]),
     (&["object_store", "openh264", "image"], &["vydra-outbound"]),
     (
         &["axum*", "hyper*", "utoipa*", "tower-http"],
-        &["vydra-http", "vydra-testkit"],
+        // The bench has a bare server as a yardstick.
+        &["vydra-http", "vydra-testkit", "vydra-bench"],
     ),
     (&["clap", "indicatif"], &["vydra-cli"]),
-    (&["anyhow"], &["vydra-cli", "xtask"]),
+    (&["anyhow"], &["vydra-cli", "vydra-bench", "xtask"]),
 ];
 
 /// A crate of the workspace.

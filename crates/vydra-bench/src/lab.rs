@@ -1,0 +1,206 @@
+//! Everything that a scenario measures with.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use tempfile::TempDir;
+
+use crate::disk::{self, Synced};
+use crate::hello::HelloServer;
+use crate::host::{self, Host};
+use crate::load::{Load, Outcome, request};
+use crate::options::Options;
+use crate::report::{Report, Section, Unit, median};
+use crate::seed::{self, Customer};
+use crate::server::{Data, Server, Setting, UNLIMITED};
+use crate::sqlite;
+
+/// Before each measurement of a server that answers over connections.
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// A line of progress.
+pub fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+#[derive(Debug)]
+pub struct Lab {
+    options: Options,
+    binary: Arc<Path>,
+    place: TempDir,
+    hello: HelloServer,
+    synced: Vec<f64>,
+    /// Databases to copy, by how many organizations they hold.
+    seeded: HashMap<usize, (Data, Arc<Vec<Customer>>)>,
+}
+
+impl Lab {
+    pub fn open(options: Options) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("this program does not find itself")?;
+        let folder = program.parent().context("this program is in no folder")?;
+        let binary = options
+            .binary
+            .clone()
+            .unwrap_or_else(|| folder.join("vydra"));
+        let binary = binary
+            .canonicalize()
+            .with_context(|| format!("there is no binary at {}", binary.display()))?;
+        let place = tempfile::Builder::new()
+            .prefix("bench-")
+            .tempdir_in(folder.parent().unwrap_or(folder))
+            .context("no folder for the data can be made")?;
+        ensure!(
+            !host::is_in_memory(place.path()),
+            "{} is in memory: nothing durable can be measured there; set CARGO_TARGET_DIR to a real disk",
+            place.path().display()
+        );
+        Ok(Self {
+            options,
+            binary: binary.into(),
+            place,
+            hello: HelloServer::start()?,
+            synced: Vec::new(),
+            seeded: HashMap::new(),
+        })
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub fn setting(&self) -> Setting {
+        Setting {
+            concurrency: 1,
+            instant: false,
+            minute: UNLIMITED,
+            hour: UNLIMITED,
+            day: UNLIMITED,
+            log: self.options.log.clone(),
+        }
+    }
+
+    /// Data of its own with so many organizations, the same at each call.
+    pub fn data(&mut self, organizations: usize) -> anyhow::Result<(Data, Arc<Vec<Customer>>)> {
+        if !self.seeded.contains_key(&organizations) {
+            let data = Data::new(self.place.path(), &self.binary)?;
+            data.configure(&self.setting())?;
+            let customers = seed::customers(&data, organizations)?;
+            data.audit()?;
+            self.seeded
+                .insert(organizations, (data, Arc::new(customers)));
+        }
+        let (data, customers) = &self.seeded[&organizations];
+        Ok((data.copy(self.place.path())?, Arc::clone(customers)))
+    }
+
+    // --- Yardsticks ---
+
+    pub fn hello(&self, connections: usize) -> anyhow::Result<Outcome> {
+        let requests = Arc::new(vec![request("GET", "/", None, "", "")]);
+        self.load(self.hello.address, connections, requests, 200)
+            .run()
+    }
+
+    pub fn synced_writes(&mut self) -> anyhow::Result<Synced> {
+        let synced = disk::synced_writes(self.place.path(), self.span_of_yardsticks())?;
+        self.synced.push(synced.rate);
+        Ok(synced)
+    }
+
+    pub fn charges(&self, batch: u64) -> anyhow::Result<f64> {
+        sqlite::charges(self.place.path(), batch, self.span_of_yardsticks())
+    }
+
+    fn span_of_yardsticks(&self) -> Duration {
+        self.options.span.min(Duration::from_secs(1))
+    }
+
+    /// Adds the yardsticks of whatever is durable: the disk and plain SQLite.
+    pub fn durable_yardsticks(&mut self, section: &mut Section) -> anyhow::Result<()> {
+        let synced = self.synced_writes()?;
+        section.add(
+            "disk: 4 KiB write + fdatasync",
+            "per second",
+            Unit::PerSecond,
+            synced.rate,
+        );
+        section.add(
+            "disk: 4 KiB write + fdatasync",
+            "p50 ms",
+            Unit::Milliseconds,
+            synced.p50,
+        );
+        for (batch, name) in [
+            (1, "plain SQLite, one a commit"),
+            (100, "plain SQLite, 100 a commit"),
+        ] {
+            let rate = self.charges(batch)?;
+            section.add(name, "per second", Unit::PerSecond, rate);
+        }
+        Ok(())
+    }
+
+    // --- Load ---
+
+    pub fn load(
+        &self,
+        address: std::net::SocketAddr,
+        connections: usize,
+        requests: Arc<Vec<Vec<u8>>>,
+        status: u16,
+    ) -> Load {
+        Load {
+            address,
+            connections,
+            requests,
+            status,
+            warm_up: WARM_UP.min(self.options.span),
+            span: self.options.span,
+        }
+    }
+
+    pub fn reads(&self, server: &Server, connections: usize, keys: &[Customer]) -> Load {
+        let requests = keys
+            .iter()
+            .map(|customer| request("GET", "/api/v1/organization", Some(&customer.live), "", ""))
+            .collect();
+        self.load(server.address, connections, Arc::new(requests), 200)
+    }
+
+    /// The report of everything that was measured.
+    pub fn report(&mut self, sections: Vec<Section>) -> anyhow::Result<Report> {
+        if self.synced.is_empty() {
+            self.synced_writes()?;
+        }
+        let low = self.synced.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = self.synced.iter().copied().fold(0.0, f64::max);
+        let synced = format!(
+            "{:.0} a second ({low:.0} to {high:.0} in {} looks)",
+            median(&self.synced).unwrap_or_default(),
+            self.synced.len()
+        );
+        let Options {
+            span,
+            runs,
+            quick,
+            log,
+            ..
+        } = &self.options;
+        let mut how = format!(
+            "Medians of {runs} runs of {:.1} s, in turns with the yardsticks; a ratio is the median of the ratios of each run. Server, load generator and yardsticks share the cores. log.level: {}.",
+            span.as_secs_f64(),
+            log.as_deref().unwrap_or("as it ships"),
+        );
+        if *quick {
+            how.push_str(" A quick bench: its figures mean nothing.");
+        }
+        Ok(Report {
+            host: Host::look(self.place.path(), &self.binary, synced),
+            how,
+            sections,
+        })
+    }
+}
