@@ -51,6 +51,7 @@ pub fn engine(config: &Config, address: Option<SocketAddr>) -> anyhow::Result<Ar
             },
             worker: WorkerSettings {
                 concurrency: config.worker.concurrency,
+                max_wait: config.worker.max_wait.0,
                 lease: config.worker.lease.0,
                 max_attempts: config.worker.max_attempts,
                 drain: config.worker.drain.0,

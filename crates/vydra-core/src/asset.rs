@@ -43,6 +43,10 @@ pub enum AssetRole {
     Input,
     /// A caller sent it.
     Upload,
+    /// A step of a job made it for the steps behind it.
+    Step,
+    /// It came after its job had ended: the operator's, and no caller's.
+    Late,
 }
 
 impl AssetRole {
@@ -51,13 +55,21 @@ impl AssetRole {
             Self::Output => "output",
             Self::Input => "input",
             Self::Upload => "upload",
+            Self::Step => "step",
+            Self::Late => "late",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Output, Self::Input, Self::Upload]
-            .into_iter()
-            .find(|role| role.as_str() == text)
+        [
+            Self::Output,
+            Self::Input,
+            Self::Upload,
+            Self::Step,
+            Self::Late,
+        ]
+        .into_iter()
+        .find(|role| role.as_str() == text)
     }
 }
 

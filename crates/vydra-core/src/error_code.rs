@@ -249,7 +249,7 @@ impl ErrorCode {
                 500,
                 true,
                 "Processing took longer than 30 minutes",
-                "The job was still running after 30 minutes and was ended. `refund` shows what was paid back; the balance already shows it.",
+                "The job was still running after 30 minutes, or waited for its turn longer than the operator allows (`details.reason` is then `queue_timeout`), and was ended. `refund` shows what was paid back; the balance already shows it.",
                 "Try again later, or ask for less: a shorter video, or fewer outputs.",
             ),
             Self::InternalError => entry(

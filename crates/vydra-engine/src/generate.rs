@@ -242,6 +242,7 @@ impl Engine {
                 entry: self.new_entry(),
                 concurrent: caller.limits.concurrent,
                 idempotency: asked.ticket.map(|ticket| self.remembered(ticket)),
+                start_by: now.plus(self.settings().worker.max_wait),
                 now,
             })
             .await?;

@@ -136,6 +136,8 @@ pub struct AuthSettings {
 pub struct WorkerSettings {
     /// How many jobs run at once in this process.
     pub concurrency: usize,
+    /// How long a job waits for its turn at most.
+    pub max_wait: Duration,
     /// How long a job stays ours without a sign of life.
     pub lease: Duration,
     pub max_attempts: u32,

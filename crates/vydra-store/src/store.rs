@@ -3,6 +3,7 @@
 use crate::Result;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
 use vydra_core::asset::Asset;
@@ -128,7 +129,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Adds credits and the ledger row that explains them. None when there is no such organization.
     async fn grant(&self, grant: Grant) -> Result<Option<Credits>>;
-    /// Every figure from the ledger's rows alone.
+    /// What the ledger's rows add up to, kept with the balance; [`Self::audit`] proves that they do.
     async fn credit_totals(&self, org: &OrgId, mode: Mode) -> Result<CreditTotals>;
     /// Adds everything up again and lists each place where the books do not agree.
     async fn audit(&self) -> Result<Audit>;
@@ -189,27 +190,35 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     // --- Jobs, from the worker's side. Each write bears the lease's token; without it, `LeaseLost` ---
 
-    /// Takes at most `tokens.len()` jobs that wait or whose lease has expired, oldest first, each under its own token;
-    /// with `only`, those of that mode.
-    /// The first claim of a job sets its deadline.
-    async fn claim_jobs(
-        &self,
-        tokens: Vec<LeaseToken>,
-        only: Option<Mode>,
-        now: Timestamp,
-        lease: Duration,
-        limit: Duration,
-    ) -> Result<Vec<ClaimedJob>>;
-    /// Written down before a provider is asked: from here on the purchase may have happened.
+    /// Takes at most as many jobs as there are tokens, each under its own: first those whose lease has expired, then those
+    /// that wait, in their turn. Organizations take turns, and one that holds its share of the places is passed over. The
+    /// first claim of a job replaces the deadline of its waiting by that of its processing.
+    ///
+    /// May be lost with the machine's power, though not with the process: the job waits again then.
+    async fn claim_jobs(&self, claim: Claim) -> Result<Claimed>;
+    /// Written down before a provider is asked for a step: from here on the purchase may have happened.
     async fn mark_submitting(
         &self,
         lease: &Lease,
-        route: u32,
-        provider: &str,
+        step: &StepRoute,
         until: Timestamp,
     ) -> Result<()>;
-    /// The provider has taken the job, under this name.
-    async fn record_task(&self, lease: &Lease, external_id: &str, until: Timestamp) -> Result<()>;
+    /// The provider has taken the step, under this name.
+    async fn record_task(
+        &self,
+        lease: &Lease,
+        step: &StepRoute,
+        external_id: &str,
+        until: Timestamp,
+    ) -> Result<()>;
+    /// Keeps what a step has made for the steps behind it: no later attempt runs it again.
+    async fn finish_step(
+        &self,
+        lease: &Lease,
+        step: &StepRoute,
+        outputs: Vec<Asset>,
+        until: Timestamp,
+    ) -> Result<()>;
     /// Extends the lease; the progress shown never goes back.
     async fn report_progress(
         &self,
@@ -218,26 +227,26 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         message: Option<&str>,
         until: Timestamp,
     ) -> Result<()>;
-    /// Hands the job back: claimable from `again_at` on. With `forget_submission`, as nothing was bought.
-    async fn hand_back(
-        &self,
-        lease: &Lease,
-        again_at: Timestamp,
-        forget_submission: bool,
-    ) -> Result<()>;
-    /// Ends the job: its final state, the refund of what was not delivered and the assets, together.
-    async fn settle_job(&self, lease: &Lease, settlement: Settlement) -> Result<Job>;
-    /// Fails, with its refund, every job whose processing time is over. Returns those that it ended.
+    /// Hands the job back: claimable from `again_at` on. Of the steps in `forget` nothing was bought: they begin anew.
+    async fn hand_back(&self, lease: &Lease, again_at: Timestamp, forget: &[u32]) -> Result<()>;
+    /// Ends the job: its final state, the refund of what was not delivered, the assets and the event, together.
+    async fn settle_job(&self, lease: &Lease, settlement: Settlement) -> Result<()>;
+    /// Fails, with its refund, every job that has waited or run for too long; at most as many as there are entries.
     async fn expire_jobs(
         &self,
-        failure: Failure,
+        overdue: Overdue,
         entries: Vec<EntryId>,
         now: Timestamp,
-    ) -> Result<Vec<Job>>;
+    ) -> Result<Expired>;
+    /// Keeps what came after its job had ended, for the operator alone: it changes neither the job nor any credits. False,
+    /// and nothing kept, when the job has not ended.
+    async fn keep_late(&self, job: &JobId, outputs: Vec<Asset>) -> Result<bool>;
+    /// How many jobs have something that came after their end.
+    async fn late_jobs(&self) -> Result<u64>;
     /// Voids every lease: for the start of the only process that works on this database.
     async fn release_leases(&self, now: Timestamp) -> Result<u64>;
-    /// When a worker has something to do next without being woken: the next lease to expire, or deadline.
-    async fn next_due(&self) -> Result<Option<Timestamp>>;
+    /// When a worker has something to do next without being woken.
+    async fn next_due(&self) -> Result<Due>;
 
     // --- Assets ---
 
@@ -364,6 +373,8 @@ pub struct NewJob {
     /// How many jobs of the organization may be open at once, this one counted.
     pub concurrent: u32,
     pub idempotency: Option<NewIdempotency>,
+    /// When it is to have begun at the latest.
+    pub start_by: Timestamp,
     pub now: Timestamp,
 }
 
@@ -464,43 +475,115 @@ pub struct Lease {
     pub token: LeaseToken,
 }
 
+/// What a worker asks for.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub mode: Mode,
+    /// One for each free place.
+    pub tokens: Vec<LeaseToken>,
+    /// How many places organizations hold already.
+    pub held: Vec<(OrgId, u32)>,
+    /// An organization may take another place while it holds fewer than this many times the places that are free: it never
+    /// has all of them, so that whoever comes next need not wait for the slow jobs of others (a dynamic threshold, as
+    /// switches share their buffers).
+    pub share: u32,
+    pub now: Timestamp,
+    pub lease: Duration,
+    /// How long a job may be processed.
+    pub limit: Duration,
+}
+
+impl Claim {
+    /// Whether an organization that holds so many places may take one of those that are free.
+    pub fn allows(&self, held: u32, free: usize) -> bool {
+        let free = u32::try_from(free).unwrap_or(u32::MAX);
+        held < free.saturating_mul(self.share)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Claimed {
+    pub jobs: Vec<ClaimedJob>,
+    /// Taken too, and to be failed: their rows cannot be read, which must not keep the others from running.
+    pub unreadable: Vec<Lease>,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClaimedJob {
     pub job: Job,
     pub lease: Lease,
     /// 1 at the first.
     pub attempt: u32,
-    /// What an earlier attempt left behind.
-    pub submission: PriorSubmission,
+    /// What earlier attempts left behind, by step. A step that is not here was not begun.
+    pub steps: BTreeMap<u32, PriorStep>,
     pub deadline: Timestamp,
 }
 
-/// How far an earlier attempt came with the provider.
+/// Which step, and who is asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PriorSubmission {
-    None,
+pub struct StepRoute {
+    /// 0 is the first, and the only one of a job that is a single call.
+    pub step: u32,
+    pub route: u32,
+    pub provider: String,
+}
+
+/// How far an earlier attempt came with a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PriorStep {
     /// It was about to ask, or asked: whether anything was bought is unknown.
-    Unknown {
-        route: u32,
-    },
+    Unknown { provider: String, route: u32 },
     /// The provider has it under this name.
     Task {
+        provider: String,
         route: u32,
         external_id: String,
     },
+    /// It is done, and this is what it made.
+    Finished { outputs: Vec<Asset> },
+}
+
+/// How jobs fail whose time is over.
+#[derive(Debug, Clone)]
+pub struct Overdue {
+    /// Not begun in time.
+    pub waiting: Failure,
+    /// Begun, and not ended in time.
+    pub processing: Failure,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Expired {
+    /// How many were ended.
+    pub count: usize,
+    /// Those of them that can be read.
+    pub jobs: Vec<Job>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Due {
+    /// The next lease to expire, or job to be tried again.
+    pub lease: Option<Timestamp>,
+    /// The next job whose time is over.
+    pub deadline: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Settlement {
     pub outcome: Outcome,
-    /// What is paid back; zero only for a whole delivery.
-    pub refund: Credits,
+    /// Who made it, if anybody did.
+    pub provider: Option<String>,
     pub entry: EntryId,
     pub now: Timestamp,
 }
 
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    Completed(Vec<Asset>),
+    Completed {
+        outputs: Vec<Asset>,
+        /// For what was paid and did not come; zero for a whole delivery.
+        refund: Credits,
+    },
+    /// All of the price goes back.
     Failed(Failure),
 }

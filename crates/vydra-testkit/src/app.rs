@@ -69,6 +69,7 @@ impl Default for Setup {
             },
             worker: WorkerSettings {
                 concurrency: 4,
+                max_wait: Duration::from_hours(1),
                 lease: Duration::from_mins(1),
                 max_attempts: 3,
                 drain: Duration::ZERO,

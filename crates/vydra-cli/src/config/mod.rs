@@ -21,6 +21,8 @@ pub use layers::Sources;
 pub const DEFAULTS: &str = include_str!("../../../../config.default.toml");
 const MOST_AT_ONCE: usize = 10_000;
 const MOST_STRANGERS: u32 = 10_000;
+const MIN_WAIT: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_hours(8_760);
 const MIN_SESSION: Duration = Duration::from_mins(1);
 const MAX_SESSION: Duration = Duration::from_hours(8_760);
 /// The providers of this version.
@@ -73,6 +75,7 @@ pub struct Location {
 #[serde(deny_unknown_fields)]
 pub struct Worker {
     pub concurrency: usize,
+    pub max_wait: Span,
     pub lease: Span,
     pub max_attempts: u32,
     pub drain: Span,
@@ -215,6 +218,10 @@ impl Config {
                 "server.body_timeout",
                 "must be longer than nothing",
             ));
+        }
+        if !(MIN_WAIT..=MAX_WAIT).contains(&self.worker.max_wait.0) {
+            let problem = "must be from 1s to 8760h, a year";
+            return Err(ConfigError::key("worker.max_wait", problem));
         }
         if self.worker.lease.0.as_secs() < 5 {
             return Err(ConfigError::key("worker.lease", "must be at least 5s"));

@@ -133,6 +133,8 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
             "[worker]\nconcurrency = 1000000000000000000",
             "worker.concurrency",
         ),
+        ("[worker]\nmax_wait = \"0s\"", "worker.max_wait"),
+        ("[worker]\nmax_wait = \"100000000h\"", "worker.max_wait"),
         ("[worker]\nlease = \"1s\"", "worker.lease"),
         ("[providers.fall]\nenabled = true", "providers.fall"),
         ("[providers.local]\nenabld = true", "enabld"),

@@ -11,10 +11,9 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use vydra_core::asset::{Asset, AssetRole};
-use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::AssetId;
-use vydra_core::job::{Failure, Job, Mode};
+use vydra_core::job::{Failure, Job, JobStatus, Mode};
 use vydra_core::time::Timestamp;
 use vydra_outbound::media::MediaError;
 use vydra_outbound::provider::{
@@ -24,7 +23,7 @@ use vydra_outbound::provider::{
 use vydra_outbound::registry::Working;
 use vydra_outbound::sniff::sniff;
 use vydra_store::StoreError;
-use vydra_store::store::{ClaimedJob, Lease, Outcome, PriorSubmission, Settlement};
+use vydra_store::store::{ClaimedJob, Lease, Outcome, PriorStep, Settlement, StepRoute};
 
 /// How often progress is written down, when there is any.
 const PROGRESS_EVERY: Duration = Duration::from_millis(400);
@@ -34,6 +33,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// How often an end is written again when the store is away; afterwards the lease expires and the job is taken anew.
 const SETTLE_TRIES: u32 = 10;
+/// The only step of a job that is a single call.
+const ONLY: u32 = 0;
 
 /// Why an attempt did not come to a result of the provider.
 enum Broken {
@@ -73,6 +74,7 @@ pub(super) async fn run(engine: &Engine, claimed: ClaimedJob, halt: &Cancellatio
         job: &claimed.job,
         lease: &claimed.lease,
         claimed: &claimed,
+        shown: AtomicU8::new(claimed.job.progress),
     }
     .run(&stop, halt)
     .await;
@@ -84,6 +86,8 @@ struct Attempt<'a> {
     job: &'a Job,
     lease: &'a Lease,
     claimed: &'a ClaimedJob,
+    /// The progress that was written down last.
+    shown: AtomicU8,
 }
 
 impl Attempt<'_> {
@@ -139,38 +143,43 @@ impl Attempt<'_> {
             () = halt.cancelled() => Err(Broken::Halted),
         };
         match result {
-            Ok(assets) => self.deliver(assets).await,
+            Ok(assets) => self.deliver(assets, &route).await,
             Err(Broken::Storage(error)) => {
                 tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "an output could not be stored");
                 self.fail(&self.failure("storage_unavailable", true)).await;
             }
             Err(Broken::LeaseLost) => self.give_up(&route).await,
             // What was asked stays written down, so that the next attempt polls a task instead of buying another.
-            Err(Broken::Halted) => self.hand_back(Duration::ZERO, false).await,
+            Err(Broken::Halted) => self.hand_back(Duration::ZERO, &[]).await,
             Err(Broken::Provider(error)) => self.provider_failed(&error).await,
             Err(Broken::Ours(error)) => {
                 tracing::error!(job.id = %self.job.id, error = %error, "an attempt broke off");
-                self.hand_back(self.backoff(), false).await;
+                self.hand_back(self.backoff(), &[]).await;
             }
         }
     }
 
     /// The provider at which an earlier attempt may have bought something.
     fn asked_before(&self) -> Option<&str> {
-        match &self.claimed.submission {
-            PriorSubmission::None => None,
-            PriorSubmission::Unknown { .. } | PriorSubmission::Task { .. } => {
-                self.job.provider.as_deref()
+        match self.claimed.steps.get(&ONLY) {
+            None | Some(PriorStep::Finished { .. }) => None,
+            Some(PriorStep::Unknown { provider, .. } | PriorStep::Task { provider, .. }) => {
+                Some(provider)
             }
         }
     }
 
     async fn work(&self, context: &Context, route: &Working) -> Result<Vec<Output>, Broken> {
         let provider = &route.provider;
-        let task = match &self.claimed.submission {
-            PriorSubmission::Task { external_id, .. } => external_id.clone(),
+        let asked = StepRoute {
+            step: ONLY,
+            route: 0,
+            provider: provider.name().to_owned(),
+        };
+        let task = match self.claimed.steps.get(&ONLY) {
+            Some(PriorStep::Task { external_id, .. }) => external_id.clone(),
             // The purchase may have happened, and nothing tells: it is not made again.
-            PriorSubmission::Unknown { .. } if !provider.is_repeatable() => {
+            Some(PriorStep::Unknown { .. }) if !provider.is_repeatable() => {
                 return Err(ProviderError::new(
                     ErrorKind::Unknown,
                     Accepted::Unknown,
@@ -178,18 +187,21 @@ impl Attempt<'_> {
                 )
                 .into());
             }
-            PriorSubmission::Unknown { .. } | PriorSubmission::None => {
+            Some(PriorStep::Unknown { .. } | PriorStep::Finished { .. }) | None => {
                 let (media, _budget) = self.media().await?;
-                self.engine
-                    .store()
-                    .mark_submitting(self.lease, 0, provider.name(), self.lease_end())
-                    .await?;
+                // Whoever may be asked twice needs no mark that it was asked once.
+                if !provider.is_repeatable() {
+                    self.engine
+                        .store()
+                        .mark_submitting(self.lease, &asked, self.lease_end())
+                        .await?;
+                }
                 let request =
                     Request::new(self.job.id.as_str(), &self.job.call, &route.route, media);
                 match provider.submit(context, request).await? {
                     Submitted::Done(outputs) => return Ok(outputs),
                     Submitted::Accepted(task) => {
-                        self.record(&task).await?;
+                        self.record(&asked, &task).await?;
                         task
                     }
                 }
@@ -221,13 +233,13 @@ impl Attempt<'_> {
 
     /// Writes the provider's name for the task down, again and again while the store is away: without it a purchase is
     /// lost.
-    async fn record(&self, task: &str) -> Result<(), Broken> {
+    async fn record(&self, asked: &StepRoute, task: &str) -> Result<(), Broken> {
         let mut rest = FIRST_BACKOFF;
         for _ in 1..SETTLE_TRIES {
-            let recorded = self
-                .engine
-                .store()
-                .record_task(self.lease, task, self.lease_end());
+            let recorded =
+                self.engine
+                    .store()
+                    .record_task(self.lease, asked, task, self.lease_end());
             match recorded.await {
                 Err(error) if error.is_temporary() => {
                     tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "a task could not be written down");
@@ -240,7 +252,7 @@ impl Attempt<'_> {
         let last = self
             .engine
             .store()
-            .record_task(self.lease, task, self.lease_end());
+            .record_task(self.lease, asked, task, self.lease_end());
         Ok(last.await?)
     }
 
@@ -320,6 +332,7 @@ impl Attempt<'_> {
             {
                 Ok(()) => {
                     (written, quiet) = (progress, Duration::ZERO);
+                    self.shown.store(progress, Ordering::Relaxed);
                     self.engine.changes.announce(&self.job.id);
                 }
                 Err(StoreError::LeaseLost) => return Broken::LeaseLost,
@@ -330,7 +343,7 @@ impl Attempt<'_> {
         }
     }
 
-    async fn deliver(&self, assets: Vec<Asset>) {
+    async fn deliver(&self, assets: Vec<Asset>, route: &Working) {
         let delivered = u32::try_from(assets.len()).unwrap_or(u32::MAX);
         if delivered == 0 {
             return self.fail(&self.failure("no_output", true)).await;
@@ -339,7 +352,11 @@ impl Attempt<'_> {
             .job
             .price
             .missing_share(self.job.call.outputs, delivered);
-        self.settle(&Outcome::Completed(assets), refund).await;
+        let outcome = Outcome::Completed {
+            outputs: assets,
+            refund,
+        };
+        self.settle(outcome, Some(route.provider.name())).await;
     }
 
     async fn ingest_all(&self, outputs: Vec<Output>) -> Result<Vec<Asset>, Broken> {
@@ -405,7 +422,7 @@ impl Attempt<'_> {
         let wait = error.retry_after.unwrap_or_default().max(self.backoff());
         match error.next() {
             Next::Retry if tries_left && self.engine.now().plus(wait) < self.claimed.deadline => {
-                self.hand_back(wait, true).await;
+                self.hand_back(wait, &[ONLY]).await;
             }
             Next::Retry | Next::Fail => {
                 let failure = if error.kind == ErrorKind::TimedOut {
@@ -428,54 +445,100 @@ impl Attempt<'_> {
     }
 
     async fn fail(&self, failure: &Failure) {
-        self.settle(&Outcome::Failed(failure.clone()), self.job.price)
-            .await;
+        self.settle(Outcome::Failed(failure.clone()), None).await;
     }
 
     /// Writes the end down, again and again while the store is away: the files are here, and paid for.
-    async fn settle(&self, outcome: &Outcome, refund: Credits) {
+    async fn settle(&self, outcome: Outcome, provider: Option<&str>) {
         let mut rest = FIRST_BACKOFF;
+        let mut settlement = Settlement {
+            outcome,
+            provider: provider.map(str::to_owned),
+            entry: self.engine.new_entry(),
+            now: self.engine.now(),
+        };
         for _ in 0..SETTLE_TRIES {
-            let settlement = Settlement {
-                outcome: outcome.clone(),
-                refund,
-                entry: self.engine.new_entry(),
-                now: self.engine.now(),
-            };
-            match self.engine.store().settle_job(self.lease, settlement).await {
-                Ok(job) => return self.engine.ended(&job),
-                Err(StoreError::LeaseLost) => {
-                    // Ended by somebody else, with its refund: a late result neither charges nor shows.
-                    tracing::info!(job.id = %self.job.id, "a late result was dropped");
-                    return self.discard(outcome).await;
-                }
+            let settled = self
+                .engine
+                .store()
+                .settle_job(self.lease, settlement.clone());
+            match settled.await {
+                Ok(()) => return self.engine.ended(&self.ended(settlement)),
+                Err(StoreError::LeaseLost) => return self.too_late(settlement.outcome).await,
                 Err(error) => {
                     tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "an end could not be written");
                     tokio::time::sleep(rest).await;
                     rest = (rest * 2).min(LONGEST_BACKOFF);
+                    settlement.entry = self.engine.new_entry();
+                    settlement.now = self.engine.now();
                 }
             }
         }
     }
 
-    /// Files that no row will ever name.
-    async fn discard(&self, outcome: &Outcome) {
-        let Outcome::Completed(assets) = outcome else {
+    /// The job as it was just written down.
+    fn ended(&self, settlement: Settlement) -> Job {
+        let mut job = self.job.clone();
+        job.status_message = None;
+        job.completed_at = Some(settlement.now);
+        job.progress = self.shown.load(Ordering::Relaxed);
+        job.provider = settlement.provider.or(job.provider);
+        match settlement.outcome {
+            Outcome::Completed { outputs, refund } => {
+                job.status = JobStatus::Completed;
+                job.progress = 100;
+                job.refunded = refund;
+                job.outputs = outputs;
+            }
+            Outcome::Failed(failure) => {
+                job.status = JobStatus::Failed;
+                job.refunded = job.price;
+                job.failure = Some(failure);
+            }
+        }
+        job
+    }
+
+    /// Ended by somebody else, with its refund: a late result neither charges nor shows. It was bought all the same, so
+    /// that the operator finds it; what another attempt is about to deliver is not kept twice.
+    async fn too_late(&self, outcome: Outcome) {
+        let Outcome::Completed { outputs, .. } = outcome else {
             return;
         };
-        for asset in assets {
+        let late = outputs
+            .iter()
+            .cloned()
+            .map(|output| Asset {
+                role: AssetRole::Late,
+                ..output
+            })
+            .collect();
+        match self.engine.store().keep_late(&self.job.id, late).await {
+            Ok(true) => {
+                tracing::warn!(job.id = %self.job.id, "a result came after its job had ended; it is kept for the operator");
+            }
+            Ok(false) => self.discard(&outputs).await,
+            Err(error) => {
+                tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "a late result could not be kept");
+            }
+        }
+    }
+
+    /// Files that no row will ever name.
+    async fn discard(&self, outputs: &[Asset]) {
+        for asset in outputs {
             if let Err(error) = self.engine.parts.media.delete(&asset.storage_key).await {
                 tracing::warn!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "a file could not be removed");
             }
         }
     }
 
-    async fn hand_back(&self, wait: Duration, forget_submission: bool) {
+    async fn hand_back(&self, wait: Duration, forget: &[u32]) {
         let again_at = self.engine.now().plus(wait);
         match self
             .engine
             .store()
-            .hand_back(self.lease, again_at, forget_submission)
+            .hand_back(self.lease, again_at, forget)
             .await
         {
             Ok(()) | Err(StoreError::LeaseLost) => {}

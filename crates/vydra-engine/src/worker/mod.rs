@@ -4,18 +4,22 @@ mod attempt;
 mod sweep;
 
 use crate::{Engine, Result};
-use std::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use vydra_core::job::{Mode, PROCESSING_LIMIT};
+use vydra_core::error_code::ErrorCode;
+use vydra_core::ids::OrgId;
+use vydra_core::job::{Failure, Mode, PROCESSING_LIMIT};
 use vydra_core::random::letters_and_digits;
 use vydra_core::time::Timestamp;
-use vydra_store::store::{ClaimedJob, LeaseToken};
+use vydra_store::store::{Claim, ClaimedJob, Lease, LeaseToken, Outcome, Settlement};
 
 /// The sandbox has one place for so many of the others.
 const SANDBOX_SHARE: usize = 4;
+/// Three quarters of the places for one organization, three quarters of the rest for the next.
+const SHARE: u32 = 3;
 const SHORTEST_REST: Duration = Duration::from_millis(50);
 /// Also without a due job the store is looked at this often: another process may have changed it.
 const LONGEST_REST: Duration = Duration::from_secs(10);
@@ -38,21 +42,79 @@ pub struct Worker {
 #[derive(Debug)]
 struct Room {
     mode: Mode,
-    places: Arc<Semaphore>,
+    places: usize,
+    taken: Arc<Mutex<Taken>>,
+}
+
+/// Who holds the places of a room.
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_organization: HashMap<OrgId, u32>,
+}
+
+/// A place in a room, until it is dropped.
+#[derive(Debug)]
+struct Place {
+    taken: Arc<Mutex<Taken>>,
+    org: OrgId,
+}
+
+impl Room {
+    fn new(mode: Mode, places: usize) -> Self {
+        Self {
+            mode,
+            places: places.max(1),
+            taken: Arc::default(),
+        }
+    }
+
+    fn free(&self) -> usize {
+        self.places.saturating_sub(lock(&self.taken).all)
+    }
+
+    fn held(&self) -> Vec<(OrgId, u32)> {
+        let taken = lock(&self.taken);
+        let held = taken.by_organization.iter();
+        held.map(|(org, places)| (org.clone(), *places)).collect()
+    }
+
+    fn take(&self, org: &OrgId) -> Place {
+        let mut taken = lock(&self.taken);
+        taken.all += 1;
+        *taken.by_organization.entry(org.clone()).or_default() += 1;
+        Place {
+            taken: Arc::clone(&self.taken),
+            org: org.clone(),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = lock(&self.taken);
+        taken.all -= 1;
+        if let Some(places) = taken.by_organization.get_mut(&self.org) {
+            *places -= 1;
+            if *places == 0 {
+                taken.by_organization.remove(&self.org);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Worker {
     pub fn new(engine: Arc<Engine>) -> Self {
         let concurrency = engine.settings().worker.concurrency.max(1);
-        let room = |mode, places: usize| Room {
-            mode,
-            places: Arc::new(Semaphore::new(places.max(1))),
-        };
         Self {
             engine,
             rooms: [
-                room(Mode::Live, concurrency),
-                room(Mode::Test, concurrency / SANDBOX_SHARE),
+                Room::new(Mode::Live, concurrency),
+                Room::new(Mode::Test, concurrency / SANDBOX_SHARE),
             ],
             attempts: TaskTracker::new(),
             halt: CancellationToken::new(),
@@ -110,15 +172,11 @@ impl Worker {
         Ok(count)
     }
 
-    /// Ends what is over, starts what can be started, and says how long there is nothing more to do.
+    /// Starts what can be started, ends what is over, and says how long there is nothing more to do.
     async fn round(&self) -> Result<Duration> {
-        self.expire().await?;
-        self.forget().await?;
         for room in &self.rooms {
             for job in self.claim(room).await? {
-                let Ok(place) = Arc::clone(&room.places).acquire_owned().await else {
-                    break;
-                };
+                let place = room.take(&job.job.org_id);
                 let (engine, halt) = (Arc::clone(&self.engine), self.halt.clone());
                 self.attempts.spawn(async move {
                     attempt::run(&engine, job, &halt).await;
@@ -127,32 +185,59 @@ impl Worker {
                 });
             }
         }
+        self.forget().await?;
         let due = self.engine.store().next_due().await?;
+        let now = self.engine.now();
+        if due.deadline.is_some_and(|deadline| deadline <= now) {
+            self.expire().await?;
+        }
         // What is due and was not claimed waits for a place, whose end rings the bell.
-        Ok(due.map_or(LONGEST_REST, |due| {
-            due.since(self.engine.now())
-                .clamp(SHORTEST_REST, LONGEST_REST)
+        let next = due.lease.into_iter().chain(due.deadline).min();
+        Ok(next.map_or(LONGEST_REST, |due| {
+            due.since(now).clamp(SHORTEST_REST, LONGEST_REST)
         }))
     }
 
     async fn claim(&self, room: &Room) -> Result<Vec<ClaimedJob>> {
         let engine = &self.engine;
-        let tokens: Vec<LeaseToken> = (0..room.places.available_permits())
+        let tokens: Vec<LeaseToken> = (0..room.free())
             .map(|_| LeaseToken(letters_and_digits(engine.random(), 24)))
             .collect();
         if tokens.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(engine
-            .store()
-            .claim_jobs(
-                tokens,
-                Some(room.mode),
-                engine.now(),
-                engine.settings().worker.lease,
-                PROCESSING_LIMIT,
-            )
-            .await?)
+        let claim = Claim {
+            mode: room.mode,
+            tokens,
+            held: room.held(),
+            share: SHARE,
+            now: engine.now(),
+            lease: engine.settings().worker.lease,
+            limit: PROCESSING_LIMIT,
+        };
+        let claimed = engine.store().claim_jobs(claim).await?;
+        for lease in claimed.unreadable {
+            self.fail_unreadable(&lease).await;
+        }
+        Ok(claimed.jobs)
+    }
+
+    /// Nobody can run it, and nobody shall pay for it.
+    async fn fail_unreadable(&self, lease: &Lease) {
+        let settlement = Settlement {
+            outcome: Outcome::Failed(Failure {
+                code: ErrorCode::InternalError,
+                message: ErrorCode::InternalError.entry().sentence.to_owned(),
+                reason: "unreadable".to_owned(),
+                retryable: true,
+            }),
+            provider: None,
+            entry: self.engine.new_entry(),
+            now: self.engine.now(),
+        };
+        if let Err(error) = self.engine.store().settle_job(lease, settlement).await {
+            tracing::error!(job.id = %lease.job, error = &error as &dyn std::error::Error, "a job that cannot be read could not be ended");
+        }
     }
 
     async fn drain(&self) {

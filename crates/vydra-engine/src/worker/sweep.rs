@@ -7,6 +7,7 @@ use std::time::Duration;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::EntryId;
 use vydra_core::job::Failure;
+use vydra_store::store::Overdue;
 
 const BATCH: usize = 100;
 /// Forgetting is a write like any other: often enough to keep up, and seldom enough not to be in anybody's way.
@@ -22,21 +23,50 @@ pub(super) fn timeout_failure() -> Failure {
     }
 }
 
+fn waited_too_long(allowed: Duration) -> Failure {
+    Failure {
+        code: ErrorCode::ProcessingTimeout,
+        message: format!(
+            "The job waited longer than {} for its turn",
+            sentence_of(allowed)
+        ),
+        reason: "queue_timeout".to_owned(),
+        retryable: true,
+    }
+}
+
+/// Such as `2 hours`, in the largest unit that leaves nothing over.
+fn sentence_of(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (count, unit) = match seconds {
+        0 => (span.as_millis(), "millisecond"),
+        _ if seconds.is_multiple_of(3_600) => (u128::from(seconds / 3_600), "hour"),
+        _ if seconds.is_multiple_of(60) => (u128::from(seconds / 60), "minute"),
+        _ => (u128::from(seconds), "second"),
+    };
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{s}")
+}
+
 impl Worker {
-    /// Fails every job whose processing time is over, with its refund; a worker that still runs it loses its lease.
+    /// Fails every job that has waited or run for too long, with its refund; a worker that still runs it loses its lease.
     pub(super) async fn expire(&self) -> Result<()> {
         loop {
             let engine = &self.engine;
             let entries: Vec<EntryId> = (0..BATCH).map(|_| engine.new_entry()).collect();
-            let ended = engine
+            let overdue = Overdue {
+                waiting: waited_too_long(engine.settings().worker.max_wait),
+                processing: timeout_failure(),
+            };
+            let expired = engine
                 .store()
-                .expire_jobs(timeout_failure(), entries, engine.now())
+                .expire_jobs(overdue, entries, engine.now())
                 .await?;
-            for job in &ended {
+            for job in &expired.jobs {
                 engine.running.stop(&job.id);
                 engine.ended(job);
             }
-            if ended.len() < BATCH {
+            if expired.count < BATCH {
                 return Ok(());
             }
         }
@@ -64,5 +94,23 @@ impl Worker {
             tracing::debug!(keys = forgotten, "expired idempotency keys were forgotten");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_told_in_its_largest_whole_unit() {
+        for (span, told) in [
+            (Duration::from_hours(1), "1 hour"),
+            (Duration::from_hours(48), "48 hours"),
+            (Duration::from_mins(90), "90 minutes"),
+            (Duration::from_secs(61), "61 seconds"),
+            (Duration::from_millis(250), "250 milliseconds"),
+        ] {
+            assert_eq!(sentence_of(span), told);
+        }
     }
 }

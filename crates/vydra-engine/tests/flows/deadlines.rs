@@ -5,7 +5,7 @@ use serde_json::json;
 use std::time::Duration;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::job::{Job, JobStatus, PROCESSING_LIMIT};
-use vydra_testkit::{PollReply, Reply, files};
+use vydra_testkit::{Accepted, ErrorKind, PollReply, Reply, files, refused};
 
 fn assert_timed_out(job: &Job) {
     let failure = job.failure.as_ref().unwrap();
@@ -53,8 +53,12 @@ async fn a_result_after_the_deadline_changes_nothing() {
         };
         let now = job.created_at.plus(PROCESSING_LIMIT);
         let entry = vydra_core::ids::EntryId::new(now, flow.random.as_ref());
-        let ended = flow.store.expire_jobs(failure, vec![entry], now).await;
-        assert_eq!(ended.unwrap().len(), 1);
+        let overdue = vydra_store::store::Overdue {
+            waiting: failure.clone(),
+            processing: failure,
+        };
+        let ended = flow.store.expire_jobs(overdue, vec![entry], now).await;
+        assert_eq!(ended.unwrap().count, 1);
         gate.open();
     };
     tokio::join!(flow.step(), late);
@@ -65,7 +69,39 @@ async fn a_result_after_the_deadline_changes_nothing() {
 async fn the_time_counts_from_the_first_attempt_and_not_from_the_submit() {
     let flow = Flow::new().await;
     let job = flow.image().await;
-    flow.clock.advance(PROCESSING_LIMIT * 3);
+    flow.clock.advance(PROCESSING_LIMIT * 3 / 2);
+    flow.step().await;
+    flow.expect(&job, JobStatus::Completed, CREDITS - 5).await;
+}
+
+#[tokio::test]
+async fn a_job_waits_no_longer_than_the_operator_allows() {
+    let flow = Flow::with(|setup| setup.worker.max_wait = Duration::from_mins(5)).await;
+    let job = flow.image().await;
+    flow.clock.advance(Duration::from_mins(5));
+    assert_eq!(flow.step().await, 0);
+    let ended = flow.expect(&job, JobStatus::Failed, CREDITS).await;
+    let failure = ended.failure.unwrap();
+    assert_eq!(failure.code, ErrorCode::ProcessingTimeout);
+    assert_eq!(failure.reason, "queue_timeout");
+    assert_eq!(
+        failure.message,
+        "The job waited longer than 5 minutes for its turn"
+    );
+    assert!(failure.retryable);
+    assert_eq!(ended.started_at, None);
+    assert!(flow.provider.submitted().is_empty());
+}
+
+/// What was begun in time has its 30 minutes, also when it is tried again after the time for waiting.
+#[tokio::test]
+async fn a_job_that_has_begun_does_not_wait_any_more() {
+    let flow = Flow::with(|setup| setup.worker.max_wait = Duration::from_mins(1)).await;
+    flow.provider
+        .next(Reply::Error(refused(ErrorKind::Unavailable, Accepted::No)));
+    let job = flow.image().await;
+    flow.step().await;
+    flow.clock.advance(Duration::from_mins(2));
     flow.step().await;
     flow.expect(&job, JobStatus::Completed, CREDITS - 5).await;
 }

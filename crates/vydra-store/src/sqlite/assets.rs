@@ -25,10 +25,16 @@ fn read(row: &mut Columns<'_, '_>) -> Result<Asset> {
     })
 }
 
-pub(super) fn insert(db: &Connection, asset: &Asset, place: usize) -> Result<Recording> {
+/// `step` is that of a step's output, and of nothing else.
+pub(super) fn insert(
+    db: &Connection,
+    asset: &Asset,
+    step: Option<u32>,
+    place: usize,
+) -> Result<Recording> {
     let changed = db.prepare_cached(
-        "INSERT INTO assets (id, org_id, job_id, place, role, kind, media_type, storage_key, bytes, width, height, duration_ms, created_at, filename, upload_key)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+        "INSERT INTO assets (id, org_id, job_id, place, role, kind, media_type, storage_key, bytes, width, height, duration_ms, created_at, filename, upload_key, step)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
          ON CONFLICT (upload_key) DO NOTHING",
     )?
     .execute(params![
@@ -47,6 +53,7 @@ pub(super) fn insert(db: &Connection, asset: &Asset, place: usize) -> Result<Rec
         asset.created_at.as_micros(),
         asset.filename,
         asset.upload_key,
+        step,
     ])?;
     Ok(if changed == 0 {
         Recording::UploadKeyTaken
@@ -85,4 +92,11 @@ pub(super) fn of_job(db: &Connection, job: &JobId) -> Result<Vec<Asset>> {
         "SELECT {COLUMNS} FROM assets WHERE job_id = ?1 AND role = 'output' ORDER BY place"
     ))?;
     collect(statement.query(params![job.as_str()])?, read)
+}
+
+pub(super) fn of_step(db: &Connection, job: &JobId, step: u32) -> Result<Vec<Asset>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM assets WHERE job_id = ?1 AND role = 'step' AND step = ?2 ORDER BY place"
+    ))?;
+    collect(statement.query(params![job.as_str(), step])?, read)
 }

@@ -1,7 +1,8 @@
 //! Jobs from the caller's side: submit, look, cancel.
 
+use super::credits::{self, Taken};
 use super::rows::{Columns, collect, first, to_json};
-use super::{assets, credits, idempotency};
+use super::{assets, idempotency};
 use crate::store::{Cancellation, JobFilter, JobPage, NewJob, Submission};
 use crate::{Result, StoreError};
 use rusqlite::{Connection, params};
@@ -61,32 +62,22 @@ pub(super) fn with_outputs(db: &Connection, mut job: Job) -> Result<Job> {
     Ok(job)
 }
 
-pub(super) fn open(db: &Connection, org: &OrgId, mode: Mode) -> Result<u32> {
-    Ok(db
-        .prepare_cached(
-            "SELECT count(*) FROM jobs WHERE org_id = ?1 AND mode = ?2 AND status IN ('pending', 'running')",
-        )?
-        .query_row(params![org.as_str(), mode.as_str()], |row| row.get(0))?)
-}
-
-pub(super) fn submit(db: &Connection, new: &NewJob) -> Result<Submission> {
+pub(super) fn submit(db: &Connection, new: NewJob, written: &Written) -> Result<Submission> {
     if let Some(wanted) = &new.idempotency
         && let Some(taken) = idempotency::get(db, &new.org_id, new.mode, &wanted.key, new.now)?
     {
         return Ok(Submission::KeyTaken(Box::new(taken)));
     }
-    let open = open(db, &new.org_id, new.mode)?;
-    if open >= new.concurrent {
-        return Ok(Submission::TooManyJobs { open });
-    }
-    // The price is looked at first, so that the ledger row below can name the job that it pays for.
-    let available = credits::balance(db, &new.org_id, new.mode)?;
-    if available < new.price {
-        return Ok(Submission::InsufficientCredits { available });
-    }
+    let (after, turn) = match credits::take(db, &new.org_id, new.mode, new.price, new.concurrent)? {
+        Taken::Place { after, turn } => (after, turn),
+        Taken::TooManyJobs { open } => return Ok(Submission::TooManyJobs { open }),
+        Taken::InsufficientCredits { available } => {
+            return Ok(Submission::InsufficientCredits { available });
+        }
+    };
     db.prepare_cached(
-        "INSERT INTO jobs (id, org_id, key_id, mode, workflow, status, input, call, price, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8, ?9)",
+        "INSERT INTO jobs (id, org_id, key_id, mode, workflow, status, input, call, price, turn, deadline_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8, ?9, ?10, ?11)",
     )?
     .execute(params![
         new.id.as_str(),
@@ -94,9 +85,11 @@ pub(super) fn submit(db: &Connection, new: &NewJob) -> Result<Submission> {
         new.key_id.as_ref().map(KeyId::as_str),
         new.mode.as_str(),
         new.workflow,
-        to_json(&new.input)?,
-        to_json(&new.call)?,
+        written.input,
+        written.call,
         new.price.get(),
+        turn,
+        new.start_by.as_micros(),
         new.now.as_micros(),
     ])?;
     let charge = credits::Movement {
@@ -109,19 +102,54 @@ pub(super) fn submit(db: &Connection, new: &NewJob) -> Result<Submission> {
         reason: new.workflow.as_deref().unwrap_or(&new.call.model),
         now: new.now,
     };
-    let Some(remaining) = credits::add(db, &charge)? else {
-        // Unreachable while one writer runs one command at a time; undone as a whole if that ever changes.
-        return Err(StoreError::Busy);
-    };
+    let remaining = credits::charged(db, &charge, after)?;
     if let Some(wanted) = &new.idempotency {
-        idempotency::insert(db, new, wanted)?;
+        idempotency::insert(db, &new, wanted)?;
     }
-    let job = get(db, &new.org_id, &new.id)?
-        .ok_or_else(|| StoreError::Corrupt("a new job is gone".to_owned()))?;
     Ok(Submission::Accepted {
-        job: Box::new(job),
+        job: Box::new(fresh(new)),
         remaining,
     })
+}
+
+/// The documents of a new job as text, made before the writer's time is taken.
+pub(super) struct Written {
+    input: String,
+    call: String,
+}
+
+impl Written {
+    pub(super) fn of(new: &NewJob) -> Result<Self> {
+        Ok(Self {
+            input: to_json(&new.input)?,
+            call: to_json(&new.call)?,
+        })
+    }
+}
+
+/// As [`get`] would read it.
+fn fresh(new: NewJob) -> Job {
+    Job {
+        id: new.id,
+        org_id: new.org_id,
+        key_id: new.key_id,
+        mode: new.mode,
+        workflow: new.workflow,
+        status: JobStatus::Pending,
+        progress: 0,
+        status_message: None,
+        input: new.input,
+        call: new.call,
+        price: new.price,
+        refunded: Credits::ZERO,
+        failure: None,
+        provider: None,
+        external_id: None,
+        created_at: new.now,
+        started_at: None,
+        completed_at: None,
+        outputs: Vec::new(),
+    }
 }
 
 pub(super) fn get(db: &Connection, org: &OrgId, id: &JobId) -> Result<Option<Job>> {
@@ -186,12 +214,13 @@ pub(super) fn cancel(
     }
     let ended = end(
         db,
-        &job,
+        &Purse::of(&job),
         End {
             status: JobStatus::Cancelled,
             failure: None,
             refund: job.price,
             reason: "cancelled by the user",
+            provider: None,
             entry,
             now,
         },
@@ -211,22 +240,55 @@ pub(super) struct End<'a> {
     pub(super) failure: Option<&'a Failure>,
     pub(super) refund: Credits,
     pub(super) reason: &'a str,
+    /// Who made it; None leaves what is known.
+    pub(super) provider: Option<&'a str>,
     pub(super) entry: &'a EntryId,
     pub(super) now: Timestamp,
 }
 
-/// The one place where a job becomes final: its state and its refund, together. False, and nothing done, when it has
-/// already ended.
-pub(super) fn end(db: &Connection, job: &Job, how: End<'_>) -> Result<bool> {
+/// What must be known of a job to end it: never its documents, so that one that cannot be read is ended too.
+pub(super) struct Purse {
+    pub(super) job: JobId,
+    pub(super) org: OrgId,
+    pub(super) mode: Mode,
+    pub(super) price: Credits,
+}
+
+impl Purse {
+    /// The columns of [`Self::read`].
+    pub(super) const COLUMNS: &str = "id, org_id, mode, price";
+
+    pub(super) fn read(row: &mut Columns<'_, '_>) -> Result<Self> {
+        Ok(Self {
+            job: JobId::trusted(row.take()?),
+            org: OrgId::trusted(row.take()?),
+            mode: row.word(Mode::parse)?,
+            price: row.credits()?,
+        })
+    }
+
+    fn of(job: &Job) -> Self {
+        Self {
+            job: job.id.clone(),
+            org: job.org_id.clone(),
+            mode: job.mode,
+            price: job.price,
+        }
+    }
+}
+
+/// The one place where a job becomes final: its state, its refund and the event that tells of it, together. False, and
+/// nothing done, when it has already ended.
+pub(super) fn end(db: &Connection, job: &Purse, how: End<'_>) -> Result<bool> {
     let changed = db
         .prepare_cached(
             "UPDATE jobs SET status = ?2, refunded = ?3, completed_at = ?4, failure_code = ?5, failure_message = ?6,
                 failure_reason = ?7, retryable = ?8, lease_token = NULL, lease_until = NULL, status_message = NULL,
-                progress = CASE ?2 WHEN 'completed' THEN 100 ELSE progress END
+                progress = CASE ?2 WHEN 'completed' THEN 100 ELSE progress END, provider = coalesce(?9, provider)
              WHERE id = ?1 AND status IN ('pending', 'running')",
         )?
         .execute(params![
-            job.id.as_str(),
+            job.job.as_str(),
             how.status.as_str(),
             how.refund.get(),
             how.now.as_micros(),
@@ -234,27 +296,31 @@ pub(super) fn end(db: &Connection, job: &Job, how: End<'_>) -> Result<bool> {
             how.failure.map(|failure| failure.message.as_str()),
             how.failure.map(|failure| failure.reason.as_str()),
             how.failure.map(|failure| failure.retryable),
+            how.provider,
         ])?;
     if changed == 0 {
         return Ok(false);
     }
-    if how.refund > Credits::ZERO {
-        let refund = credits::Movement {
-            id: how.entry,
-            org: &job.org_id,
-            mode: job.mode,
-            kind: EntryKind::Refund,
-            amount: how.refund.get(),
-            job: Some(&job.id),
-            reason: how.reason,
-            now: how.now,
-        };
-        if credits::add(db, &refund)?.is_none() {
-            return Err(StoreError::Corrupt(format!(
-                "job {} has no balance to refund to",
-                job.id
-            )));
-        }
-    }
+    let refund = credits::Movement {
+        id: how.entry,
+        org: &job.org,
+        mode: job.mode,
+        kind: EntryKind::Refund,
+        amount: how.refund.get(),
+        job: Some(&job.job),
+        reason: how.reason,
+        now: how.now,
+    };
+    credits::give_back(db, &refund)?;
+    db.prepare_cached(
+        "INSERT INTO events (job_id, org_id, mode, kind, created_at) VALUES (?1, ?2, ?3, 'job.' || ?4, ?5)",
+    )?
+    .execute(params![
+        job.job.as_str(),
+        job.org.as_str(),
+        job.mode.as_str(),
+        how.status.as_str(),
+        how.now.as_micros(),
+    ])?;
     Ok(true)
 }

@@ -7,6 +7,7 @@ use vydra_core::api_key::Pepper;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_start.sql"),
     include_str!("../../migrations/sqlite/0002_callers.sql"),
+    include_str!("../../migrations/sqlite/0003_queue.sql"),
 ];
 
 /// Brings the schema up to date, all or nothing, also when two processes start at once.

@@ -18,9 +18,9 @@ mod worker;
 mod writer;
 
 use crate::store::{
-    Cancellation, ClaimedJob, Creation, EntryFilter, EntryPage, Grant, JobFilter, JobPage, Lease,
-    LeaseToken, NewJob, NewOrganization, NewRotation, NewSession, NewUser, Recorded, Recording,
-    Rotation, Settlement, Store, Submission, Usage, UserCreation,
+    Cancellation, Claim, Claimed, Creation, Due, EntryFilter, EntryPage, Expired, Grant, JobFilter,
+    JobPage, Lease, NewJob, NewOrganization, NewRotation, NewSession, NewUser, Overdue, Recorded,
+    Recording, Rotation, Settlement, StepRoute, Store, Submission, Usage, UserCreation,
 };
 use crate::{Result, StoreError};
 use async_trait::async_trait;
@@ -33,7 +33,7 @@ use vydra_core::asset::Asset;
 use vydra_core::credits::Credits;
 use vydra_core::idempotency::{IdempotencyKey, IdempotencyRecord, StoredAnswer};
 use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId, UserId};
-use vydra_core::job::{Failure, Job, Mode};
+use vydra_core::job::{Job, Mode};
 use vydra_core::ledger::{Audit, CreditTotals};
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
@@ -221,7 +221,7 @@ impl Store for SqliteStore {
 
     async fn open_jobs(&self, org: &OrgId, mode: Mode) -> Result<u32> {
         let org = org.clone();
-        self.read(move |db| jobs::open(db, &org, mode)).await
+        self.read(move |db| credits::open(db, &org, mode)).await
     }
 
     async fn key(&self, org: &OrgId, id: &KeyId) -> Result<Option<ApiKey>> {
@@ -347,7 +347,8 @@ impl Store for SqliteStore {
     }
 
     async fn submit_job(&self, new: NewJob) -> Result<Submission> {
-        self.write(move |db| jobs::submit(db, &new)).await
+        let written = jobs::Written::of(&new)?;
+        self.write(move |db| jobs::submit(db, new, &written)).await
     }
 
     async fn job(&self, org: &OrgId, id: &JobId) -> Result<Option<Job>> {
@@ -401,33 +402,43 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn claim_jobs(
-        &self,
-        tokens: Vec<LeaseToken>,
-        only: Option<Mode>,
-        now: Timestamp,
-        lease: Duration,
-        limit: Duration,
-    ) -> Result<Vec<ClaimedJob>> {
-        self.write(move |db| worker::claim(db, &tokens, only, now, lease, limit))
+    async fn claim_jobs(&self, claim: Claim) -> Result<Claimed> {
+        self.write_relaxed(move |db| worker::claim(db, &claim))
             .await
     }
 
     async fn mark_submitting(
         &self,
         lease: &Lease,
-        route: u32,
-        provider: &str,
+        step: &StepRoute,
         until: Timestamp,
     ) -> Result<()> {
-        let (lease, provider) = (lease.clone(), provider.to_owned());
-        self.write(move |db| worker::mark_submitting(db, &lease, route, &provider, until))
+        let (lease, step) = (lease.clone(), step.clone());
+        self.write(move |db| worker::mark_submitting(db, &lease, &step, until))
             .await
     }
 
-    async fn record_task(&self, lease: &Lease, external_id: &str, until: Timestamp) -> Result<()> {
-        let (lease, external_id) = (lease.clone(), external_id.to_owned());
-        self.write(move |db| worker::record_task(db, &lease, &external_id, until))
+    async fn record_task(
+        &self,
+        lease: &Lease,
+        step: &StepRoute,
+        external_id: &str,
+        until: Timestamp,
+    ) -> Result<()> {
+        let (lease, step, external_id) = (lease.clone(), step.clone(), external_id.to_owned());
+        self.write(move |db| worker::record_task(db, &lease, &step, &external_id, until))
+            .await
+    }
+
+    async fn finish_step(
+        &self,
+        lease: &Lease,
+        step: &StepRoute,
+        outputs: Vec<Asset>,
+        until: Timestamp,
+    ) -> Result<()> {
+        let (lease, step) = (lease.clone(), step.clone());
+        self.write(move |db| worker::finish_step(db, &lease, &step, &outputs, until))
             .await
     }
 
@@ -439,24 +450,19 @@ impl Store for SqliteStore {
         until: Timestamp,
     ) -> Result<()> {
         let (lease, message) = (lease.clone(), message.map(str::to_owned));
-        self.write(move |db| {
+        self.write_relaxed(move |db| {
             worker::report_progress(db, &lease, progress, message.as_deref(), until)
         })
         .await
     }
 
-    async fn hand_back(
-        &self,
-        lease: &Lease,
-        again_at: Timestamp,
-        forget_submission: bool,
-    ) -> Result<()> {
-        let lease = lease.clone();
-        self.write(move |db| worker::hand_back(db, &lease, again_at, forget_submission))
+    async fn hand_back(&self, lease: &Lease, again_at: Timestamp, forget: &[u32]) -> Result<()> {
+        let (lease, forget) = (lease.clone(), forget.to_vec());
+        self.write(move |db| worker::hand_back(db, &lease, again_at, &forget))
             .await
     }
 
-    async fn settle_job(&self, lease: &Lease, settlement: Settlement) -> Result<Job> {
+    async fn settle_job(&self, lease: &Lease, settlement: Settlement) -> Result<()> {
         let lease = lease.clone();
         self.write(move |db| worker::settle(db, &lease, &settlement))
             .await
@@ -464,25 +470,36 @@ impl Store for SqliteStore {
 
     async fn expire_jobs(
         &self,
-        failure: Failure,
+        overdue: Overdue,
         entries: Vec<EntryId>,
         now: Timestamp,
-    ) -> Result<Vec<Job>> {
-        self.write(move |db| worker::expire(db, &failure, &entries, now))
+    ) -> Result<Expired> {
+        self.write(move |db| worker::expire(db, &overdue, &entries, now))
             .await
+    }
+
+    async fn keep_late(&self, job: &JobId, outputs: Vec<Asset>) -> Result<bool> {
+        let job = job.clone();
+        self.write(move |db| worker::keep_late(db, &job, &outputs))
+            .await
+    }
+
+    async fn late_jobs(&self) -> Result<u64> {
+        self.read(worker::late_jobs).await
     }
 
     async fn release_leases(&self, now: Timestamp) -> Result<u64> {
         self.write(move |db| worker::release_leases(db, now)).await
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
+    async fn next_due(&self) -> Result<Due> {
         self.read(worker::next_due).await
     }
 
     async fn record_asset(&self, asset: &Asset) -> Result<Recording> {
         let asset = asset.clone();
-        self.write(move |db| assets::insert(db, &asset, 0)).await
+        self.write(move |db| assets::insert(db, &asset, None, 0))
+            .await
     }
 
     async fn asset(&self, org: &OrgId, id: &AssetId) -> Result<Option<Asset>> {

@@ -19,6 +19,7 @@ async fn is_found_by_its_owner_and_by_its_storage_key() {
         dimensions: None,
         duration_ms: Some(12_345),
         bytes: 1 << 40,
+        role: AssetRole::Input,
         ..f.output(&job)
     };
     for asset in [picture, sound] {
@@ -40,7 +41,10 @@ async fn ids_and_storage_keys_are_never_used_twice() {
     let f = fresh().await;
     let org = f.org(10).await;
     let job = f.job(&org.id, 1).await;
-    let first = f.output(&job);
+    let first = Asset {
+        role: AssetRole::Input,
+        ..f.output(&job)
+    };
     f.store.record_asset(&first).await.unwrap();
     let same_id = Asset {
         id: first.id.clone(),

@@ -15,6 +15,12 @@ const UNDELIVERED: &str = "a job that did not deliver was not refunded in full";
 const OPEN: &str = "a job that has not ended was refunded";
 const NO_JOB: &str = "rows of a job that the organization does not have";
 const NO_BALANCE: &str = "ledger rows without a balance";
+const CHARGES: &str = "the sum of all charges is not that of the rows";
+const REFUNDS: &str = "the sum of all refunds is not that of the rows";
+const OPEN_JOBS: &str = "the count of open jobs is not that of the rows";
+const END: &str = "a job whose end is not exactly one event";
+const EVENT: &str = "an event that is not the end of its job";
+const ENDLESS: &str = "a job that nothing will end";
 
 /// One organization with 1000 credits and a partly delivered job of 100 (30 back), a failed one of 50 and a waiting one of
 /// 20, which is the last row; and another with 500.
@@ -34,13 +40,9 @@ async fn books() -> Books {
     let (f, path) = sqlite();
     let (org, other) = (f.org(1_000).await.id, f.org(500).await.id);
     let held = f.running(&org, 100).await;
-    let partial = f
-        .store
-        .settle_job(&held.lease, f.completed(vec![], 30))
-        .await
-        .unwrap();
+    let partial = f.settle(&held, f.completed(vec![], 30)).await;
     let held = f.running(&org, 50).await;
-    let failed = f.store.settle_job(&held.lease, f.failed(50)).await.unwrap();
+    let failed = f.settle(&held, f.failed()).await;
     let waiting = f.job(&org, 20).await;
     assert_eq!(f.store.audit().await.unwrap().imbalances, []);
     Books {
@@ -63,7 +65,10 @@ impl Books {
              PRAGMA ignore_check_constraints = ON;
              DROP TRIGGER ledger_is_never_edited;
              DROP TRIGGER ledger_is_never_shortened;
-             DROP INDEX ledger_once_a_job;",
+             DROP INDEX ledger_once_a_job;
+             DROP TRIGGER jobs_go_forwards;
+             DROP TRIGGER ended_jobs_stay;
+             DROP TRIGGER jobs_are_never_removed;",
         )
         .unwrap();
         let named = sql
@@ -123,6 +128,7 @@ async fn a_changed_charge() {
             (None, BALANCE, SUM + 19, SUM),
             (waiting, &after, SUM + 19, SUM),
             (waiting, CHARGE, -20, -1),
+            (None, CHARGES, 151, 170),
         ])
         .await;
 }
@@ -145,6 +151,7 @@ async fn a_removed_charge() {
         .finds(&[
             (None, BALANCE, SUM + 20, SUM),
             (Some(&books.waiting.id), CHARGE, -20, 0),
+            (None, CHARGES, 150, 170),
         ])
         .await;
 }
@@ -202,7 +209,10 @@ async fn a_second_refund_that_was_booked_well() {
          UPDATE balances SET credits = credits + 50 WHERE org_id = ORG AND mode = 'live'",
     );
     books
-        .finds(&[(Some(&books.failed.id), REFUND, 50, 100)])
+        .finds(&[
+            (Some(&books.failed.id), REFUND, 50, 100),
+            (None, REFUNDS, 130, 80),
+        ])
         .await;
 }
 
@@ -216,7 +226,10 @@ async fn a_second_charge_that_was_booked_well() {
          UPDATE balances SET credits = credits - 20 WHERE org_id = ORG AND mode = 'live'",
     );
     books
-        .finds(&[(Some(&books.waiting.id), CHARGE, -20, -40)])
+        .finds(&[
+            (Some(&books.waiting.id), CHARGE, -20, -40),
+            (None, CHARGES, 190, 170),
+        ])
         .await;
 }
 
@@ -225,8 +238,8 @@ async fn a_charge_that_another_organization_paid() {
     let books = books().await;
     books.forge(
         "UPDATE ledger SET org_id = OTHER, balance_after = 480 WHERE kind = 'charge' AND job_id = WAITING;
-         UPDATE balances SET credits = credits + 20 WHERE org_id = ORG AND mode = 'live';
-         UPDATE balances SET credits = credits - 20 WHERE org_id = OTHER AND mode = 'live'",
+         UPDATE balances SET credits = credits + 20, charged = charged - 20 WHERE org_id = ORG AND mode = 'live';
+         UPDATE balances SET credits = credits - 20, charged = 20 WHERE org_id = OTHER AND mode = 'live'",
     );
     let found = books.f.store.audit().await.unwrap().imbalances;
     let told: Vec<_> = found
@@ -256,7 +269,10 @@ async fn a_charge_of_a_job_that_is_gone() {
     let books = books().await;
     books.forge("DELETE FROM jobs WHERE id = PARTIAL");
     books
-        .finds(&[(Some(&books.partial.id), NO_JOB, 0, -70)])
+        .finds(&[
+            (Some(&books.partial.id), NO_JOB, 0, -70),
+            (Some(&books.partial.id), EVENT, 0, 1),
+        ])
         .await;
 }
 
@@ -265,4 +281,46 @@ async fn rows_of_a_balance_that_is_gone() {
     let books = books().await;
     books.forge("DELETE FROM balances WHERE org_id = ORG AND mode = 'live'");
     books.finds(&[(None, NO_BALANCE, SUM, 0)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_that_drifted() {
+    for (forgery, expected) in [
+        ("charged = charged + 1", (CHARGES, 170, 171)),
+        ("refunded = refunded - 1", (REFUNDS, 80, 79)),
+        ("open = open + 1", (OPEN_JOBS, 1, 2)),
+    ] {
+        let books = books().await;
+        books.forge(&format!(
+            "UPDATE balances SET {forgery} WHERE org_id = ORG AND mode = 'live'"
+        ));
+        let (problem, rows, kept) = expected;
+        books.finds(&[(None, problem, rows, kept)]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_nobody_is_told_of() {
+    let books = books().await;
+    books.forge("DELETE FROM events WHERE job_id = PARTIAL");
+    books.finds(&[(Some(&books.partial.id), END, 1, 0)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_tells_of_another_end() {
+    let books = books().await;
+    let partial = Some(&books.partial.id);
+    books.forge("UPDATE events SET kind = 'job.failed' WHERE job_id = PARTIAL");
+    books
+        .finds(&[(partial, END, 1, 0), (partial, EVENT, 0, 1)])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_without_a_deadline() {
+    let books = books().await;
+    books.forge("UPDATE jobs SET deadline_at = NULL WHERE id = WAITING");
+    books
+        .finds(&[(Some(&books.waiting.id), ENDLESS, 1, 0)])
+        .await;
 }

@@ -68,7 +68,7 @@ async fn totals_come_from_the_rows() {
         .await
         .unwrap();
     let job = f.running(&org.id, 30).await;
-    f.store.settle_job(&job.lease, f.failed(30)).await.unwrap();
+    f.store.settle_job(&job.lease, f.failed()).await.unwrap();
     f.job(&org.id, 5).await;
     f.store
         .grant(f.new_grant(&org.id, Mode::Live, 50))

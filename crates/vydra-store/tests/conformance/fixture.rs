@@ -22,13 +22,15 @@ use vydra_core::session::{SessionMark, SessionToken};
 use vydra_core::time::{Clock, Timestamp};
 use vydra_core::user::{PasswordHash, Role, User};
 use vydra_store::store::{
-    ClaimedJob, Creation, Grant, LeaseToken, NewJob, NewOrganization, NewRotation, NewSession,
-    NewUser, Outcome, Settlement, Submission, UserCreation,
+    Claim, ClaimedJob, Creation, Grant, LeaseToken, NewJob, NewOrganization, NewRotation,
+    NewSession, NewUser, Outcome, Overdue, Settlement, StepRoute, Submission, UserCreation,
 };
 use vydra_store::{SqliteStore, Store};
 
 pub(crate) const LEASE: Duration = Duration::from_mins(1);
 pub(crate) const MANY_JOBS: u32 = 1_000_000;
+/// For jobs that may wait as long as they like.
+pub(crate) const FOREVER: Timestamp = Timestamp::from_micros(i64::MAX);
 
 /// An empty store. The one place to change when another database runs the suite.
 pub(crate) async fn fresh() -> Fixture {
@@ -305,6 +307,7 @@ impl Fixture {
             entry: self.entry(),
             concurrent: MANY_JOBS,
             idempotency: None,
+            start_by: FOREVER,
             now: self.now(),
         }
     }
@@ -327,17 +330,39 @@ impl Fixture {
         found.unwrap()
     }
 
+    /// Whatever organization holds how many places already.
+    pub(crate) fn new_claim(&self, mode: Mode, count: usize, now: Timestamp) -> Claim {
+        Claim {
+            mode,
+            tokens: self.tokens(count),
+            held: Vec::new(),
+            share: u32::MAX,
+            now,
+            lease: LEASE,
+            limit: PROCESSING_LIMIT,
+        }
+    }
+
+    /// Live jobs as of `now`.
+    pub(crate) async fn claim_at(&self, count: usize, now: Timestamp) -> Vec<ClaimedJob> {
+        let claim = self.new_claim(Mode::Live, count, now);
+        let claimed = self.store.claim_jobs(claim).await.unwrap();
+        assert_eq!(claimed.unreadable, []);
+        claimed.jobs
+    }
+
+    /// Live jobs first, then those of the sandbox.
     pub(crate) async fn claim(&self, count: usize) -> Vec<ClaimedJob> {
-        self.store
-            .claim_jobs(
-                self.tokens(count),
-                None,
-                self.now(),
-                LEASE,
-                PROCESSING_LIMIT,
-            )
-            .await
-            .unwrap()
+        let mut claimed = self.claim_at(count, self.now()).await;
+        let rest = self.new_claim(Mode::Test, count - claimed.len(), self.now());
+        claimed.extend(self.store.claim_jobs(rest).await.unwrap().jobs);
+        claimed
+    }
+
+    /// Settles, and says how the job looks afterwards.
+    pub(crate) async fn settle(&self, held: &ClaimedJob, how: Settlement) -> Job {
+        self.store.settle_job(&held.lease, how).await.unwrap();
+        self.look(&held.job).await
     }
 
     /// A job that one worker runs: the only one that can be claimed.
@@ -355,17 +380,20 @@ impl Fixture {
 
     pub(crate) fn completed(&self, outputs: Vec<Asset>, refund: i64) -> Settlement {
         Settlement {
-            outcome: Outcome::Completed(outputs),
-            refund: credits(refund),
+            outcome: Outcome::Completed {
+                outputs,
+                refund: credits(refund),
+            },
+            provider: None,
             entry: self.entry(),
             now: self.now(),
         }
     }
 
-    pub(crate) fn failed(&self, price: i64) -> Settlement {
+    pub(crate) fn failed(&self) -> Settlement {
         Settlement {
             outcome: Outcome::Failed(failure()),
-            refund: credits(price),
+            provider: None,
             entry: self.entry(),
             now: self.now(),
         }
@@ -418,5 +446,25 @@ pub(crate) fn timeout() -> Failure {
         message: "It took too long".to_owned(),
         reason: "processing_timeout".to_owned(),
         retryable: true,
+    }
+}
+
+/// How jobs are ended whose time is over.
+pub(crate) fn overdue() -> Overdue {
+    Overdue {
+        waiting: Failure {
+            reason: "queue_timeout".to_owned(),
+            ..timeout()
+        },
+        processing: timeout(),
+    }
+}
+
+/// The only step of a single call.
+pub(crate) fn asked(route: u32, provider: &str) -> StepRoute {
+    StepRoute {
+        step: 0,
+        route,
+        provider: provider.to_owned(),
     }
 }

@@ -390,17 +390,9 @@ async fn what_has_ended_is_not_cancelled() {
     let org = f.org(100).await;
     let delivered = f.running(&org.id, 30).await;
     let outputs = vec![f.output(&delivered.job)];
-    let delivered = f
-        .store
-        .settle_job(&delivered.lease, f.completed(outputs, 0))
-        .await
-        .unwrap();
+    let delivered = f.settle(&delivered, f.completed(outputs, 0)).await;
     let failed = f.running(&org.id, 20).await;
-    let failed = f
-        .store
-        .settle_job(&failed.lease, f.failed(20))
-        .await
-        .unwrap();
+    let failed = f.settle(&failed, f.failed()).await;
     let entries = f.store.audit().await.unwrap().entries;
     for ended in [delivered, failed] {
         let refused = cancel(&f, &org.id, &ended.id).await;

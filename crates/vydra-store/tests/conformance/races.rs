@@ -1,11 +1,11 @@
 //! Fifty tasks end one job in every way at once: one wins, and it pays back at most once.
 
-use crate::fixture::{at_once, check, fresh, timeout};
+use crate::fixture::{at_once, check, fresh, overdue};
 use std::sync::Arc;
 use std::time::Duration;
-use vydra_core::job::{Job, JobStatus};
+use vydra_core::job::{Job, JobStatus, Mode};
 use vydra_store::StoreError;
-use vydra_store::store::Cancellation;
+use vydra_store::store::{Cancellation, Claim};
 
 const JOBS: usize = 40;
 const TASKS: usize = 50;
@@ -18,13 +18,12 @@ async fn a_job_ends_once() {
     let (mut balance, mut seen) = (1_000_000, Vec::new());
     for round in 0..JOBS {
         f.job(&org.id, PRICE).await;
-        let limit = Duration::from_micros(1);
-        let claimed = f
-            .store
-            .claim_jobs(f.tokens(1), None, f.now(), Duration::from_mins(1), limit)
-            .await
-            .unwrap();
-        let [held] = <[_; 1]>::try_from(claimed).unwrap();
+        let claim = Claim {
+            limit: Duration::from_micros(1),
+            ..f.new_claim(Mode::Live, 1, f.now())
+        };
+        let claimed = f.store.claim_jobs(claim).await.unwrap();
+        let [held] = <[_; 1]>::try_from(claimed.jobs).unwrap();
         let before = f.store.audit().await.unwrap();
         let enders = (0..TASKS).map(|task| {
             let (store, lease) = (Arc::clone(&f.store), held.lease.clone());
@@ -33,14 +32,14 @@ async fn a_job_ends_once() {
             let settlement = match task % 5 {
                 0 => f.completed(vec![f.output(&held.job)], 0),
                 1 => f.completed(vec![f.output(&held.job)], 5),
-                _ => f.failed(PRICE),
+                _ => f.failed(),
             };
             // A different one goes first in each round.
             let way = (task + round) % 5;
             async move {
                 if way < 3 {
                     return match store.settle_job(&lease, settlement).await {
-                        Ok(job) => Some(job),
+                        Ok(()) => store.job(&org, &id).await.unwrap(),
                         Err(StoreError::LeaseLost) => None,
                         Err(error) => panic!("{error:?}"),
                     };
@@ -52,9 +51,9 @@ async fn a_job_ends_once() {
                         Cancellation::NotFound => panic!("lost"),
                     };
                 }
-                let mut ended = store.expire_jobs(timeout(), entries, now).await.unwrap();
-                assert!(ended.len() <= 1);
-                ended.pop()
+                let mut ended = store.expire_jobs(overdue(), entries, now).await.unwrap();
+                assert!(ended.count <= 1);
+                ended.jobs.pop()
             }
         });
         let winners: Vec<Job> = at_once(enders).await.into_iter().flatten().collect();

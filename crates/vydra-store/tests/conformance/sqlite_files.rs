@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, Barrier};
 use vydra_core::api_key::Pepper;
 use vydra_core::ids::OrgId;
+use vydra_core::job::Mode;
 use vydra_store::store::Submission;
 use vydra_store::{SqliteStore, Store, StoreError};
 
@@ -47,6 +48,14 @@ async fn the_database_itself_refuses_wrong_books() {
         "UPDATE jobs SET status = 'failed', completed_at = 1, refunded = 20 WHERE status = 'pending'",
         "UPDATE jobs SET status = 'running' WHERE status = 'pending'",
         "UPDATE jobs SET progress = 101",
+        "UPDATE jobs SET progress = 99 WHERE status = 'completed'",
+        "UPDATE jobs SET status = 'running', completed_at = NULL, lease_until = 1 WHERE status = 'completed'",
+        "UPDATE jobs SET status = 'completed', completed_at = 1 WHERE status = 'pending'",
+        "DELETE FROM jobs",
+        "UPDATE balances SET open = -1",
+        "UPDATE balances SET charged = -1",
+        "INSERT INTO events (job_id, org_id, mode, kind, created_at) SELECT job_id, org_id, mode, kind, 1 FROM events",
+        "INSERT INTO events (job_id, org_id, mode, kind, created_at) SELECT id, org_id, mode, 'job.lost', 1 FROM jobs WHERE status = 'pending'",
     ];
     let inserts = [
         ("'refund', 1, 1, job_id", "kind = 'refund'"),
@@ -137,7 +146,7 @@ async fn a_newer_database_is_refused_and_left_alone() {
             refused,
             Err(StoreError::SchemaTooNew {
                 found: 99,
-                known: 2
+                known: 3
             })
         ),
         "{refused:?}"
@@ -254,14 +263,8 @@ async fn two_stores_share_one_balance_and_one_queue() {
         } else {
             Arc::clone(&second)
         };
-        let (tokens, now) = (f.tokens(1), f.now());
-        let lease = crate::fixture::LEASE;
-        async move {
-            store
-                .claim_jobs(tokens, None, now, lease, lease)
-                .await
-                .unwrap()
-        }
+        let claim = f.new_claim(Mode::Live, 1, f.now());
+        async move { store.claim_jobs(claim).await.unwrap().jobs }
     });
     let mut claimed: Vec<_> = at_once(claims)
         .await

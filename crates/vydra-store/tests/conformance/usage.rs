@@ -37,7 +37,7 @@ async fn every_way_to_divide_a_span_adds_up_to_what_the_ledger_moved() {
             let price = claimed.job.price.get();
             match round % 5 {
                 0 => {
-                    let settlement = f.failed(price);
+                    let settlement = f.failed();
                     f.store
                         .settle_job(&claimed.lease, settlement)
                         .await

@@ -1,36 +1,39 @@
 //! Jobs from the worker's side.
 
-use crate::fixture::{Fixture, LEASE, at_once, check, credits, failure, fresh, timeout};
-use std::collections::HashSet;
+use crate::fixture::{
+    Fixture, LEASE, asked, at_once, check, credits, failure, fresh, overdue, sqlite, timeout,
+};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use vydra_core::asset::Asset;
+use vydra_core::asset::{Asset, AssetRole};
 use vydra_core::ids::JobId;
-use vydra_core::job::{Job, JobStatus, PROCESSING_LIMIT};
+use vydra_core::job::{Job, JobStatus, Mode, PROCESSING_LIMIT};
 use vydra_core::time::Timestamp;
 use vydra_store::StoreError;
-use vydra_store::store::{ClaimedJob, Lease, LeaseToken, PriorSubmission};
+use vydra_store::store::{ClaimedJob, Due, Lease, LeaseToken, NewJob, PriorStep};
 
 /// Every write of a worker is refused, and changes nothing.
 pub(crate) async fn assert_lease_lost(f: &Fixture, lease: &Lease) {
     let before = f.store.audit().await.unwrap();
     let until = f.until();
     let answers = [
-        f.store.mark_submitting(lease, 1, "fal", until).await,
-        f.store.record_task(lease, "task-1", until).await,
+        f.store
+            .mark_submitting(lease, &asked(1, "fal"), until)
+            .await,
+        f.store
+            .record_task(lease, &asked(1, "fal"), "task-1", until)
+            .await,
+        f.store
+            .finish_step(lease, &asked(1, "fal"), vec![], until)
+            .await,
         f.store
             .report_progress(lease, 99, Some("late"), until)
             .await,
-        f.store.hand_back(lease, until, true).await,
-        f.store
-            .settle_job(lease, f.completed(vec![], 0))
-            .await
-            .map(drop),
-        f.store
-            .settle_job(lease, f.completed(vec![], 1))
-            .await
-            .map(drop),
-        f.store.settle_job(lease, f.failed(1)).await.map(drop),
+        f.store.hand_back(lease, until, &[0]).await,
+        f.store.settle_job(lease, f.completed(vec![], 0)).await,
+        f.store.settle_job(lease, f.completed(vec![], 1)).await,
+        f.store.settle_job(lease, f.failed()).await,
     ];
     for answer in answers {
         assert!(matches!(answer, Err(StoreError::LeaseLost)), "{answer:?}");
@@ -61,7 +64,23 @@ async fn one(f: &Fixture) -> ClaimedJob {
 
 async fn expire(f: &Fixture, most: usize) -> Vec<Job> {
     let (entries, now) = (f.entries(most), f.now());
-    f.store.expire_jobs(timeout(), entries, now).await.unwrap()
+    let expired = f.store.expire_jobs(overdue(), entries, now).await.unwrap();
+    assert_eq!(expired.count, expired.jobs.len());
+    expired.jobs
+}
+
+fn unknown(route: u32, provider: &str) -> BTreeMap<u32, PriorStep> {
+    let provider = provider.to_owned();
+    [(0, PriorStep::Unknown { provider, route })].into()
+}
+
+fn task(route: u32, provider: &str, name: &str) -> BTreeMap<u32, PriorStep> {
+    let task = PriorStep::Task {
+        provider: provider.to_owned(),
+        route,
+        external_id: name.to_owned(),
+    };
+    [(0, task)].into()
 }
 
 // --- Claim ---
@@ -77,12 +96,10 @@ async fn claims_the_oldest_and_never_more_than_tokens() {
             .collect::<Vec<_>>()
     };
     assert_eq!(f.claim(0).await, []);
-    let (tokens, now) = (f.tokens(2), f.now());
-    let first = f
-        .store
-        .claim_jobs(tokens.clone(), None, now, LEASE, PROCESSING_LIMIT)
-        .await
-        .unwrap();
+    let now = f.now();
+    let claim = f.new_claim(Mode::Live, 2, now);
+    let tokens = claim.tokens.clone();
+    let first = f.store.claim_jobs(claim).await.unwrap().jobs;
     assert_eq!(ids(&first), ids_of(0..2));
     for (claimed, token) in first.iter().zip(tokens) {
         assert_eq!(
@@ -95,7 +112,7 @@ async fn claims_the_oldest_and_never_more_than_tokens() {
         assert_eq!(claimed.job.status, JobStatus::Running);
         assert_eq!(claimed.job.started_at, Some(now));
         assert_eq!(claimed.attempt, 1);
-        assert_eq!(claimed.submission, PriorSubmission::None);
+        assert_eq!(claimed.steps, BTreeMap::new());
         assert_eq!(claimed.deadline, now.plus(PROCESSING_LIMIT));
         assert_eq!(f.look(&claimed.job).await, claimed.job);
     }
@@ -112,16 +129,8 @@ async fn an_expired_lease_is_claimable_and_its_token_dead() {
     assert_eq!(f.claim(1).await, []);
     let lease_end = old.job.started_at.unwrap().plus(LEASE);
     let early = Timestamp::from_micros(lease_end.as_micros() - 1);
-    let none = f
-        .store
-        .claim_jobs(f.tokens(1), None, early, LEASE, PROCESSING_LIMIT)
-        .await;
-    assert_eq!(none.unwrap(), []);
-    let again = f
-        .store
-        .claim_jobs(f.tokens(1), None, lease_end, LEASE, PROCESSING_LIMIT)
-        .await
-        .unwrap();
+    assert_eq!(f.claim_at(1, early).await, []);
+    let again = f.claim_at(1, lease_end).await;
     assert_eq!(ids(&again), std::slice::from_ref(&old.job.id));
     assert_eq!(again[0].attempt, 2);
     assert_ne!(again[0].lease, old.lease);
@@ -144,7 +153,7 @@ async fn expired_leases_and_new_jobs_come_in_order_of_age() {
     for (claimed, seconds) in claimed.iter().zip([30, 20, 10]) {
         let again_at = f.now().plus(Duration::from_secs(seconds));
         f.store
-            .hand_back(&claimed.lease, again_at, true)
+            .hand_back(&claimed.lease, again_at, &[0])
             .await
             .unwrap();
     }
@@ -161,13 +170,8 @@ async fn two_claimers_never_get_the_same_job() {
     let jobs = jobs(&f, 60).await;
     for round in 1..=3 {
         let claims = (0..20).map(|_| {
-            let (store, tokens, now) = (Arc::clone(&f.store), f.tokens(4), f.now());
-            async move {
-                store
-                    .claim_jobs(tokens, None, now, LEASE, PROCESSING_LIMIT)
-                    .await
-                    .unwrap()
-            }
+            let (store, claim) = (Arc::clone(&f.store), f.new_claim(Mode::Live, 4, f.now()));
+            async move { store.claim_jobs(claim).await.unwrap().jobs }
         });
         let claimed = at_once(claims).await.concat();
         assert_eq!(claimed.len(), jobs.len());
@@ -188,8 +192,8 @@ async fn after_its_deadline_a_job_is_expired_and_not_claimed() {
         .await
         .unwrap();
     let early = Timestamp::from_micros(old.deadline.as_micros() - 1);
-    let none = f.store.expire_jobs(timeout(), f.entries(1), early).await;
-    assert_eq!(none.unwrap(), []);
+    let none = f.store.expire_jobs(overdue(), f.entries(1), early).await;
+    assert_eq!(none.unwrap().count, 0);
     f.advance(PROCESSING_LIMIT);
     assert_eq!(f.claim(1).await, [], "its lease still runs");
     f.advance(LEASE);
@@ -197,9 +201,10 @@ async fn after_its_deadline_a_job_is_expired_and_not_claimed() {
     let now = f.now();
     let ended = f
         .store
-        .expire_jobs(timeout(), f.entries(9), now)
+        .expire_jobs(overdue(), f.entries(9), now)
         .await
-        .unwrap();
+        .unwrap()
+        .jobs;
     let expected = Job {
         status: JobStatus::Failed,
         progress: 50,
@@ -248,10 +253,10 @@ async fn the_next_attempt_learns_how_far_the_last_one_came() {
         claimed
     };
     let mut held = reclaim().await;
-    assert_eq!(held.submission, PriorSubmission::None);
+    assert_eq!(held.steps, BTreeMap::new());
 
     f.store
-        .mark_submitting(&held.lease, 3, "fal", f.until())
+        .mark_submitting(&held.lease, &asked(3, "fal"), f.until())
         .await
         .unwrap();
     let seen = f.look(&held.job).await;
@@ -260,11 +265,11 @@ async fn the_next_attempt_learns_how_far_the_last_one_came() {
         (Some("fal"), None)
     );
     held = reclaim().await;
-    assert_eq!(held.submission, PriorSubmission::Unknown { route: 3 });
+    assert_eq!(held.steps, unknown(3, "fal"));
     assert_eq!(held.job.provider.as_deref(), Some("fal"));
 
     f.store
-        .record_task(&held.lease, "task-9", f.until())
+        .record_task(&held.lease, &asked(3, "fal"), "task-9", f.until())
         .await
         .unwrap();
     assert_eq!(
@@ -272,11 +277,7 @@ async fn the_next_attempt_learns_how_far_the_last_one_came() {
         Some("task-9")
     );
     held = reclaim().await;
-    let task = PriorSubmission::Task {
-        route: 3,
-        external_id: "task-9".to_owned(),
-    };
-    assert_eq!(held.submission, task);
+    assert_eq!(held.steps, task(3, "fal", "task-9"));
     assert_eq!(held.attempt, 4);
     check(f).await;
 }
@@ -287,21 +288,21 @@ async fn a_new_submission_forgets_the_task_of_the_old_one() {
     let f = fresh().await;
     let held = one(&f).await;
     f.store
-        .mark_submitting(&held.lease, 0, "fal", f.until())
+        .mark_submitting(&held.lease, &asked(0, "fal"), f.until())
         .await
         .unwrap();
     f.store
-        .record_task(&held.lease, "task-of-fal", f.until())
+        .record_task(&held.lease, &asked(0, "fal"), "task-of-fal", f.until())
         .await
         .unwrap();
     f.store
-        .mark_submitting(&held.lease, 1, "replicate", f.until())
+        .mark_submitting(&held.lease, &asked(1, "replicate"), f.until())
         .await
         .unwrap();
     assert_eq!(f.look(&held.job).await.external_id, None);
     f.advance(LEASE * 2);
     let again = f.claim(1).await;
-    assert_eq!(again[0].submission, PriorSubmission::Unknown { route: 1 });
+    assert_eq!(again[0].steps, unknown(1, "replicate"));
     check(f).await;
 }
 
@@ -316,17 +317,21 @@ async fn every_write_extends_the_lease() {
         match write {
             0 => f
                 .store
-                .mark_submitting(lease, 0, "fal", until)
+                .mark_submitting(lease, &asked(0, "fal"), until)
                 .await
                 .unwrap(),
-            1 => f.store.record_task(lease, "task-1", until).await.unwrap(),
+            1 => f
+                .store
+                .record_task(lease, &asked(0, "fal"), "task-1", until)
+                .await
+                .unwrap(),
             _ => f
                 .store
                 .report_progress(lease, 1, None, until)
                 .await
                 .unwrap(),
         }
-        assert_eq!(f.store.next_due().await.unwrap(), Some(until));
+        assert_eq!(f.store.next_due().await.unwrap().lease, Some(until));
         f.advance(soon / 2);
         assert_eq!(f.claim(1).await, []);
     }
@@ -340,49 +345,39 @@ async fn handing_back_keeps_or_forgets_the_submission() {
     let f = fresh().await;
     let held = one(&f).await;
     f.store
-        .mark_submitting(&held.lease, 2, "fal", f.until())
+        .mark_submitting(&held.lease, &asked(2, "fal"), f.until())
         .await
         .unwrap();
     f.store
-        .record_task(&held.lease, "task-1", f.until())
+        .record_task(&held.lease, &asked(2, "fal"), "task-1", f.until())
         .await
         .unwrap();
     let again_at = f.now().plus(Duration::from_secs(5));
-    f.store
-        .hand_back(&held.lease, again_at, false)
-        .await
-        .unwrap();
+    f.store.hand_back(&held.lease, again_at, &[]).await.unwrap();
     assert_lease_lost(&f, &held.lease).await;
-    assert_eq!(f.store.next_due().await.unwrap(), Some(again_at));
+    assert_eq!(f.store.next_due().await.unwrap().lease, Some(again_at));
     assert_eq!(f.claim(1).await, [], "not before its time");
     assert_eq!(f.look(&held.job).await.status, JobStatus::Running);
     f.advance(Duration::from_secs(5));
 
     let [kept] = <[_; 1]>::try_from(f.claim(1).await).unwrap();
-    let task = PriorSubmission::Task {
-        route: 2,
-        external_id: "task-1".to_owned(),
-    };
-    assert_eq!((kept.submission, kept.attempt), (task, 2));
-    f.store.hand_back(&kept.lease, f.now(), true).await.unwrap();
+    assert_eq!((kept.steps, kept.attempt), (task(2, "fal", "task-1"), 2));
+    f.store.hand_back(&kept.lease, f.now(), &[0]).await.unwrap();
     let [forgotten] = <[_; 1]>::try_from(f.claim(1).await).unwrap();
-    assert_eq!(
-        (forgotten.submission, forgotten.attempt),
-        (PriorSubmission::None, 3)
-    );
+    assert_eq!((forgotten.steps, forgotten.attempt), (BTreeMap::new(), 3));
     assert_eq!(forgotten.job.external_id, None);
     assert_eq!(forgotten.deadline, held.deadline);
 
     f.store
-        .mark_submitting(&forgotten.lease, 0, "fal", f.until())
+        .mark_submitting(&forgotten.lease, &asked(0, "fal"), f.until())
         .await
         .unwrap();
     f.store
-        .hand_back(&forgotten.lease, f.now(), false)
+        .hand_back(&forgotten.lease, f.now(), &[])
         .await
         .unwrap();
     let unsure = f.claim(1).await;
-    assert_eq!(unsure[0].submission, PriorSubmission::Unknown { route: 0 });
+    assert_eq!(unsure[0].steps, unknown(0, "fal"));
     check(f).await;
 }
 
@@ -407,7 +402,7 @@ async fn progress_never_goes_back() {
             (shown, message)
         );
     }
-    f.store.hand_back(&held.lease, f.now(), true).await.unwrap();
+    f.store.hand_back(&held.lease, f.now(), &[0]).await.unwrap();
     let again = f.claim(1).await;
     f.store
         .report_progress(&again[0].lease, 5, None, f.until())
@@ -454,11 +449,7 @@ async fn a_whole_delivery_refunds_nothing_and_keeps_its_order() {
     let mut outputs: Vec<Asset> = (0..12).map(|_| f.output(&held.job)).collect();
     outputs.reverse();
     let settlement = f.completed(outputs.clone(), 0);
-    let settled = f
-        .store
-        .settle_job(&held.lease, settlement.clone())
-        .await
-        .unwrap();
+    let settled = f.settle(&held, settlement.clone()).await;
     let expected = Job {
         status: JobStatus::Completed,
         progress: 100,
@@ -484,11 +475,7 @@ async fn a_partial_delivery_pays_the_rest_back() {
     let f = fresh().await;
     let held = one(&f).await;
     let outputs = vec![f.output(&held.job)];
-    let settled = f
-        .store
-        .settle_job(&held.lease, f.completed(outputs.clone(), 7))
-        .await
-        .unwrap();
+    let settled = f.settle(&held, f.completed(outputs.clone(), 7)).await;
     assert_eq!(
         (settled.status, settled.refunded),
         (JobStatus::Completed, credits(7))
@@ -506,9 +493,9 @@ async fn a_failure_pays_everything_back() {
         .report_progress(&held.lease, 70, Some("drawing"), f.until())
         .await
         .unwrap();
-    let settlement = f.failed(10);
+    let settlement = f.failed();
     let now = settlement.now;
-    let settled = f.store.settle_job(&held.lease, settlement).await.unwrap();
+    let settled = f.settle(&held, settlement).await;
     let expected = Job {
         status: JobStatus::Failed,
         progress: 70,
@@ -536,8 +523,6 @@ async fn a_settlement_that_cannot_be_leaves_the_job_running() {
     let before = f.store.audit().await.unwrap();
     for wrong in [
         f.completed(vec![], 11),
-        f.failed(9),
-        f.failed(11),
         f.completed(vec![first.clone(), twin], 5),
     ] {
         let refused = f.store.settle_job(&held.lease, wrong).await;
@@ -565,11 +550,7 @@ async fn a_late_delivery_counts_while_nobody_took_the_job() {
     let f = fresh().await;
     let held = one(&f).await;
     f.advance(LEASE * 2);
-    let settled = f
-        .store
-        .settle_job(&held.lease, f.completed(vec![], 0))
-        .await
-        .unwrap();
+    let settled = f.settle(&held, f.completed(vec![], 0)).await;
     assert_eq!(settled.status, JobStatus::Completed);
     check(f).await;
 }
@@ -584,7 +565,7 @@ async fn a_start_voids_every_lease() {
     let backing_off = held.pop().unwrap();
     let again_at = f.now().plus(LEASE * 3);
     f.store
-        .hand_back(&backing_off.lease, again_at, true)
+        .hand_back(&backing_off.lease, again_at, &[0])
         .await
         .unwrap();
     f.store
@@ -611,31 +592,244 @@ async fn a_start_voids_every_lease() {
 #[tokio::test(flavor = "multi_thread")]
 async fn says_when_something_is_due() {
     let f = fresh().await;
+    let due = async || f.store.next_due().await.unwrap();
     assert_eq!(f.store.release_leases(f.now()).await.unwrap(), 0);
-    assert_eq!(f.store.next_due().await.unwrap(), None);
-    jobs(&f, 2).await;
-    assert_eq!(
-        f.store.next_due().await.unwrap(),
-        None,
-        "a job that waits is due already"
-    );
+    assert_eq!(due().await, Due::default());
+    let org = f.org(1_000).await;
+    let soon = f.now().plus(LEASE);
+    for start_by in [soon.plus(LEASE), soon] {
+        let new = f.new_job(&org.id, 10);
+        f.accepted(NewJob { start_by, ..new }).await;
+    }
+    let waiting = Due {
+        lease: None,
+        deadline: Some(soon),
+    };
+    assert_eq!(due().await, waiting, "a job does not wait for ever");
     let held = f.claim(2).await;
     let lease_end = held[0].job.started_at.unwrap().plus(LEASE);
-    assert_eq!(f.store.next_due().await.unwrap(), Some(lease_end));
+    let running = Due {
+        lease: Some(lease_end),
+        deadline: Some(held[0].deadline),
+    };
+    assert_eq!(due().await, running);
     for held in &held {
-        let far = held.deadline.plus(LEASE);
-        f.store
-            .report_progress(&held.lease, 1, None, far)
-            .await
-            .unwrap();
+        f.settle(held, f.completed(vec![], 0)).await;
     }
-    assert_eq!(f.store.next_due().await.unwrap(), Some(held[0].deadline));
-    for held in &held {
-        f.store
-            .settle_job(&held.lease, f.completed(vec![], 0))
-            .await
-            .unwrap();
+    assert_eq!(due().await, Due::default());
+    check(f).await;
+}
+
+// --- Waiting, turns, and rows that cannot be read ---
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_waited_too_long_fails_and_is_paid_back() {
+    let f = fresh().await;
+    let org = f.org(100).await;
+    let start_by = f.now().plus(LEASE);
+    let new = f.new_job(&org.id, 10);
+    let late = f.accepted(NewJob { start_by, ..new }).await;
+    let patient = f.job(&org.id, 10).await;
+    let early = Timestamp::from_micros(start_by.as_micros() - 1);
+    let none = f.store.expire_jobs(overdue(), f.entries(9), early).await;
+    assert_eq!(none.unwrap().count, 0);
+    assert_eq!(ids(&f.claim_at(9, start_by).await), [patient.id]);
+    f.advance(LEASE);
+    let [ended] = <[_; 1]>::try_from(expire(&f, 9).await).unwrap();
+    assert_eq!(ended, f.look(&late).await);
+    assert_eq!(ended.failure.unwrap().reason, "queue_timeout");
+    assert_eq!((ended.started_at, ended.refunded), (None, credits(10)));
+    assert_eq!(f.live_balance(&org.id).await, 90);
+    check(f).await;
+}
+
+/// One that has queued hundreds does not make the next one wait for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn organizations_take_turns() {
+    let f = fresh().await;
+    let (greedy, modest, late) = (
+        f.org(10_000).await,
+        f.org(10_000).await,
+        f.org(10_000).await,
+    );
+    for _ in 0..200 {
+        f.job(&greedy.id, 1).await;
     }
-    assert_eq!(f.store.next_due().await.unwrap(), None);
+    for _ in 0..3 {
+        f.job(&modest.id, 1).await;
+    }
+    let whose = |claimed: &[ClaimedJob]| -> Vec<usize> {
+        let place = |job: &ClaimedJob| {
+            let org = &job.job.org_id;
+            [&greedy.id, &modest.id, &late.id]
+                .iter()
+                .position(|known| *known == org)
+                .unwrap()
+        };
+        claimed.iter().map(place).collect()
+    };
+    assert_eq!(whose(&f.claim(6).await), [0, 1, 0, 1, 0, 1]);
+    f.claim(50).await;
+    // Whoever was away joins at the turn of now: neither behind the queue, nor before everybody for what was missed.
+    for _ in 0..3 {
+        f.job(&late.id, 1).await;
+        f.job(&modest.id, 1).await;
+    }
+    let mut first = whose(&f.claim(3).await);
+    first.sort_unstable();
+    assert_eq!(first, [0, 1, 2]);
+    let mut rest = whose(&f.claim(6).await);
+    rest.sort_unstable();
+    assert_eq!(rest, [0, 0, 1, 1, 2, 2]);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_holds_every_place() {
+    let f = fresh().await;
+    let (greedy, modest) = (f.org(10_000).await, f.org(10_000).await);
+    for _ in 0..40 {
+        f.job(&greedy.id, 1).await;
+    }
+    let claim = |free, held: &[(&str, u32)]| {
+        let named = |name: &str| match name {
+            "greedy" => greedy.id.clone(),
+            _ => modest.id.clone(),
+        };
+        vydra_store::store::Claim {
+            held: held
+                .iter()
+                .map(|(org, places)| (named(org), *places))
+                .collect(),
+            share: 3,
+            ..f.new_claim(Mode::Live, free, f.now())
+        }
+    };
+    let first = f.store.claim_jobs(claim(16, &[])).await.unwrap().jobs;
+    assert_eq!(first.len(), 12, "three quarters");
+    let none = f.store.claim_jobs(claim(4, &[("greedy", 12)])).await;
+    assert_eq!(none.unwrap().jobs, []);
+    let newcomer = f.job(&modest.id, 1).await;
+    let next = f.store.claim_jobs(claim(4, &[("greedy", 12)])).await;
+    assert_eq!(ids(&next.unwrap().jobs), [newcomer.id]);
+    for alone in [1, 2, 3] {
+        let all = f.store.claim_jobs(claim(alone, &[])).await.unwrap();
+        assert_eq!(all.jobs.len(), alone, "few places are not kept free");
+    }
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_be_read_holds_nobody_up_and_is_paid_back() {
+    let (f, path) = sqlite();
+    let org = f.org(100).await;
+    let broken = f.job(&org.id, 10).await;
+    let sound = f.job(&org.id, 10).await;
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute(
+            "UPDATE jobs SET call = '{' WHERE id = ?1",
+            [broken.id.as_str()],
+        )
+        .unwrap();
+    let claimed = f
+        .store
+        .claim_jobs(f.new_claim(Mode::Live, 9, f.now()))
+        .await
+        .unwrap();
+    assert_eq!(ids(&claimed.jobs), [sound.id]);
+    let [unreadable] = <[_; 1]>::try_from(claimed.unreadable).unwrap();
+    assert_eq!(unreadable.job, broken.id);
+    f.store.settle_job(&unreadable, f.failed()).await.unwrap();
+    assert_eq!(f.live_balance(&org.id).await, 90);
+
+    let again = f.job(&org.id, 10).await;
+    f.claim(1).await;
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute(
+            "UPDATE jobs SET call = '{' WHERE id = ?1",
+            [again.id.as_str()],
+        )
+        .unwrap();
+    f.advance(PROCESSING_LIMIT + LEASE);
+    let expired = f.store.expire_jobs(overdue(), f.entries(9), f.now()).await;
+    let expired = expired.unwrap();
+    assert_eq!((expired.count, expired.jobs.len()), (2, 1));
+    assert_eq!(f.live_balance(&org.id).await, 100);
+    check(f).await;
+}
+
+// --- Steps, and what comes too late ---
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_step_is_there_for_the_next_attempt() {
+    let f = fresh().await;
+    let held = one(&f).await;
+    let step = |step| vydra_store::store::StepRoute {
+        step,
+        ..asked(0, "fal")
+    };
+    let made = Asset {
+        role: AssetRole::Step,
+        ..f.output(&held.job)
+    };
+    f.store
+        .mark_submitting(&held.lease, &step(0), f.until())
+        .await
+        .unwrap();
+    f.store
+        .finish_step(&held.lease, &step(0), vec![made.clone()], f.until())
+        .await
+        .unwrap();
+    f.store
+        .record_task(&held.lease, &step(2), "task-2", f.until())
+        .await
+        .unwrap();
+    // What is finished is never forgotten: it was bought.
+    f.store
+        .hand_back(&held.lease, f.now(), &[0, 1])
+        .await
+        .unwrap();
+    let [again] = <[_; 1]>::try_from(f.claim(2).await).unwrap();
+    let finished = PriorStep::Finished {
+        outputs: vec![made],
+    };
+    let mut expected = task(0, "fal", "task-2");
+    let running = expected.remove(&0).unwrap();
+    assert_eq!(again.steps, [(0, finished), (2, running)].into());
+    let job = f
+        .settle(&again, f.completed(vec![f.output(&held.job)], 0))
+        .await;
+    assert_eq!(job.outputs.len(), 1, "what steps made is not delivered");
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_too_late_is_kept_and_changes_nothing() {
+    let f = fresh().await;
+    let held = one(&f).await;
+    let late = |job: &Job| {
+        vec![Asset {
+            role: AssetRole::Late,
+            ..f.output(job)
+        }]
+    };
+    let kept = f.store.keep_late(&held.job.id, late(&held.job)).await;
+    assert!(!kept.unwrap(), "the job has not ended");
+    let ended = f.settle(&held, f.failed()).await;
+    let (before, audit) = (f.look(&held.job).await, f.store.audit().await.unwrap());
+    assert_eq!(f.store.late_jobs().await.unwrap(), 0);
+    for _ in 0..2 {
+        let outputs = late(&held.job);
+        let key = outputs[0].storage_key.clone();
+        assert!(f.store.keep_late(&ended.id, outputs).await.unwrap());
+        assert!(f.store.asset_by_storage_key(&key).await.unwrap().is_some());
+    }
+    assert_eq!(f.store.late_jobs().await.unwrap(), 1);
+    assert_eq!(f.look(&held.job).await, before);
+    assert_eq!(f.store.audit().await.unwrap(), audit);
+    let unknown = f.store.keep_late(&f.job_id(), late(&held.job)).await;
+    assert!(!unknown.unwrap());
     check(f).await;
 }
