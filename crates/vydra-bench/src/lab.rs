@@ -21,6 +21,9 @@ use crate::sqlite;
 /// Before each measurement of a server that answers over connections.
 const WARM_UP: Duration = Duration::from_millis(300);
 
+/// Data and the keys of those who are in it.
+pub type Fresh = (Data, Arc<Vec<Customer>>);
+
 /// A line of progress.
 pub fn say(text: &str) {
     eprintln!("{text}");
@@ -33,8 +36,8 @@ pub struct Lab {
     place: TempDir,
     hello: HelloServer,
     synced: Vec<f64>,
-    /// Databases to copy, by how many organizations they hold.
-    seeded: HashMap<usize, (Data, Arc<Vec<Customer>>)>,
+    /// Databases to copy, by how many organizations and finished jobs they hold.
+    seeded: HashMap<(usize, usize), Fresh>,
 }
 
 impl Lab {
@@ -83,17 +86,47 @@ impl Lab {
     }
 
     /// Data of its own with so many organizations, the same at each call.
-    pub fn data(&mut self, organizations: usize) -> anyhow::Result<(Data, Arc<Vec<Customer>>)> {
-        if !self.seeded.contains_key(&organizations) {
+    pub fn data(&mut self, organizations: usize) -> anyhow::Result<Fresh> {
+        self.data_with_jobs(organizations, 0)
+    }
+
+    /// The same with so many jobs that have ended.
+    pub fn data_with_jobs(&mut self, organizations: usize, jobs: usize) -> anyhow::Result<Fresh> {
+        let size = (organizations, jobs);
+        if !self.seeded.contains_key(&size) {
+            say(&format!(
+                "making data of {organizations} organizations and {jobs} jobs"
+            ));
             let data = Data::new(self.place.path(), &self.binary)?;
             data.configure(&self.setting())?;
             let customers = seed::customers(&data, organizations)?;
-            data.audit()?;
-            self.seeded
-                .insert(organizations, (data, Arc::new(customers)));
+            if jobs > 0 {
+                let setting = Setting {
+                    instant: true,
+                    ..self.setting()
+                };
+                seed::finished(&data, &customers, jobs, &setting)?;
+            }
+            self.seeded.insert(size, (data, Arc::new(customers)));
         }
-        let (data, customers) = &self.seeded[&organizations];
+        let (data, customers) = &self.seeded[&size];
         Ok((data.copy(self.place.path())?, Arc::clone(customers)))
+    }
+
+    /// Empty data, on which no process was yet.
+    pub fn nothing(&self) -> anyhow::Result<Data> {
+        let data = Data::new(self.place.path(), &self.binary)?;
+        data.configure(&self.setting())?;
+        Ok(data)
+    }
+
+    /// In a quick bench, a hundredth.
+    pub fn count(&self, usual: usize) -> usize {
+        if self.options.quick {
+            usual.div_ceil(100)
+        } else {
+            usual
+        }
     }
 
     // --- Yardsticks ---
@@ -159,11 +192,12 @@ impl Lab {
             status,
             warm_up: WARM_UP.min(self.options.span),
             span: self.options.span,
+            most: None,
         }
     }
 
-    pub fn reads(&self, server: &Server, connections: usize, keys: &[Customer]) -> Load {
-        let requests = keys
+    pub fn reads(&self, server: &Server, connections: usize, customers: &[Customer]) -> Load {
+        let requests = customers
             .iter()
             .map(|customer| request("GET", "/api/v1/organization", Some(&customer.live), "", ""))
             .collect();

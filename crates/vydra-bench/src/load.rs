@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -50,6 +51,8 @@ pub struct Load {
     /// What is answered in it is not measured.
     pub warm_up: Duration,
     pub span: Duration,
+    /// The end, when it comes before that of the time.
+    pub most: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -79,11 +82,15 @@ impl Load {
     pub fn run(&self) -> anyhow::Result<Outcome> {
         let threads = THREADS.min(self.connections).max(1);
         let begin = Instant::now();
+        let begun = Arc::new(AtomicU64::new(0));
         let parts: Vec<anyhow::Result<Part>> = std::thread::scope(|scope| {
             let running: Vec<_> = (0..threads)
                 .map(|thread| {
                     let numbers = (thread..self.connections).step_by(threads);
-                    scope.spawn(move || system::runtime()?.block_on(self.part(numbers, begin)))
+                    let begun = Arc::clone(&begun);
+                    scope.spawn(move || {
+                        system::runtime()?.block_on(self.part(numbers, begin, begun))
+                    })
                 })
                 .collect();
             running
@@ -110,11 +117,12 @@ impl Load {
         &self,
         numbers: impl Iterator<Item = usize>,
         begin: Instant,
+        begun: Arc<AtomicU64>,
     ) -> anyhow::Result<Part> {
         let mut connections = JoinSet::new();
         for number in numbers {
-            let load = self.clone();
-            connections.spawn(async move { load.drive(number, begin).await });
+            let (load, begun) = (self.clone(), Arc::clone(&begun));
+            connections.spawn(async move { load.drive(number, begin, &begun).await });
         }
         let mut whole = Part::default();
         while let Some(part) = connections.join_next().await {
@@ -125,7 +133,7 @@ impl Load {
         Ok(whole)
     }
 
-    async fn drive(self, number: usize, begin: Instant) -> anyhow::Result<Part> {
+    async fn drive(self, number: usize, begin: Instant, begun: &AtomicU64) -> anyhow::Result<Part> {
         let (from, until) = (begin + self.warm_up, begin + self.warm_up + self.span);
         let mut connection = Connection::open(self.address).await?;
         let mut requests = self.requests.iter().cycle().skip(
@@ -135,7 +143,8 @@ impl Load {
         let mut part = Part::default();
         loop {
             let began = Instant::now();
-            if began >= until {
+            let is_last = |most| begun.fetch_add(1, Ordering::Relaxed) >= most;
+            if began >= until || self.most.is_some_and(is_last) {
                 return Ok(part);
             }
             let request = requests.next().context("there is nothing to send")?;

@@ -57,8 +57,14 @@ pub struct Whole {
     pub resident: f64,
 }
 
-/// Submits with 64 connections, and waits until every job has ended.
-pub fn whole(lab: &Lab, data: &Data, customers: &[Customer], kind: Kind) -> anyhow::Result<Whole> {
+/// Submits with 64 connections for `span`, and waits until every job has ended.
+pub fn whole(
+    lab: &Lab,
+    data: &Data,
+    customers: &[Customer],
+    kind: Kind,
+    span: Duration,
+) -> anyhow::Result<Whole> {
     let mut setting = lab.setting();
     setting.concurrency = CONCURRENCY;
     setting.instant = kind == Kind::Instant;
@@ -76,7 +82,7 @@ pub fn whole(lab: &Lab, data: &Data, customers: &[Customer], kind: Kind) -> anyh
             lab.load(server.address, CONNECTIONS, Arc::new(requests), 201)
         }
     };
-    load.warm_up = Duration::ZERO;
+    (load.warm_up, load.span) = (Duration::ZERO, span);
     let begin = Instant::now();
     let submitted = load.run()?;
     system::wait_for(PATIENCE, LOOK, || Ok((!is_busy(&db)?).then_some(())))?
@@ -132,7 +138,8 @@ pub fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Section>> {
         for kind in Kind::ALL {
             for (name, organizations) in [("spread", ORGANIZATIONS), ("hot", 1)] {
                 let (data, customers) = lab.data(ORGANIZATIONS)?;
-                let whole = whole(lab, &data, &customers[..organizations], kind)?;
+                let span = lab.options().span;
+                let whole = whole(lab, &data, &customers[..organizations], kind, span)?;
                 data.audit()?;
                 say(&format!(
                     "jobs, run {run}, {}, {name}: {:.0}/s ({} jobs), hello {:.0}/s",
@@ -143,10 +150,10 @@ pub fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Section>> {
                 ));
                 let row = format!("{}, {name}", kind.name());
                 section.add(&row, "per second", Unit::PerSecond, whole.rate);
-                section.add(&row, "jobs", Unit::Count, system::float(whole.ended));
                 section.add(&row, "p50 ms", Unit::Milliseconds, whole.p50);
                 section.add(&row, "p99 ms", Unit::Milliseconds, whole.p99);
                 section.add(&row, "of hello", Unit::Ratio, whole.rate / hello.rate);
+                section.add(&row, "jobs", Unit::Count, system::float(whole.ended));
                 section.add(&row, "MiB", Unit::Mebibytes, whole.resident);
             }
         }

@@ -1,8 +1,12 @@
 //! What is measured, one file a scenario.
 
+mod growth;
 mod jobs;
+mod latency;
+mod limits;
+mod memory;
 mod read;
-mod submit;
+pub mod submit;
 
 use crate::lab::Lab;
 use crate::report::Section;
@@ -12,16 +16,32 @@ pub enum Scenario {
     Read,
     Submit,
     Jobs,
+    Latency,
+    Memory,
+    Limits,
+    Growth,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 3] = [Self::Read, Self::Submit, Self::Jobs];
+    pub const ALL: [Self; 7] = [
+        Self::Read,
+        Self::Submit,
+        Self::Jobs,
+        Self::Latency,
+        Self::Memory,
+        Self::Limits,
+        Self::Growth,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Submit => "submit",
             Self::Jobs => "jobs",
+            Self::Growth => "growth",
+            Self::Limits => "limits",
+            Self::Memory => "memory",
+            Self::Latency => "latency",
         }
     }
 
@@ -30,6 +50,10 @@ impl Scenario {
             Self::Read => read::measure(lab),
             Self::Submit => submit::measure(lab),
             Self::Jobs => jobs::measure(lab),
+            Self::Growth => growth::measure(lab),
+            Self::Limits => limits::measure(lab),
+            Self::Memory => memory::measure(lab),
+            Self::Latency => latency::measure(lab),
         }
     }
 }

@@ -13,7 +13,7 @@ pub const ORGANIZATIONS: usize = 1_000;
 /// Of the prompt, in bytes.
 const PROMPT: usize = 200;
 /// One such job keeps the worker busy for longer than a measurement.
-const SLOW: &str = "SLOW=10m";
+pub const SLOW: &str = "SLOW=10m";
 
 /// Submits jobs of test keys for which the provider shall do this.
 pub fn scripted(

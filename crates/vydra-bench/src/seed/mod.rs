@@ -1,10 +1,16 @@
 //! Data to measure on: many organizations with their keys, copied in the database from one that the binary made itself, so that
 //! whatever a row has besides its ids is as the binary writes it.
 
+mod admissions;
+mod jobs;
+
 use anyhow::Context;
 use rusqlite::{Connection, Transaction, params};
 use vydra_core::api_key::{KeySecret, Pepper};
 use vydra_core::job::Mode;
+
+pub use admissions::admissions;
+pub use jobs::finished;
 
 use crate::server::{Data, PLAN};
 use crate::system::Numbers;
@@ -52,7 +58,7 @@ pub fn customers(data: &Data, count: usize) -> anyhow::Result<Vec<Customer>> {
     let random = Numbers::new(1);
     let transaction = db.transaction()?;
     for number in 1..count {
-        let id = format!("org_{number:026}");
+        let id = org_number(number);
         let name = format!("customer {number}");
         copy(
             &transaction,
@@ -95,6 +101,11 @@ pub fn customers(data: &Data, count: usize) -> anyhow::Result<Vec<Customer>> {
     transaction.commit()?;
     settle(&db)?;
     Ok(customers)
+}
+
+/// The id of a copied organization.
+fn org_number(number: usize) -> String {
+    format!("org_{number:026}")
 }
 
 fn pepper(db: &Connection) -> anyhow::Result<Pepper> {
@@ -144,10 +155,7 @@ fn copying(
     which: &str,
     replaced: &[(&str, &str)],
 ) -> anyhow::Result<String> {
-    let columns: Vec<String> = db
-        .prepare_cached("SELECT name FROM pragma_table_info(?1)")?
-        .query_map(params![table], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let columns = columns(db, table)?;
     let values: Vec<&str> = columns
         .iter()
         .map(|column| {
@@ -161,4 +169,11 @@ fn copying(
     Ok(format!(
         "INSERT INTO {table} ({columns}) SELECT {values} FROM {table} WHERE {which}"
     ))
+}
+
+fn columns(db: &Connection, table: &str) -> anyhow::Result<Vec<String>> {
+    Ok(db
+        .prepare_cached("SELECT name FROM pragma_table_info(?1)")?
+        .query_map(params![table], |row| row.get(0))?
+        .collect::<Result<_, _>>()?)
 }
