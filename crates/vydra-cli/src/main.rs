@@ -12,7 +12,12 @@ mod wiring;
 
 use clap::Parser;
 use commands::Command;
+use mimalloc::MiMalloc;
 use std::process::ExitCode;
+
+/// A request makes some hundred small allocations, freed on whatever thread is there: measured in docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Many AI models behind one metered API, self-hosted.
 #[derive(Debug, Parser)]

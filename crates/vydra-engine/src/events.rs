@@ -99,9 +99,14 @@ impl Engine {
         })))
     }
 
-    /// For a stop: streams would hold it up.
-    pub fn close_streams(&self) {
+    /// For a stop: streams would hold it up, and so would waiting for what is not begun any more.
+    pub fn close(&self) {
         self.closing.cancel();
+    }
+
+    /// For the end of a stop's patience: whoever still waits for a job is told how it stands, instead of nothing.
+    pub fn hurry(&self) {
+        self.hurrying.cancel();
     }
 }
 

@@ -125,8 +125,13 @@ impl Engine {
             self.endings.forget(&job.id);
             return Ok(Ended { job, waited: true });
         }
-        if let Ok(Ok(job)) = tokio::time::timeout(span, ending).await {
-            return Ok(Ended { job, waited: true });
+        tokio::select! {
+            ended = tokio::time::timeout(span, ending) => {
+                if let Ok(Ok(job)) = ended {
+                    return Ok(Ended { job, waited: true });
+                }
+            }
+            () = self.stopped_before(org, &job.id) => {}
         }
         self.endings.forget(&job.id);
         let job = self
@@ -135,6 +140,16 @@ impl Engine {
             .await?
             .ok_or(Error::JobNotFound)?;
         Ok(Ended { job, waited: false })
+    }
+
+    /// Until waiting for the job makes no sense any more: the process stops, and either the job has not begun, or the time
+    /// for ending it is over.
+    async fn stopped_before(&self, org: &OrgId, job: &JobId) {
+        self.closing.cancelled().await;
+        let job = self.store().job(org, job).await;
+        if !matches!(job, Ok(Some(job)) if job.status == JobStatus::Pending) {
+            self.hurrying.cancelled().await;
+        }
     }
 
     /// Tells all who wait, and looks for more work: a place has become free.

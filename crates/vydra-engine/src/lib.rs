@@ -159,8 +159,10 @@ pub struct Engine {
     in_flight: InFlight,
     changes: Changes,
     streams: Arc<Streams>,
-    /// Set when the process stops: streams end.
+    /// Set when the process stops: streams end, and nothing that waits is begun any more.
     closing: CancellationToken,
+    /// Set when the time for ending what has begun is over: whoever waits for a job is told how it stands.
+    hurrying: CancellationToken,
     endings_of_uploads: TaskTracker,
     /// Rung when there is a job to claim.
     work: Notify,
@@ -189,6 +191,7 @@ impl Engine {
             changes: Changes::default(),
             streams: Arc::default(),
             closing: CancellationToken::new(),
+            hurrying: CancellationToken::new(),
             endings_of_uploads: TaskTracker::new(),
             work: Notify::new(),
             fetches: Semaphore::new(FETCHES),

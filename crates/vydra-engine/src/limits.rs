@@ -18,6 +18,8 @@ use vydra_store::store::{KeyUse, Usage};
 
 /// How long a disk that took nothing is left alone.
 const RETRY: Duration = Duration::from_secs(1);
+/// What a crash may forget of the limits' use.
+const BETWEEN_WRITES: Duration = Duration::from_millis(100);
 /// How many organizations are known before those are looked for that have been quiet for a day.
 const FIRST_SWEEP: usize = 1_024;
 
@@ -297,11 +299,16 @@ impl Engine {
                 () = self.limiter.unwritten.notified() => {}
             }
             match self.flush_usage().await {
-                Ok(()) if failing => {
-                    failing = false;
-                    tracing::info!("the usage of limits is written down again");
+                Ok(()) => {
+                    if std::mem::take(&mut failing) {
+                        tracing::info!("the usage of limits is written down again");
+                    }
+                    // A write for each request, where they come one by one, would cost more than the requests.
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = tokio::time::sleep(BETWEEN_WRITES) => {}
+                    }
                 }
-                Ok(()) => {}
                 Err(error) => {
                     // Once: it will go on for as long as the disk is full.
                     if !failing {

@@ -82,15 +82,16 @@ where
 
 /// Several headers say what one with commas says.
 fn join_wishes(headers: &mut HeaderMap) {
+    if !headers.contains_key(SIMULATE) {
+        return;
+    }
     let wishes: Vec<&str> = headers
         .get_all(SIMULATE)
         .iter()
         // What is not even text is no wish that is known.
         .map(|value| value.to_str().unwrap_or("?"))
         .collect();
-    if let Ok(joined) = HeaderValue::from_str(&wishes.join(","))
-        && !wishes.is_empty()
-    {
+    if let Ok(joined) = HeaderValue::try_from(wishes.join(",")) {
         headers.insert(SIMULATE, joined);
     }
 }

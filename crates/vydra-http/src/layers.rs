@@ -12,6 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -239,17 +240,17 @@ fn limit_headers(headers: &mut HeaderMap, standing: &Standing) {
         ("hour", 3_600, standing.hour),
         ("day", 86_400, standing.day),
     ];
-    let policy = windows
-        .map(|(name, span_s, window)| format!("\"{name}\";q={};w={span_s}", window.limit))
-        .join(", ");
-    let now = windows
-        .map(|(name, _, window)| {
-            let left = remaining(window.used, window.limit);
-            format!("\"{name}\";r={left};t={}", window.reset_in_s)
-        })
-        .join(", ");
+    // Every answer has these: written into one text each, without a list of parts in between.
+    let (mut policy, mut now) = (String::with_capacity(96), String::with_capacity(96));
+    for (name, span_s, window) in windows {
+        let comma = if policy.is_empty() { "" } else { ", " };
+        let left = remaining(window.used, window.limit);
+        // Writing to a String cannot fail.
+        let _ = write!(policy, "{comma}\"{name}\";q={};w={span_s}", window.limit);
+        let _ = write!(now, "{comma}\"{name}\";r={left};t={}", window.reset_in_s);
+    }
     for (name, value) in [("ratelimit-policy", policy), ("ratelimit", now)] {
-        if let Ok(value) = HeaderValue::from_str(&value) {
+        if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }
     }

@@ -52,7 +52,7 @@ pub(super) struct Server {
     pub(super) config: Config,
     pub(super) engine: Arc<Engine>,
     tasks: TaskTracker,
-    /// Stops taking requests; then, when those that came are answered, the worker; then the record of usage.
+    /// Stops taking requests and jobs; what has begun is ended, and then the record of usage.
     stop: CancellationToken,
     /// Set when one of the tasks has ended.
     ended: CancellationToken,
@@ -81,10 +81,10 @@ impl Server {
             .take_over()
             .await
             .context("interrupted jobs could not be taken over")?;
-        let (stop, stop_worker, stop_usage, tasks) = (
+        let (stop, stop_usage, tasks, working) = (
             CancellationToken::new(),
             CancellationToken::new(),
-            CancellationToken::new(),
+            TaskTracker::new(),
             TaskTracker::new(),
         );
         let state = ApiState {
@@ -100,8 +100,8 @@ impl Server {
         let patience = config.worker.drain.0;
         // Rings however a part ends, also by a panic: half a server must not go on charging.
         let ended = CancellationToken::new();
-        tasks.spawn({
-            let (stop, stop_worker) = (stop.clone(), stop_worker.clone());
+        working.spawn({
+            let (stop, engine) = (stop.clone(), Arc::clone(&engine));
             let ended = ended.clone().drop_guard();
             async move {
                 let _ended = ended;
@@ -110,25 +110,29 @@ impl Server {
                         tracing::error!(error = &error as &dyn std::error::Error, "the server broke off");
                     },
                     // A caller who holds a connection open must not keep the process alive for ever.
-                    () = after(&stop, patience) => tracing::warn!("some requests were not answered in time"),
+                    () = out_of_patience(&engine, &stop, patience) => tracing::warn!("some requests were not answered in time"),
                 }
-                stop_worker.cancel();
             }
         });
-        tasks.spawn({
-            let (ended, stop_usage) = (ended.clone().drop_guard(), stop_usage.clone().drop_guard());
+        working.spawn({
+            let (ended, stop) = (ended.clone().drop_guard(), stop.clone());
             async move {
-                let (_ended, _stop_usage) = (ended, stop_usage);
-                worker.run(stop_worker).await;
+                let _ended = ended;
+                worker.run(stop).await;
             }
         });
+        working.close();
         // The last to end, so that it writes down whatever the others have counted.
         tasks.spawn({
             let ended = ended.clone().drop_guard();
             let engine = Arc::clone(&engine);
             async move {
                 let _ended = ended;
-                engine.keep_usage(stop_usage).await;
+                let all_counted = async {
+                    working.wait().await;
+                    stop_usage.cancel();
+                };
+                tokio::join!(engine.keep_usage(stop_usage.clone()), all_counted);
             }
         });
         tasks.close();
@@ -190,9 +194,14 @@ impl StopSignal {
     }
 }
 
-async fn after(stop: &CancellationToken, patience: Duration) {
+/// What a stop leaves for the last answers, once the time for draining is over.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+async fn out_of_patience(engine: &Engine, stop: &CancellationToken, patience: Duration) {
     stop.cancelled().await;
     tokio::time::sleep(patience).await;
+    engine.hurry();
+    tokio::time::sleep(LAST_WORDS).await;
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -101,6 +101,35 @@ async fn a_call_that_has_begun_is_answered() {
     assert_eq!(server.ended().await.code(), Some(0));
 }
 
+/// One whose job takes longer is told how it stands, and not cut off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_takes_too_long_is_answered_too() {
+    let data = Data::new().with("VYDRA__WORKER__DRAIN", "500ms");
+    let org = data.org("acme", 0).await;
+    let key = data.key(&org, &["--test"]).await;
+    let mut server = data.serve().await;
+    let api = server.api(&key);
+    let input = json!({"text": "Do not wait for me."});
+    let calling = api.simulate("SLOW=40s", "models/elevenlabs/tts", &input);
+    let stopping = async {
+        until("the call has become a job that runs", || async {
+            let running = api.get("jobs?status=running").await.expect(200);
+            running["data"][0]["id"].as_str().map(str::to_owned)
+        })
+        .await;
+        let began = Instant::now();
+        server.terminate().await;
+        assert_eq!(server.ended().await.code(), Some(0));
+        began.elapsed()
+    };
+    let (answer, took) = tokio::join!(calling, stopping);
+    assert_eq!(answer.expect(202)["status"], "running");
+    assert!(
+        took < Duration::from_secs(8),
+        "the time for draining counts once: {took:?}"
+    );
+}
+
 /// An orchestrator may change its mind at once: whoever has read the address can stop the server in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_right_after_the_start_is_in_order() {

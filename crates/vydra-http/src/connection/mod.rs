@@ -134,7 +134,7 @@ pub async fn serve(
     }
     drop(listener);
     // Nobody waits for the end of a stream; its client comes back.
-    server.state.engine.close_streams();
+    server.state.engine.close();
     tasks.close();
     tasks.wait().await;
     Ok(())

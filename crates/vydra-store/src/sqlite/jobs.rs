@@ -62,17 +62,20 @@ pub(super) fn with_outputs(db: &Connection, mut job: Job) -> Result<Job> {
     Ok(job)
 }
 
-pub(super) fn submit(db: &Connection, new: NewJob, written: &Written) -> Result<Submission> {
+/// What is left of the balance, or why there is no job.
+pub(super) type Submitted = std::result::Result<Credits, Submission>;
+
+pub(super) fn submit(db: &Connection, new: &NewJob, written: &Written) -> Result<Submitted> {
     if let Some(wanted) = &new.idempotency
         && let Some(taken) = idempotency::get(db, &new.org_id, new.mode, &wanted.key, new.now)?
     {
-        return Ok(Submission::KeyTaken(Box::new(taken)));
+        return Ok(Err(Submission::KeyTaken(Box::new(taken))));
     }
     let (after, turn) = match credits::take(db, &new.org_id, new.mode, new.price, new.concurrent)? {
         Taken::Place { after, turn } => (after, turn),
-        Taken::TooManyJobs { open } => return Ok(Submission::TooManyJobs { open }),
+        Taken::TooManyJobs { open } => return Ok(Err(Submission::TooManyJobs { open })),
         Taken::InsufficientCredits { available } => {
-            return Ok(Submission::InsufficientCredits { available });
+            return Ok(Err(Submission::InsufficientCredits { available }));
         }
     };
     db.prepare_cached(
@@ -104,12 +107,9 @@ pub(super) fn submit(db: &Connection, new: NewJob, written: &Written) -> Result<
     };
     let remaining = credits::charged(db, &charge, after)?;
     if let Some(wanted) = &new.idempotency {
-        idempotency::insert(db, &new, wanted)?;
+        idempotency::insert(db, new, wanted)?;
     }
-    Ok(Submission::Accepted {
-        job: Box::new(fresh(new)),
-        remaining,
-    })
+    Ok(Ok(remaining))
 }
 
 /// The documents of a new job as text, made before the writer's time is taken.
@@ -127,8 +127,8 @@ impl Written {
     }
 }
 
-/// As [`get`] would read it.
-fn fresh(new: NewJob) -> Job {
+/// A new job as [`get`] would read it.
+pub(super) fn fresh(new: NewJob) -> Job {
     Job {
         id: new.id,
         org_id: new.org_id,

@@ -26,7 +26,9 @@ use crate::{Result, StoreError};
 use async_trait::async_trait;
 use readers::Readers;
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
 use vydra_core::asset::Asset;
@@ -48,6 +50,8 @@ const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
 /// How long a write waits for another process, such as the command line beside a running server.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: usize = 4;
+/// More than there are, so that none is prepared twice.
+const STATEMENTS: usize = 256;
 
 /// The version of SQLite that is compiled in.
 pub fn sqlite_version() -> &'static str {
@@ -74,11 +78,7 @@ impl SqliteStore {
         let mut connection = connect(path)?;
         migrations::migrate(&mut connection)?;
         let pepper = migrations::pepper(&connection, fresh_pepper)?;
-        let readers = Readers::open(READERS, || {
-            let reader = connect(path)?;
-            reader.pragma_update(None, "query_only", true)?;
-            Ok(reader)
-        })?;
+        let readers = Readers::open(path, READERS)?;
         Ok(Self {
             writer: Writer::start(connection)?,
             readers,
@@ -89,7 +89,7 @@ impl SqliteStore {
     async fn write<T, F>(&self, command: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+        F: Fn(&Connection) -> Result<T> + Send + 'static,
     {
         self.writer.run(Durability::Disk, command).await
     }
@@ -98,17 +98,23 @@ impl SqliteStore {
     async fn write_relaxed<T, F>(&self, command: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+        F: Fn(&Connection) -> Result<T> + Send + 'static,
     {
         self.writer.run(Durability::Process, command).await
     }
 
-    async fn read<T, F>(&self, query: F) -> Result<T>
+    /// A query that finds its rows by a key.
+    fn look_up<T>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.readers.look_up(query)
+    }
+
+    /// A query that may read many rows.
+    async fn scan<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
-        self.readers.run(query).await
+        self.readers.scan(query).await
     }
 }
 
@@ -118,7 +124,12 @@ fn connect(path: &Path) -> Result<Connection> {
     write_ahead(&connection)?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    // What a statement or a savepoint would undo is kept beside: in memory, because nothing of it outlives a transaction.
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Otherwise a statement is planned anew whenever a value that is bound to it might suit another index: at nearly every
+    // use, and at several times the cost of the statement itself.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 
@@ -165,17 +176,15 @@ impl Store for SqliteStore {
     }
 
     async fn organization(&self, id: &OrgId) -> Result<Option<Organization>> {
-        let id = id.clone();
-        self.read(move |db| organizations::get(db, &id)).await
+        self.look_up(|db| organizations::get(db, id))
     }
 
     async fn organization_by_name(&self, name: &str) -> Result<Option<Organization>> {
-        let name = name.to_owned();
-        self.read(move |db| organizations::by_name(db, &name)).await
+        self.look_up(|db| organizations::by_name(db, name))
     }
 
     async fn organizations(&self) -> Result<Vec<Organization>> {
-        self.read(organizations::list).await
+        self.scan(organizations::list).await
     }
 
     async fn set_plan(
@@ -196,13 +205,11 @@ impl Store for SqliteStore {
     }
 
     async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<(ApiKey, Organization)>> {
-        let hash = hash.clone();
-        self.read(move |db| keys::by_hash(db, &hash)).await
+        self.look_up(|db| keys::by_hash(db, hash))
     }
 
     async fn keys(&self, org: &OrgId) -> Result<Vec<ApiKey>> {
-        let org = org.clone();
-        self.read(move |db| keys::list(db, &org)).await
+        self.look_up(|db| keys::list(db, org))
     }
 
     async fn revoke_key(&self, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>> {
@@ -216,22 +223,19 @@ impl Store for SqliteStore {
     }
 
     async fn admissions(&self, since: Timestamp) -> Result<Vec<(OrgId, Vec<Timestamp>)>> {
-        self.read(move |db| limits::admissions(db, since)).await
+        self.scan(move |db| limits::admissions(db, since)).await
     }
 
     async fn open_jobs(&self, org: &OrgId, mode: Mode) -> Result<u32> {
-        let org = org.clone();
-        self.read(move |db| credits::open(db, &org, mode)).await
+        self.look_up(|db| credits::open(db, org, mode))
     }
 
     async fn key(&self, org: &OrgId, id: &KeyId) -> Result<Option<ApiKey>> {
-        let (org, id) = (org.clone(), id.clone());
-        self.read(move |db| keys::of(db, &org, &id)).await
+        self.look_up(|db| keys::of(db, org, id))
     }
 
     async fn key_anywhere(&self, id: &KeyId) -> Result<Option<ApiKey>> {
-        let id = id.clone();
-        self.read(move |db| keys::get(db, &id)).await
+        self.look_up(|db| keys::get(db, id))
     }
 
     async fn revoke_key_of(
@@ -266,18 +270,15 @@ impl Store for SqliteStore {
     }
 
     async fn user_by_email(&self, email: &str) -> Result<Option<(User, PasswordHash)>> {
-        let email = email.to_owned();
-        self.read(move |db| users::by_email(db, &email)).await
+        self.look_up(|db| users::by_email(db, email))
     }
 
     async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {
-        let user = user.clone();
-        self.read(move |db| users::memberships(db, &user)).await
+        self.look_up(|db| users::memberships(db, user))
     }
 
     async fn members(&self, org: &OrgId) -> Result<Vec<(User, Role)>> {
-        let org = org.clone();
-        self.read(move |db| users::members(db, &org)).await
+        self.look_up(|db| users::members(db, org))
     }
 
     async fn set_password(
@@ -300,8 +301,7 @@ impl Store for SqliteStore {
         mark: &SessionMark,
         now: Timestamp,
     ) -> Result<Option<(User, Role, Organization)>> {
-        let mark = mark.clone();
-        self.read(move |db| sessions::get(db, &mark, now)).await
+        self.look_up(|db| sessions::get(db, mark, now))
     }
 
     async fn end_session(&self, mark: &SessionMark) -> Result<bool> {
@@ -314,12 +314,11 @@ impl Store for SqliteStore {
     }
 
     async fn credit_totals(&self, org: &OrgId, mode: Mode) -> Result<CreditTotals> {
-        let org = org.clone();
-        self.read(move |db| credits::totals(db, &org, mode)).await
+        self.look_up(|db| credits::totals(db, org, mode))
     }
 
     async fn audit(&self) -> Result<Audit> {
-        self.read(credits::audit).await
+        self.scan(credits::audit).await
     }
 
     async fn transactions(
@@ -329,7 +328,7 @@ impl Store for SqliteStore {
         filter: EntryFilter,
     ) -> Result<Option<EntryPage>> {
         let org = org.clone();
-        self.read(move |db| transactions::list(db, &org, mode, &filter))
+        self.scan(move |db| transactions::list(db, &org, mode, &filter))
             .await
     }
 
@@ -342,23 +341,33 @@ impl Store for SqliteStore {
         to: Timestamp,
     ) -> Result<Vec<UsageRow>> {
         let org = org.clone();
-        self.read(move |db| usage::rows(db, &org, mode, by, from, to))
+        self.scan(move |db| usage::rows(db, &org, mode, by, from, to))
             .await
     }
 
     async fn submit_job(&self, new: NewJob) -> Result<Submission> {
-        let written = jobs::Written::of(&new)?;
-        self.write(move |db| jobs::submit(db, new, &written)).await
+        let (written, new) = (jobs::Written::of(&new)?, Arc::new(new));
+        let shared = Arc::clone(&new);
+        let submitted = self
+            .write(move |db| jobs::submit(db, &shared, &written))
+            .await?;
+        Ok(match submitted {
+            // The writer's time is everybody's: whatever can be done elsewhere is.
+            Ok(remaining) => Submission::Accepted {
+                job: Box::new(jobs::fresh(Arc::unwrap_or_clone(new))),
+                remaining,
+            },
+            Err(refused) => refused,
+        })
     }
 
     async fn job(&self, org: &OrgId, id: &JobId) -> Result<Option<Job>> {
-        let (org, id) = (org.clone(), id.clone());
-        self.read(move |db| jobs::get(db, &org, &id)).await
+        self.look_up(|db| jobs::get(db, org, id))
     }
 
     async fn jobs(&self, org: &OrgId, filter: JobFilter) -> Result<JobPage> {
         let org = org.clone();
-        self.read(move |db| jobs::list(db, &org, &filter)).await
+        self.scan(move |db| jobs::list(db, &org, &filter)).await
     }
 
     async fn cancel_job(
@@ -380,9 +389,7 @@ impl Store for SqliteStore {
         key: &IdempotencyKey,
         now: Timestamp,
     ) -> Result<Option<IdempotencyRecord>> {
-        let (org, key) = (org.clone(), key.clone());
-        self.read(move |db| idempotency::get(db, &org, mode, &key, now))
-            .await
+        self.look_up(|db| idempotency::get(db, org, mode, key, now))
     }
 
     async fn record_answer(
@@ -485,7 +492,7 @@ impl Store for SqliteStore {
     }
 
     async fn late_jobs(&self) -> Result<u64> {
-        self.read(worker::late_jobs).await
+        self.scan(worker::late_jobs).await
     }
 
     async fn release_leases(&self, now: Timestamp) -> Result<u64> {
@@ -493,7 +500,7 @@ impl Store for SqliteStore {
     }
 
     async fn next_due(&self) -> Result<Due> {
-        self.read(worker::next_due).await
+        self.look_up(worker::next_due)
     }
 
     async fn record_asset(&self, asset: &Asset) -> Result<Recording> {
@@ -503,20 +510,15 @@ impl Store for SqliteStore {
     }
 
     async fn asset(&self, org: &OrgId, id: &AssetId) -> Result<Option<Asset>> {
-        let (org, id) = (org.clone(), id.clone());
-        self.read(move |db| assets::get(db, &org, &id)).await
+        self.look_up(|db| assets::get(db, org, id))
     }
 
     async fn asset_by_storage_key(&self, storage_key: &str) -> Result<Option<Asset>> {
-        let storage_key = storage_key.to_owned();
-        self.read(move |db| assets::by_storage_key(db, &storage_key))
-            .await
+        self.look_up(|db| assets::by_storage_key(db, storage_key))
     }
 
     async fn asset_by_upload_key(&self, org: &OrgId, upload_key: &str) -> Result<Option<Asset>> {
-        let (org, upload_key) = (org.clone(), upload_key.to_owned());
-        self.read(move |db| assets::by_upload_key(db, &org, &upload_key))
-            .await
+        self.look_up(|db| assets::by_upload_key(db, org, upload_key))
     }
 }
 

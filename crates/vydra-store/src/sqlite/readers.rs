@@ -1,26 +1,58 @@
-//! Connections that only read, each used by one query at a time, on the blocking pool.
+//! Connections that only read, each used by one query at a time.
+//!
+//! A look-up by key takes some microseconds, less than a change of threads would: it runs where it is asked for. Whatever
+//! may read many rows goes to the blocking pool.
 
+use super::connect;
 use crate::{Result, StoreError};
 use rusqlite::Connection;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 #[derive(Debug)]
 pub(super) struct Readers {
+    path: PathBuf,
     idle: Arc<Mutex<Vec<Connection>>>,
+    /// Bounds the queries on the blocking pool. Look-ups need no bound: there are never more than threads.
     free: Arc<Semaphore>,
 }
 
 impl Readers {
-    pub(super) fn open(count: usize, connect: impl Fn() -> Result<Connection>) -> Result<Self> {
-        let idle = (0..count).map(|_| connect()).collect::<Result<Vec<_>>>()?;
+    pub(super) fn open(path: &Path, count: usize) -> Result<Self> {
+        let idle = (0..count)
+            .map(|_| reader(path))
+            .collect::<Result<Vec<_>>>()?;
         Ok(Self {
+            path: path.to_owned(),
             idle: Arc::new(Mutex::new(idle)),
             free: Arc::new(Semaphore::new(count)),
         })
     }
 
-    pub(super) async fn run<T, F>(&self, query: F) -> Result<T>
+    /// For what finds its rows by a key.
+    pub(super) fn look_up<T>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => reader(&self.path)?,
+        };
+        let borrowed = Borrowed {
+            connection: Some(connection),
+            idle: Arc::clone(&self.idle),
+        };
+        borrowed
+            .connection
+            .as_ref()
+            .map_or(Err(StoreError::Busy), query)
+    }
+
+    /// For what may read many rows.
+    pub(super) async fn scan<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
@@ -29,21 +61,25 @@ impl Readers {
             .acquire_owned()
             .await
             .map_err(|_closed| StoreError::Busy)?;
-        let idle = Arc::clone(&self.idle);
+        let readers = Self {
+            path: self.path.clone(),
+            idle: Arc::clone(&self.idle),
+            free: Arc::clone(&self.free),
+        };
         tokio::task::spawn_blocking(move || {
-            let connection = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let borrowed = Borrowed { connection, idle };
-            let result = borrowed
-                .connection
-                .as_ref()
-                .map_or(Err(StoreError::Busy), query);
-            drop(borrowed);
+            let result = readers.look_up(query);
             drop(permit);
             result
         })
         .await
         .unwrap_or_else(|error| Err(StoreError::Database(Box::new(error))))
     }
+}
+
+fn reader(path: &Path) -> Result<Connection> {
+    let reader = connect(path)?;
+    reader.pragma_update(None, "query_only", true)?;
+    Ok(reader)
 }
 
 /// Goes back even when the query panics.

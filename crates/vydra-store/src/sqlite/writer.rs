@@ -1,5 +1,9 @@
-//! The one writer: it takes all commands that wait, runs each under a savepoint in one transaction, and answers after the
-//! commit. One slow disk sync is shared by all of them, and no command can undo another.
+//! The one writer: it takes all commands that wait, runs them in one transaction, and answers after the commit. One slow
+//! disk sync is shared by all of them, and no command can undo another.
+//!
+//! A savepoint around each command costs as much as the command, because every page that it touches is copied. So a batch
+//! is run without; when a command fails after it has changed something, all of it is undone and run again, each command
+//! under a savepoint of its own. A command must therefore do the same when it is run twice.
 //!
 //! A command says how much its answer promises ([`Durability`]). A batch of nothing but relaxed ones is committed without
 //! waiting for the disk: what it wrote is in the log file, where it outlives the process, and the next durable commit
@@ -39,7 +43,7 @@ impl Durability {
 
 trait Command: Send {
     fn durability(&self) -> Durability;
-    /// Err undoes this command alone, or the whole batch where SQLite has given it up.
+    /// Err when nothing of it shall stay. May be called again after everything was undone.
     fn run(&mut self, db: &Connection) -> std::result::Result<(), CommitFailure>;
     fn answer(self: Box<Self>, committed: std::result::Result<(), CommitFailure>);
 }
@@ -67,7 +71,7 @@ impl CommitFailure {
 
 struct Waiting<T, F> {
     durability: Durability,
-    command: Option<F>,
+    command: F,
     result: Option<Result<T>>,
     caller: oneshot::Sender<Result<T>>,
 }
@@ -75,16 +79,14 @@ struct Waiting<T, F> {
 impl<T, F> Command for Waiting<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T> + Send,
+    F: Fn(&Connection) -> Result<T> + Send,
 {
     fn durability(&self) -> Durability {
         self.durability
     }
 
     fn run(&mut self, db: &Connection) -> std::result::Result<(), CommitFailure> {
-        let Some(command) = self.command.take() else {
-            return Err(CommitFailure::Other);
-        };
+        let command = &self.command;
         // A command that panics must not take the only writer with it.
         let result = catch_unwind(AssertUnwindSafe(|| command(db)))
             .unwrap_or_else(|_panic| Err(StoreError::Database("a command panicked".into())));
@@ -94,8 +96,16 @@ where
     }
 
     fn answer(self: Box<Self>, committed: std::result::Result<(), CommitFailure>) {
-        let answer = match (committed, self.result) {
-            // A command that failed by itself was undone by its own savepoint, and keeps its own reason.
+        let Self {
+            command,
+            result,
+            caller,
+            ..
+        } = *self;
+        // Before the caller goes on: it may want back what the command shared with it.
+        drop(command);
+        let answer = match (committed, result) {
+            // A command that failed by itself left nothing behind, and keeps its own reason.
             (_, Some(Err(error))) => Err(error),
             (Ok(()), Some(Ok(value))) => Ok(value),
             (Err(CommitFailure::Busy), _) => Err(StoreError::Busy),
@@ -107,7 +117,7 @@ where
             }
         };
         // A caller that has gone away needs no answer; what was committed stays.
-        let _ = self.caller.send(answer);
+        let _ = caller.send(answer);
     }
 }
 
@@ -130,12 +140,12 @@ impl Writer {
     pub(super) async fn run<T, F>(&self, durability: Durability, command: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+        F: Fn(&Connection) -> Result<T> + Send + 'static,
     {
         let (caller, answer) = oneshot::channel();
         let command = Box::new(Waiting {
             durability,
-            command: Some(command),
+            command,
             result: None,
             caller,
         });
@@ -187,10 +197,36 @@ impl Database {
             self.durability = Some(durability);
         }
         self.run("BEGIN IMMEDIATE")?;
+        if !self.run_all(batch)? {
+            self.run("ROLLBACK")?;
+            self.run("BEGIN IMMEDIATE")?;
+            self.run_apart(batch)?;
+        }
+        self.run("COMMIT")
+    }
+
+    /// False when a command has failed and left something behind.
+    fn run_all(&self, batch: &mut [Box<dyn Command>]) -> std::result::Result<bool, CommitFailure> {
+        for command in batch {
+            let before = self.connection.total_changes();
+            if let Err(failure) = command.run(&self.connection) {
+                // A full disk makes SQLite undo the whole transaction.
+                if self.connection.is_autocommit() {
+                    return Err(failure);
+                }
+                if self.connection.total_changes() != before {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Each under its own savepoint, so that it undoes nothing but itself.
+    fn run_apart(&self, batch: &mut [Box<dyn Command>]) -> std::result::Result<(), CommitFailure> {
         for command in batch {
             self.run("SAVEPOINT command")?;
             if let Err(failure) = command.run(&self.connection) {
-                // A full disk makes SQLite undo the whole transaction, the savepoint included.
                 if self.connection.is_autocommit() {
                     return Err(failure);
                 }
@@ -198,7 +234,7 @@ impl Database {
             }
             self.run("RELEASE command")?;
         }
-        self.run("COMMIT")
+        Ok(())
     }
 
     fn run(&self, sql: &'static str) -> std::result::Result<(), CommitFailure> {
@@ -232,11 +268,83 @@ mod tests {
         Ok(db.pragma_query_value(None, "synchronous", |row| row.get(0))?)
     }
 
+    fn writer(directory: &tempfile::TempDir) -> Writer {
+        let connection = super::super::connect(&directory.path().join("vydra.db")).unwrap();
+        connection
+            .execute_batch("CREATE TABLE seen (word TEXT UNIQUE)")
+            .unwrap();
+        Writer::start(connection).unwrap()
+    }
+
+    /// Holds the writer until all of `commands` wait, so that these are one batch.
+    async fn in_one_batch<T>(writer: &Writer, commands: impl Future<Output = T>) -> T {
+        let (open, gate) = channel::<()>();
+        let gate = std::sync::Mutex::new(gate);
+        let (reached, at_gate) = tokio::sync::mpsc::unbounded_channel();
+        let first = writer.run(Durability::Process, move |_| {
+            let _ = reached.send(());
+            let _ = gate.lock().unwrap().recv();
+            Ok(())
+        });
+        let mut at_gate = at_gate;
+        let rest = async {
+            at_gate.recv().await.unwrap();
+            let release = async { open.send(()).unwrap() };
+            tokio::join!(biased; commands, release).0
+        };
+        let (first, rest) = tokio::join!(first, rest);
+        first.unwrap();
+        rest
+    }
+
+    fn say(word: &'static str) -> impl Fn(&Connection) -> Result<()> + Send {
+        move |db| {
+            db.execute("INSERT INTO seen (word) VALUES (?1)", [word])?;
+            Ok(())
+        }
+    }
+
+    /// Whatever becomes of one, the others keep what they did, and nobody finds what it left behind.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_command_undoes_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let writer = writer(&directory);
+        let run = |command| writer.run(Durability::Disk, command);
+        let all = async {
+            tokio::join!(biased;
+                run(say("before")),
+                writer.run(Durability::Disk, |db| {
+                    say("undone")(db)?;
+                    Err::<(), _>(StoreError::LeaseLost)
+                }),
+                writer.run(Durability::Disk, |_| Err::<(), _>(StoreError::LeaseLost)),
+                writer.run(Durability::Disk, |db| -> Result<()> {
+                    say("lost")(db)?;
+                    panic!("a mistake")
+                }),
+                run(say("before")),
+                run(say("after")),
+            )
+        };
+        let (before, undone, refused, lost, twice, after) = in_one_batch(&writer, all).await;
+        before.unwrap();
+        assert!(matches!(undone, Err(StoreError::LeaseLost)), "{undone:?}");
+        assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
+        assert!(matches!(lost, Err(StoreError::Database(_))), "{lost:?}");
+        assert!(matches!(twice, Err(StoreError::Database(_))), "{twice:?}");
+        after.unwrap();
+        let words = writer.run(Durability::Disk, |db| {
+            let mut words = db.prepare("SELECT word FROM seen ORDER BY rowid")?;
+            let words = words.query_map((), |row| row.get::<_, String>(0))?;
+            Ok(words.collect::<rusqlite::Result<Vec<_>>>()?)
+        });
+        assert_eq!(words.await.unwrap(), ["before", "after"]);
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn only_a_batch_without_a_durable_command_is_relaxed() {
         let directory = tempfile::tempdir().unwrap();
-        let connection = super::super::connect(&directory.path().join("vydra.db")).unwrap();
-        let writer = Writer::start(connection).unwrap();
+        let writer = writer(&directory);
         for (durability, expected) in [
             (Durability::Disk, 2),
             (Durability::Process, 1),
@@ -248,23 +356,10 @@ mod tests {
             assert_eq!(found, expected, "{durability:?}");
         }
 
-        // The first command holds the writer until all others wait, so that these are one batch.
-        let (open, gate) = channel::<()>();
-        let (reached, at_gate) = tokio::sync::oneshot::channel();
-        let first = writer.run(Durability::Process, move |db| {
-            let _ = reached.send(());
-            let _ = gate.recv();
-            seen(db)
-        });
-        let rest = async {
-            at_gate.await.unwrap();
-            let relaxed = writer.run(Durability::Process, seen);
-            let durable = writer.run(Durability::Disk, seen);
-            let release = async { open.send(()).unwrap() };
-            tokio::join!(biased; relaxed, durable, release)
-        };
-        let (first, (relaxed, durable, ())) = tokio::join!(first, rest);
-        assert_eq!(first.unwrap(), 1);
+        let relaxed = writer.run(Durability::Process, seen);
+        let durable = writer.run(Durability::Disk, seen);
+        let both = async { tokio::join!(biased; relaxed, durable) };
+        let (relaxed, durable) = in_one_batch(&writer, both).await;
         assert_eq!((relaxed.unwrap(), durable.unwrap()), (2, 2));
         assert_eq!(writer.run(Durability::Process, seen).await.unwrap(), 1);
         // One that fails leaves no mistake about what is set.
