@@ -1,12 +1,12 @@
 //! Everything that a scenario measures with.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use tempfile::TempDir;
 
 use crate::disk::{self, Synced};
 use crate::hello::HelloServer;
@@ -21,6 +21,17 @@ use crate::sqlite;
 /// Before each measurement of a server that answers over connections.
 const WARM_UP: Duration = Duration::from_millis(300);
 
+/// Makes the folder anew, for this process alone: two benches at once would measure each other.
+fn lock(place: &Path) -> anyhow::Result<File> {
+    let cannot = || format!("{} cannot be made anew", place.display());
+    fs::create_dir_all(place).with_context(cannot)?;
+    let lock = File::create(place.with_extension("lock")).with_context(cannot)?;
+    lock.try_lock().context("another bench is running here")?;
+    fs::remove_dir_all(place).with_context(cannot)?;
+    fs::create_dir(place).with_context(cannot)?;
+    Ok(lock)
+}
+
 /// Data and the keys of those who are in it.
 pub type Fresh = (Data, Arc<Vec<Customer>>);
 
@@ -33,7 +44,9 @@ pub fn say(text: &str) {
 pub struct Lab {
     options: Options,
     binary: Arc<Path>,
-    place: TempDir,
+    /// Folder of all data; what an interrupted bench left there goes with the next one.
+    place: PathBuf,
+    _lock: File,
     hello: HelloServer,
     synced: Vec<f64>,
     /// Databases to copy, by how many organizations and finished jobs they hold.
@@ -51,19 +64,18 @@ impl Lab {
         let binary = binary
             .canonicalize()
             .with_context(|| format!("there is no binary at {}", binary.display()))?;
-        let place = tempfile::Builder::new()
-            .prefix("bench-")
-            .tempdir_in(folder.parent().unwrap_or(folder))
-            .context("no folder for the data can be made")?;
+        let place = folder.parent().unwrap_or(folder).join("bench");
+        let lock = lock(&place)?;
         ensure!(
-            !host::is_in_memory(place.path()),
+            !host::is_in_memory(&place),
             "{} is in memory: nothing durable can be measured there; set CARGO_TARGET_DIR to a real disk",
-            place.path().display()
+            place.display()
         );
         Ok(Self {
             options,
             binary: binary.into(),
             place,
+            _lock: lock,
             hello: HelloServer::start()?,
             synced: Vec::new(),
             seeded: HashMap::new(),
@@ -97,7 +109,7 @@ impl Lab {
             say(&format!(
                 "making data of {organizations} organizations and {jobs} jobs"
             ));
-            let data = Data::new(self.place.path(), &self.binary)?;
+            let data = Data::new(&self.place, &self.binary)?;
             data.configure(&self.setting())?;
             let customers = seed::customers(&data, organizations)?;
             if jobs > 0 {
@@ -110,12 +122,12 @@ impl Lab {
             self.seeded.insert(size, (data, Arc::new(customers)));
         }
         let (data, customers) = &self.seeded[&size];
-        Ok((data.copy(self.place.path())?, Arc::clone(customers)))
+        Ok((data.copy(&self.place)?, Arc::clone(customers)))
     }
 
     /// Empty data, on which no process was yet.
     pub fn nothing(&self) -> anyhow::Result<Data> {
-        let data = Data::new(self.place.path(), &self.binary)?;
+        let data = Data::new(&self.place, &self.binary)?;
         data.configure(&self.setting())?;
         Ok(data)
     }
@@ -138,13 +150,13 @@ impl Lab {
     }
 
     pub fn synced_writes(&mut self) -> anyhow::Result<Synced> {
-        let synced = disk::synced_writes(self.place.path(), self.span_of_yardsticks())?;
+        let synced = disk::synced_writes(&self.place, self.span_of_yardsticks())?;
         self.synced.push(synced.rate);
         Ok(synced)
     }
 
     pub fn charges(&self, batch: u64) -> anyhow::Result<f64> {
-        sqlite::charges(self.place.path(), batch, self.span_of_yardsticks())
+        sqlite::charges(&self.place, batch, self.span_of_yardsticks())
     }
 
     fn span_of_yardsticks(&self) -> Duration {
@@ -232,9 +244,17 @@ impl Lab {
             how.push_str(" A quick bench: its figures mean nothing.");
         }
         Ok(Report {
-            host: Host::look(self.place.path(), &self.binary, synced),
+            host: Host::look(&self.place, &self.binary, synced),
             how,
             sections,
         })
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.seeded.clear();
+        // The next bench would remove it, too.
+        let _ = fs::remove_dir_all(&self.place);
     }
 }

@@ -24,6 +24,7 @@ mod system;
 
 use std::process::ExitCode;
 
+use anyhow::ensure;
 use options::{Options, Wish};
 
 fn main() -> ExitCode {
@@ -48,14 +49,23 @@ fn main() -> ExitCode {
 
 fn measure(options: Options) -> anyhow::Result<()> {
     let mut lab = lab::Lab::open(options)?;
-    let mut sections = Vec::new();
+    let (mut sections, mut failed) = (Vec::new(), Vec::new());
     for scenario in lab.options().scenarios.clone() {
-        let measured = scenario.measure(&mut lab)?;
-        // Each as soon as it is there: the next may take minutes.
-        for section in &measured {
-            eprintln!("\n{}", section.table());
+        match scenario.measure(&mut lab) {
+            Ok(section) => {
+                // As soon as it is there: the next may take minutes.
+                eprintln!("\n{}", section.table());
+                sections.push(section);
+            }
+            // What the others tell is worth the same without this one.
+            Err(error) => {
+                eprintln!(
+                    "error: {} could not be measured: {error:#}",
+                    scenario.name()
+                );
+                failed.push(scenario.name());
+            }
         }
-        sections.extend(measured);
     }
     let report = lab.report(sections)?;
     if lab.options().json {
@@ -65,5 +75,6 @@ fn measure(options: Options) -> anyhow::Result<()> {
     }
     let (text, json) = report.write(&lab.options().out)?;
     eprintln!("written: {} and {}", text.display(), json.display());
+    ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
     Ok(())
 }

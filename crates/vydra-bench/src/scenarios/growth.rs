@@ -15,7 +15,7 @@ const SIZES: [(usize, usize); 5] = [
     (1_000, 1_000_000),
 ];
 
-pub fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Section>> {
+pub fn measure(lab: &mut Lab) -> anyhow::Result<Section> {
     let mut section = Section::new("growth", "Growth: read, submit and whole jobs on a store that holds more")
         .note("64 connections, over all organizations. Whole jobs are those of `fails at once`. Each ratio is to hello of the same minute.");
     for run in 1..=lab.options().runs {
@@ -55,5 +55,5 @@ pub fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Section>> {
             ));
         }
     }
-    Ok(vec![section])
+    Ok(section)
 }

@@ -121,7 +121,7 @@ fn ended(db: &Connection, kind: Kind) -> anyhow::Result<u64> {
     Ok(count.unsigned_abs())
 }
 
-pub fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Section>> {
+pub fn measure(lab: &mut Lab) -> anyhow::Result<Section> {
     let mut section = Section::new("jobs", "Whole jobs: submitted, run and settled")
         .note(format!(
             "{CONNECTIONS} connections submit, {ORGANIZATIONS} organizations or one (hot), worker.concurrency {CONCURRENCY} (of which test keys have a quarter). The rate is of jobs that ended, from the first request until none is left. `fails at once`: charge, claim, refund. `instant file`: the local provider with a ready-made file, written durably. The ledger is audited after each."
@@ -158,5 +158,5 @@ pub fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Section>> {
             }
         }
     }
-    Ok(vec![section])
+    Ok(section)
 }

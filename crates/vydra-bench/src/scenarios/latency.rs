@@ -28,7 +28,7 @@ struct Latencies {
     started: Vec<u64>,
 }
 
-pub fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Section>> {
+pub fn measure(lab: &mut Lab) -> anyhow::Result<Section> {
     let mut section = Section::new("latency", "One client: submit to completed").note(
         "One connection, the local provider with a ready-made file. `completed` ends when GET /jobs/{id}?wait=10 has shown it. `idle: submit to start` is startedAt less createdAt, on a server that had nothing to do. `of fsync` is to the p50 of a 4 KiB write + fdatasync, `of hello` to that of hello with one connection.",
     );
@@ -76,7 +76,7 @@ pub fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Section>> {
             ));
         }
     }
-    Ok(vec![section])
+    Ok(section)
 }
 
 async fn client(

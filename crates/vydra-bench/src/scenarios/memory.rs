@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// Of running jobs, in times of a usual measurement.
 const LONGER: u32 = 5;
 
-pub fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Section>> {
+pub fn measure(lab: &mut Lab) -> anyhow::Result<Section> {
     let mut section = Section::new("memory", "Memory and start").note(
         "Resident memory (RSS) of the server. `start` is from the start of the process to its first answer, GET /api/v1/health.",
     );
@@ -92,5 +92,5 @@ pub fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Section>> {
         );
         say(&format!("memory, {row}: start {started:.0?}"));
     }
-    Ok(vec![section])
+    Ok(section)
 }

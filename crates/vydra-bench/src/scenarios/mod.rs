@@ -45,7 +45,7 @@ impl Scenario {
         }
     }
 
-    pub fn measure(self, lab: &mut Lab) -> anyhow::Result<Vec<Section>> {
+    pub fn measure(self, lab: &mut Lab) -> anyhow::Result<Section> {
         match self {
             Self::Read => read::measure(lab),
             Self::Submit => submit::measure(lab),

@@ -41,7 +41,7 @@ pub fn job(key: &str, more: &str) -> Vec<u8> {
     request("POST", "/api/v1/jobs", Some(key), more, &body)
 }
 
-pub fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Section>> {
+pub fn measure(lab: &mut Lab) -> anyhow::Result<Section> {
     let mut section = Section::new("submit", "Submit: POST /api/v1/jobs, acknowledged and durable")
         .note("The worker has one place, which a slow job holds, so that nothing but taking jobs is measured. Each row begins on fresh data. `of hello` is to 64 connections of hello.");
     for run in 1..=lab.options().runs {
@@ -92,5 +92,5 @@ pub fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Section>> {
             }
         }
     }
-    Ok(vec![section])
+    Ok(section)
 }
