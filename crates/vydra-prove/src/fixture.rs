@@ -127,6 +127,7 @@ impl Fixture {
                 input: document(&json!({"prompt": "a fox"})),
                 script: Script::default(),
                 pricing: Pricing::default(),
+                steps: Vec::new(),
             },
             price: credits(price),
             entry: self.entry(),
