@@ -21,6 +21,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// How often an end is written again when the store is away; afterwards the lease expires and the job is taken anew.
 const SETTLE_TRIES: u32 = 10;
+/// How long a cancelled job waits for the answer of a provider that is being asked.
+const LAST_ANSWER: Duration = Duration::from_secs(30);
 /// The only step of a job that is a single call.
 const ONLY: u32 = 0;
 
@@ -99,7 +101,7 @@ impl Attempt<'_> {
             // In this order, so that the same course of events has the same end: nobody wants what was stopped, and what is
             // here already is not handed back.
             biased;
-            () = self.stop.cancelled() => Err(Broken::LeaseLost),
+            () = self.unwanted() => Err(Broken::LeaseLost),
             result = walk::to_the_end(self) => result,
             lost = self.stay_alive() => Err(lost),
             () = halt.cancelled() => Err(Broken::Halted),
@@ -121,6 +123,13 @@ impl Attempt<'_> {
                 self.hand_back(wait, &self.stages.resting()).await;
             }
         }
+    }
+
+    /// Until nobody wants the job any more. A provider that is just being asked is waited for: what it takes can only be
+    /// cancelled by the name that it answers with.
+    async fn unwanted(&self) {
+        self.stop.cancelled().await;
+        let _too_slow = tokio::time::timeout(LAST_ANSWER, self.stages.answers()).await;
     }
 
     /// Keeps the lease and writes progress down. Ends only when the lease is lost.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 use vydra_core::job::Call;
 use vydra_outbound::provider::Provider;
 
@@ -12,6 +13,8 @@ pub(super) type Task = (Arc<dyn Provider>, String);
 pub(super) struct Stages {
     progress: Arc<[AtomicU8]>,
     standing: Mutex<Standing>,
+    /// Rung when a provider has answered, or will not.
+    answered: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -20,6 +23,19 @@ struct Standing {
     /// Refused for now, so that nothing was bought.
     resting: BTreeSet<u32>,
     tasks: BTreeMap<u32, Task>,
+    /// How many providers are being asked for something that they may charge for.
+    asking: usize,
+}
+
+/// As long as it lives, a provider is being asked, and may take the step at any moment.
+#[derive(Debug)]
+pub(super) struct Asking<'a>(&'a Stages);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.standing().asking -= 1;
+        self.0.answered.notify_waiters();
+    }
 }
 
 impl Stages {
@@ -27,6 +43,7 @@ impl Stages {
         Self {
             progress: call.calls().map(|_| AtomicU8::new(0)).collect(),
             standing: Mutex::default(),
+            answered: Notify::new(),
         }
     }
 
@@ -54,6 +71,22 @@ impl Stages {
 
     pub(super) fn resting(&self) -> Vec<u32> {
         self.standing().resting.iter().copied().collect()
+    }
+
+    pub(super) fn asking(&self) -> Asking<'_> {
+        self.standing().asking += 1;
+        Asking(self)
+    }
+
+    /// Until no provider is being asked.
+    pub(super) async fn answers(&self) {
+        loop {
+            let answered = self.answered.notified();
+            if self.standing().asking == 0 {
+                return;
+            }
+            answered.await;
+        }
     }
 
     /// A provider has this step under this name.

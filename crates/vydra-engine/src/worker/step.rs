@@ -147,12 +147,14 @@ impl Step<'_> {
                 }
                 let job = attempt.job.id.as_str();
                 let request = Request::new(job, &self.call, &working.route, media);
+                let asking = (!provider.is_repeatable()).then(|| attempt.stages.asking());
                 match provider.submit(context, request).await? {
                     Submitted::Done(outputs) => return Ok(outputs),
                     Submitted::Accepted(task) => {
                         attempt
                             .stages
                             .open(self.call.number, provider.clone(), task.clone());
+                        drop(asking);
                         // Without it a purchase is lost.
                         attempt
                             .insist("a task", || {

@@ -241,6 +241,26 @@ async fn a_running_job_is_cancelled_at_once() {
     assert!(job.outputs.is_empty());
 }
 
+/// The provider takes the job a moment after nobody wants it any more: only its answer tells by which name to cancel it.
+#[tokio::test]
+async fn a_cancel_reaches_a_provider_that_is_just_being_asked() {
+    let flow = Flow::with(|setup| setup.repeatable = false).await;
+    let gate = Gate::closed();
+    let taken = Reply::Task("up-5");
+    flow.provider
+        .next(Reply::Held(gate.clone(), Box::new(taken)));
+    let job = flow.image().await;
+    let cancel = async {
+        gate.reached().await;
+        let cancelled = flow.cancel(&job).await.unwrap();
+        assert_eq!(cancelled.refunded.get(), 5, "paid back at once");
+        gate.open();
+    };
+    tokio::join!(flow.step(), cancel);
+    assert_eq!(flow.provider.cancelled(), ["up-5"]);
+    flow.expect(&job, JobStatus::Cancelled, CREDITS).await;
+}
+
 #[tokio::test]
 async fn a_cancel_is_told_to_the_provider_that_has_the_task() {
     let flow = Flow::new().await;
