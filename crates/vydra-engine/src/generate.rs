@@ -195,7 +195,7 @@ impl Engine {
             mut call, price, ..
         } = priced;
         call.script = simulate::script(caller, asked.simulate, price)?;
-        call.pricing.version = self.catalog().price_version();
+        call.pricing.version = self.catalog().price_version().to_owned();
         self.look_at_urls(&caller.organization.id, schema, &mut call.input)
             .await?;
         let remaining = caller.organization.credits(caller.mode());

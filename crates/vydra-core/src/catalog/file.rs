@@ -10,6 +10,7 @@ use crate::credits::Credits;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// Why a catalogue cannot be used: the file, the row and the reason.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,7 @@ pub(super) fn load<'a>(
         by_slug: HashMap::new(),
         by_path: HashMap::new(),
         workflows: Vec::new(),
+        price_version: OnceLock::new(),
     };
     let mut last_file = String::new();
     let mut files: HashMap<String, &str> = HashMap::new();

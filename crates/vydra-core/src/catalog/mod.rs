@@ -16,6 +16,7 @@ pub use steps::{PlannedStep, Steps};
 pub use workflow::{Choice, Makeup, Resolved, Workflow};
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// The catalogue that is compiled in.
 pub const DEFAULT: &str = include_str!("../../catalog.default.toml");
@@ -28,6 +29,7 @@ pub struct Catalog {
     by_slug: HashMap<String, usize>,
     by_path: HashMap<String, usize>,
     workflows: Vec<Workflow>,
+    price_version: OnceLock<String>,
 }
 
 impl Catalog {

@@ -37,7 +37,12 @@ pub struct PriceLine {
 
 impl Catalog {
     /// Changes with every price, and with nothing else; the same for every server with the same prices.
-    pub fn price_version(&self) -> String {
+    pub fn price_version(&self) -> &str {
+        // Every job bears it, and it takes longer to work out than to charge for one.
+        self.price_version.get_or_init(|| self.hash_of_prices())
+    }
+
+    fn hash_of_prices(&self) -> String {
         let mut prices: Vec<String> = self
             .models()
             .iter()

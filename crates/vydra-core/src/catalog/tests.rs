@@ -349,6 +349,7 @@ fn the_price_version_follows_prices_and_nothing_else() {
         Catalog::load([("catalog.default.toml", text.as_str())])
             .unwrap()
             .price_version()
+            .to_owned()
     };
     let now = version(&str::to_owned);
     assert_eq!(now.len(), 12, "{now}");
