@@ -18,7 +18,7 @@ const SEED: &str = "1";
 
 pub(crate) fn run(root: &Path, more: &[String]) -> anyhow::Result<ExitCode> {
     programs::ensure()?;
-    let target = target(root)?;
+    let target = process::target(root)?;
     let Some(generator) = install(&target)? else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -65,7 +65,8 @@ pub(crate) fn run(root: &Path, more: &[String]) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn target(root: &Path) -> anyhow::Result<PathBuf> {
+/// The target folder of this workspace.
+pub(crate) fn target(root: &Path) -> anyhow::Result<PathBuf> {
     let metadata = process::cargo(root)
         .args(["metadata", "--no-deps", "--format-version", "1", "--locked"])
         .output()
@@ -75,7 +76,8 @@ fn target(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder.context("cargo names no target folder")?.into())
 }
 
-fn build(root: &Path, target: &Path) -> anyhow::Result<PathBuf> {
+/// Builds the program `vydra`, and says where it is.
+pub(crate) fn build(root: &Path, target: &Path) -> anyhow::Result<PathBuf> {
     let built = process::cargo(root)
         .args(["build", "--locked", "--package", "vydra-cli"])
         .status()

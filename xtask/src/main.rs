@@ -9,10 +9,12 @@
     reason = "a command line tool"
 )]
 
+mod bench;
 mod fuzz;
 mod openapi;
 mod process;
 mod programs;
+mod prove;
 mod test;
 mod tidy;
 
@@ -32,6 +34,8 @@ Verbs:
   programs              Install what the tests need and is missing (Debian and Ubuntu as root), or say what to install
   fuzz [-- arguments]   Generated requests against the real server for 60 s, each answer checked against its OpenAPI document;
                         the arguments go to schemathesis, such as --max-time 600 --seed 2
+  prove [gate…]         Prove what is promised about jobs and credits; `cargo xtask prove --help` lists the gates and options
+  bench [-- arguments]  Build the binary and its bench for release, and measure; `cargo xtask bench -- --help` tells more
   test [-- arguments]   Do `programs`, then run every test; the arguments go to `cargo test`
 
 Options:
@@ -40,6 +44,7 @@ Options:
 Examples:
   cargo xtask tidy
   cargo xtask openapi                                write openapi.json after an endpoint changed
+  cargo xtask bench -- --quick                       does the bench still run?
   cargo xtask test                                   everything
   cargo xtask test -- -p vydra-store                 one crate
   cargo xtask test -- settle_job -- --nocapture      tests whose name has settle_job, with their output
@@ -51,7 +56,9 @@ enum Verb {
     Tidy,
     Openapi { check: bool },
     Programs,
+    Prove { arguments: Vec<String> },
     Fuzz { arguments: Vec<String> },
+    Bench { arguments: Vec<String> },
     Test { arguments: Vec<String> },
 }
 
@@ -60,6 +67,10 @@ impl Verb {
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         match words.as_slice() {
             [] => bail!("a verb is missing; `cargo xtask --help` lists them"),
+            // It has a help of its own.
+            ["prove", ..] => Ok(Self::Prove {
+                arguments: arguments[1..].to_vec(),
+            }),
             ["-h" | "--help" | "help", ..] | [_, "-h" | "--help"] => Ok(Self::Help),
             ["tidy"] => Ok(Self::Tidy),
             ["openapi"] => Ok(Self::Openapi { check: false }),
@@ -71,13 +82,19 @@ impl Verb {
             ["fuzz", "--", ..] => Ok(Self::Fuzz {
                 arguments: arguments[2..].to_vec(),
             }),
+            ["bench"] => Ok(Self::Bench {
+                arguments: Vec::new(),
+            }),
+            ["bench", "--", ..] => Ok(Self::Bench {
+                arguments: arguments[2..].to_vec(),
+            }),
             ["test"] => Ok(Self::Test {
                 arguments: Vec::new(),
             }),
             ["test", "--", ..] => Ok(Self::Test {
                 arguments: arguments[2..].to_vec(),
             }),
-            [verb @ ("test" | "fuzz"), word, ..] => bail!(
+            [verb @ ("test" | "fuzz" | "bench"), word, ..] => bail!(
                 "`{verb}` does not know `{word}`; arguments to hand on follow `--`: cargo xtask {verb} -- {word}"
             ),
             [verb @ ("tidy" | "openapi" | "programs"), rest @ ..] => {
@@ -135,7 +152,9 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             programs::ensure()?;
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Prove { arguments } => prove::run(&root, &arguments),
         Verb::Fuzz { arguments } => fuzz::run(&root, &arguments),
+        Verb::Bench { arguments } => bench::run(&root, &arguments),
         Verb::Test { arguments } => test::run(&root, &arguments),
     }
 }
@@ -165,6 +184,8 @@ mod tests {
         assert_eq!(parse("programs"), Ok(Verb::Programs));
         assert_eq!(parse("--help"), Ok(Verb::Help));
         assert_eq!(parse("openapi --help"), Ok(Verb::Help));
+        let arguments = ["kill", "--help"].map(str::to_owned).to_vec();
+        assert_eq!(parse("prove kill --help"), Ok(Verb::Prove { arguments }));
     }
 
     #[test]
@@ -201,6 +222,8 @@ mod tests {
             "openapi [--check]",
             "programs",
             "fuzz [-- arguments]",
+            "prove [gate…]",
+            "bench [-- arguments]",
             "test [-- arguments]",
         ] {
             assert!(HELP.contains(&format!("\n  {verb}")), "{verb}");

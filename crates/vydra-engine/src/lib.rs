@@ -86,7 +86,7 @@ const HEALTH_HOLDS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Parts {
     pub store: Arc<dyn Store>,
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     pub providers: Registry,
     pub media: MediaStore,
     pub fetcher: InputFetcher,

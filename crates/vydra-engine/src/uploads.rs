@@ -186,7 +186,9 @@ impl Upload {
             created_at: now,
         };
         let recorded = engine.record_upload(asset, &self.maker).await;
+        // A row whose answer was lost names the file all the same: only what no row names is removed.
         if recorded.is_err()
+            && let Ok(None) = engine.store().asset_by_storage_key(&storage_key).await
             && let Err(error) = engine.parts.media.delete(&storage_key).await
         {
             tracing::warn!(

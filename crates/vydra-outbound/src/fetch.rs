@@ -150,7 +150,7 @@ impl Resolve for GuardedResolver {
 }
 
 /// A client, and the resolver that it asks.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Route {
     client: reqwest::Client,
     resolver: GuardedResolver,
@@ -177,7 +177,7 @@ impl Route {
 ///
 /// Guarantee: no connection is opened to an address that the [`UrlGuard`] forbids, whatever the URL, its redirects or
 /// the DNS say; and no fetch takes more time or memory than its limits.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct InputFetcher {
     guard: Arc<UrlGuard>,
     limits: FetchLimits,

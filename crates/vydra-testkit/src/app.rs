@@ -1,10 +1,16 @@
 //! The whole application but its doors: a store and a media folder of its own, an engine, and a worker.
 
+use crate::faults::{Faults, FaultyProvider, FaultyStore, Life};
+use crate::faulty_files::FaultyFiles;
 use crate::provider::ScriptedProvider;
 use crate::web::Names;
 use crate::{ManualClock, SeededRandom};
-use std::path::PathBuf;
-use std::sync::Arc;
+use object_store::memory::InMemory;
+use object_store::path::Path as Location;
+use object_store::{GetOptions, ObjectStore};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +29,7 @@ use vydra_engine::{
 };
 use vydra_outbound::fetch::{FetchLimits, InputFetcher};
 use vydra_outbound::media::MediaStore;
+use vydra_outbound::provider::Provider;
 use vydra_outbound::providers::sandbox::Sandbox;
 use vydra_outbound::registry::Registry;
 use vydra_outbound::url_guard::UrlGuard;
@@ -51,6 +58,19 @@ pub struct Setup {
     pub auth: AuthSettings,
     pub worker: WorkerSettings,
     pub limits: LimitSettings,
+    /// In place of the scripted provider: serves every model that has no other route, and draws for the sandbox.
+    pub provider: Option<Arc<dyn Provider>>,
+    /// With these, every command of the store and every call of a provider and of the files passes through them, and the files
+    /// are kept in memory.
+    pub faults: Option<Arc<Faults>>,
+    /// In place of one of its own, which reads the certificates of the system.
+    pub fetcher: Option<InputFetcher>,
+    /// Where the folder of the data is made; the system's own place when there is none.
+    pub place: Option<PathBuf>,
+    /// A database to begin with a copy of.
+    pub template: Option<PathBuf>,
+    /// Where chance begins.
+    pub seed: u64,
 }
 
 impl Default for Setup {
@@ -78,6 +98,12 @@ impl Default for Setup {
                 unauthenticated_per_minute: 60,
                 trusted_proxies: Vec::new(),
             },
+            provider: None,
+            faults: None,
+            fetcher: None,
+            place: None,
+            template: None,
+            seed: 1,
         }
     }
 }
@@ -88,13 +114,24 @@ pub struct TestApp {
     pub clock: Arc<ManualClock>,
     pub random: Arc<SeededRandom>,
     pub provider: Arc<ScriptedProvider>,
+    /// Without faults, whatever the set-up says: for looking.
     pub store: Arc<dyn Store>,
     pub engine: Arc<Engine>,
     /// Changes take effect at the next [`Self::restart`].
     pub setup: Setup,
     worker: Worker,
     background: CancellationToken,
+    working: Mutex<Option<TaskTracker>>,
+    memory: Arc<InMemory>,
+    life: Option<Life>,
     folder: TempDir,
+}
+
+/// What a new process makes of the data.
+struct Started {
+    store: Arc<dyn Store>,
+    engine: Arc<Engine>,
+    life: Option<Life>,
 }
 
 impl TestApp {
@@ -105,19 +142,29 @@ impl TestApp {
     pub fn with(change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup::default();
         change(&mut setup);
-        let (clock, random) = (Arc::default(), Arc::new(SeededRandom::new(1)));
+        let (clock, random) = (Arc::default(), Arc::new(SeededRandom::new(setup.seed)));
         let provider = ScriptedProvider::new("scripted", setup.repeatable);
-        let folder = tempfile::tempdir().unwrap();
-        let (store, engine) = start(&folder, &setup, &clock, &random, &provider);
+        let folder = match &setup.place {
+            Some(place) => tempfile::tempdir_in(place).unwrap(),
+            None => tempfile::tempdir().unwrap(),
+        };
+        if let Some(template) = &setup.template {
+            std::fs::copy(template, folder.path().join("vydra.db")).unwrap();
+        }
+        let memory = Arc::new(InMemory::new());
+        let started = start(&folder, &setup, &clock, &random, &provider, &memory);
         Self {
-            worker: Worker::new(Arc::clone(&engine)),
+            worker: Worker::new(Arc::clone(&started.engine)),
             background: CancellationToken::new(),
+            working: Mutex::default(),
             clock,
             random,
             provider,
-            store,
-            engine,
+            store: started.store,
+            engine: started.engine,
+            life: started.life,
             setup,
+            memory,
             folder,
         }
     }
@@ -130,18 +177,28 @@ impl TestApp {
 
     /// A new process on the same data: it takes over what the dead one left.
     pub async fn crash(&mut self) {
+        self.try_crash().await.unwrap();
+    }
+
+    /// The same where the start may fail.
+    pub async fn try_crash(&mut self) -> vydra_engine::Result<()> {
+        if let Some(life) = &self.life {
+            life.end();
+        }
         self.background.cancel();
         self.background = CancellationToken::new();
-        (self.store, self.engine) = start(
+        let started = start(
             &self.folder,
             &self.setup,
             &self.clock,
             &self.random,
             &self.provider,
+            &self.memory,
         );
-        self.engine.load_usage().await.unwrap();
+        (self.store, self.engine, self.life) = (started.store, started.engine, started.life);
+        self.engine.load_usage().await?;
         self.worker = Worker::new(Arc::clone(&self.engine));
-        self.worker.take_over().await.unwrap();
+        self.worker.take_over().await
     }
 
     /// Works until `moment`, and then dies as a process does: nothing that runs comes to its end.
@@ -161,7 +218,24 @@ impl TestApp {
 
     /// A worker in the background, until the application is dropped or restarted.
     pub fn work(&self) {
-        drop(self.work_until(self.background.clone()));
+        let tasks = TaskTracker::new();
+        let worker = Worker::new(Arc::clone(&self.engine));
+        tasks.spawn(worker.run(self.background.clone()));
+        *self.working.lock().unwrap() = Some(tasks);
+    }
+
+    /// Until the worker in the background has stopped as it does at the end of a process, and what is known of usage is
+    /// written down.
+    pub async fn stop_working(&mut self) {
+        self.background.cancel();
+        self.background = CancellationToken::new();
+        let working = self.working.lock().unwrap().take();
+        if let Some(worker) = working {
+            worker.close();
+            worker.wait().await;
+        }
+        // What cannot be written is lost with the process.
+        let _ = self.engine.flush_usage().await;
     }
 
     /// The same, until `stop`; the answer ends when the worker has.
@@ -239,6 +313,17 @@ impl TestApp {
         std::fs::remove_file(self.folder.path().join("media").join(storage_key)).unwrap();
     }
 
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("vydra.db")
+    }
+
+    /// The size of a file that is kept in memory; None for one that is not.
+    pub async fn size_in_memory(&self, storage_key: &str) -> Option<u64> {
+        let location = Location::from(storage_key);
+        let found = self.memory.get_opts(&location, GetOptions::default()).await;
+        Some(found.ok()?.meta.size)
+    }
+
     /// Every file in the media folder, those that are being written too.
     pub fn media_files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
@@ -312,38 +397,45 @@ fn start(
     clock: &Arc<ManualClock>,
     random: &Arc<SeededRandom>,
     provider: &Arc<ScriptedProvider>,
-) -> (Arc<dyn Store>, Arc<Engine>) {
+    memory: &Arc<InMemory>,
+) -> Started {
+    let life = setup.faults.as_ref().map(Life::new);
     let pepper = Pepper::generate(random.as_ref());
     let store: Arc<dyn Store> =
         Arc::new(SqliteStore::open(&folder.path().join("vydra.db"), &pepper).unwrap());
-    let catalog = Catalog::load([
-        ("catalog.default.toml", DEFAULT),
-        ("test.toml", setup.catalog.as_str()),
-    ]);
+    let provider: Arc<dyn Provider> = match &setup.provider {
+        Some(own) => Arc::clone(own),
+        None => Arc::clone(provider) as _,
+    };
+    let provider = match &life {
+        Some(life) => Arc::new(FaultyProvider {
+            inner: provider,
+            life: life.clone(),
+        }),
+        None => provider,
+    };
     let mut providers = Registry::default();
     for other in &setup.others {
         providers.add(Arc::clone(other) as _);
     }
     if setup.fallback {
-        providers.set_fallback(Arc::clone(provider) as _);
+        providers.set_fallback(Arc::clone(&provider));
     } else {
-        providers.add(Arc::clone(provider) as _);
+        providers.add(Arc::clone(&provider));
     }
-    providers.set_sandbox(Arc::new(Sandbox::new(Arc::clone(provider) as _)));
-    let networks = setup.readable.iter().map(|text| text.parse().unwrap());
-    let limits = FetchLimits {
-        connect: Duration::from_millis(500),
-        headers: Duration::from_secs(1),
-        total: Duration::from_secs(2),
-        ..FetchLimits::default()
-    };
-    let guard = UrlGuard::new(networks.collect());
+    providers.set_sandbox(Arc::new(Sandbox::new(provider)));
     let engine = Engine::new(Parts {
-        store: Arc::clone(&store),
-        catalog: catalog.unwrap(),
+        store: match &life {
+            Some(life) => Arc::new(FaultyStore {
+                inner: Arc::clone(&store),
+                life: life.clone(),
+            }),
+            None => Arc::clone(&store),
+        },
+        catalog: catalog(&setup.catalog),
         providers,
-        media: MediaStore::folder(&folder.path().join("media")).unwrap(),
-        fetcher: InputFetcher::with_lookup(guard, limits, Names).unwrap(),
+        media: media(folder.path(), memory, life.as_ref()),
+        fetcher: setup.fetcher.clone().unwrap_or_else(|| fetcher(setup)),
         clock: Arc::clone(clock) as _,
         random: Arc::clone(random) as _,
         settings: Settings {
@@ -355,7 +447,44 @@ fn start(
             limits: setup.limits.clone(),
         },
     });
-    (store, engine)
+    Started {
+        store,
+        engine,
+        life,
+    }
+}
+
+/// To read and to compile it takes longer than most tests do otherwise.
+fn catalog(own: &str) -> Arc<Catalog> {
+    static KNOWN: Mutex<BTreeMap<String, Arc<Catalog>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let catalog = known.entry(own.to_owned()).or_insert_with(|| {
+        let texts = [("catalog.default.toml", DEFAULT), ("test.toml", own)];
+        Arc::new(Catalog::load(texts).unwrap())
+    });
+    Arc::clone(catalog)
+}
+
+fn fetcher(setup: &Setup) -> InputFetcher {
+    let networks = setup.readable.iter().map(|text| text.parse().unwrap());
+    let limits = FetchLimits {
+        connect: Duration::from_millis(500),
+        headers: Duration::from_secs(1),
+        total: Duration::from_secs(2),
+        ..FetchLimits::default()
+    };
+    let guard = UrlGuard::new(networks.collect());
+    InputFetcher::with_lookup(guard, limits, Names).unwrap()
+}
+
+fn media(folder: &Path, memory: &Arc<InMemory>, life: Option<&Life>) -> MediaStore {
+    match life {
+        Some(life) => MediaStore::over(Arc::new(FaultyFiles {
+            inner: Arc::clone(memory) as _,
+            life: life.clone(),
+        })),
+        None => MediaStore::folder(&folder.join("media")).unwrap(),
+    }
 }
 
 /// Contract, section 4.

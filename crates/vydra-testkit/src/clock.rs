@@ -1,7 +1,9 @@
-//! Time that stands still until a test moves it.
+//! Time that stands still until a test moves it, or goes with the runtime's.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 use vydra_core::time::{Clock, Timestamp};
 
 /// 2026-03-01T12:00:00Z: any moment will do, but always the same.
@@ -10,6 +12,8 @@ const START: i64 = 1_772_366_400_000_000;
 #[derive(Debug)]
 pub struct ManualClock {
     micros: AtomicI64,
+    /// Since when it goes with the runtime's time.
+    follows: OnceLock<Instant>,
     broken: AtomicBool,
 }
 
@@ -17,6 +21,7 @@ impl Default for ManualClock {
     fn default() -> Self {
         Self {
             micros: AtomicI64::new(START),
+            follows: OnceLock::new(),
             broken: AtomicBool::new(false),
         }
     }
@@ -26,6 +31,12 @@ impl ManualClock {
     pub fn advance(&self, span: Duration) {
         let micros = i64::try_from(span.as_micros()).expect("a span that a test can mean");
         self.micros.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    /// From now on it goes with the runtime's time, which a simulation pauses: what waits and what is decided then see the
+    /// same time. [`Self::advance`] leaps all the same.
+    pub fn follow_the_runtime(&self) {
+        self.follows.get_or_init(Instant::now);
     }
 
     /// As an operator or a time server may.
@@ -46,6 +57,7 @@ impl Clock for ManualClock {
             !self.broken.swap(false, Ordering::SeqCst),
             "the clock was broken on purpose"
         );
-        Timestamp::from_micros(self.micros.load(Ordering::SeqCst))
+        let set = Timestamp::from_micros(self.micros.load(Ordering::SeqCst));
+        set.plus(self.follows.get().map(Instant::elapsed).unwrap_or_default())
     }
 }

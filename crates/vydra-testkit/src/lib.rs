@@ -15,6 +15,8 @@
 
 mod app;
 mod clock;
+mod faults;
+mod faulty_files;
 pub mod files;
 mod provider;
 mod random;
@@ -22,6 +24,7 @@ mod web;
 
 pub use app::{PASSWORD, PUBLIC_URL, Setup, TestApp};
 pub use clock::ManualClock;
+pub use faults::{Fault, Faults, OUTSIDE_POINTS, STORE_POINTS};
 pub use provider::{Gate, PollReply, Reply, ScriptedProvider, refused};
 pub use random::SeededRandom;
 pub use vydra_outbound::provider::{Accepted, ErrorKind, Next, ProviderError};

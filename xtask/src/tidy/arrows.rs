@@ -12,7 +12,7 @@ use super::Finding;
 use crate::process;
 
 /// Crates of the workspace and the crates of the workspace that they may use.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("vydra-core", &[]),
     ("vydra-store", &["vydra-core"]),
     ("vydra-outbound", &["vydra-core"]),
@@ -43,6 +43,18 @@ const ARROWS: [(&str, &[&str]); 9] = [
             "vydra-store",
         ],
     ),
+    (
+        "vydra-prove",
+        &[
+            "vydra-core",
+            "vydra-engine",
+            "vydra-http",
+            "vydra-outbound",
+            "vydra-store",
+            "vydra-testkit",
+        ],
+    ),
+    ("vydra-bench", &["vydra-core"]),
     ("xtask", &[]),
 ];
 
@@ -54,7 +66,7 @@ const TESTS_USE_ALL: [&str; 2] = ["vydra-cli", "xtask"];
 
 /// Crates from outside that only some crates may use, so that a layer stays the only one that can do its work. A star stands for any
 /// ending. Tests are free.
-const OWNERS: [(&[&str], &[&str]); 6] = [
+const OWNERS: [(&[&str], &[&str]); 7] = [
     (
         &[
             "rusqlite",
@@ -63,16 +75,26 @@ const OWNERS: [(&[&str], &[&str]); 6] = [
             "tokio-postgres",
             "postgres",
         ],
-        &["vydra-store"],
+        // A proof that read the books through the store would believe what it is to prove; the bench has plain SQLite as a
+        // yardstick, and fills databases faster than commands could.
+        &["vydra-store", "vydra-prove", "vydra-bench"],
     ),
-    (&["reqwest"], &["vydra-outbound", "vydra-client"]),
-    (&["object_store", "openh264", "image"], &["vydra-outbound"]),
+    (
+        &["reqwest"],
+        &["vydra-outbound", "vydra-client", "vydra-prove"],
+    ),
+    (&["object_store"], &["vydra-outbound", "vydra-testkit"]),
+    (&["openh264", "image"], &["vydra-outbound"]),
     (
         &["axum*", "hyper*", "utoipa*", "tower-http"],
-        &["vydra-http", "vydra-testkit"],
+        // The bench has a bare server as a yardstick.
+        &["vydra-http", "vydra-testkit", "vydra-prove", "vydra-bench"],
     ),
-    (&["clap", "indicatif"], &["vydra-cli"]),
-    (&["anyhow"], &["vydra-cli", "xtask"]),
+    (&["clap", "indicatif"], &["vydra-cli", "vydra-prove"]),
+    (
+        &["anyhow"],
+        &["vydra-cli", "vydra-prove", "vydra-bench", "xtask"],
+    ),
 ];
 
 /// A crate of the workspace.

@@ -96,9 +96,12 @@ impl Attempt<'_> {
         }
         // Files are stored while the lease is still renewed: large ones take their time.
         let result = tokio::select! {
+            // In this order, so that the same course of events has the same end: nobody wants what was stopped, and what is
+            // here already is not handed back.
+            biased;
+            () = self.stop.cancelled() => Err(Broken::LeaseLost),
             result = walk::to_the_end(self) => result,
             lost = self.stay_alive() => Err(lost),
-            () = self.stop.cancelled() => Err(Broken::LeaseLost),
             () = halt.cancelled() => Err(Broken::Halted),
         };
         match result {

@@ -152,9 +152,10 @@ impl Worker {
                 }
             };
             tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
                 () = self.engine.work.notified() => {}
                 () = tokio::time::sleep(rest) => {}
-                () = stop.cancelled() => {}
             }
         }
         self.drain().await;

@@ -17,8 +17,6 @@ mod jobs;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
-mod ledger_model;
-#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod organizations;

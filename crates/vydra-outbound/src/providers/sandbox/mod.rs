@@ -104,6 +104,7 @@ async fn slowly(context: &Context, span: Duration) -> Result<(), ProviderError> 
     }
     for step in 1..=STEPS {
         tokio::select! {
+            biased;
             () = tokio::time::sleep(span / STEPS) => {}
             () = context.stop.cancelled() => {
                 return Err(ProviderError::new(ErrorKind::Cancelled, Accepted::No, "no longer wanted"));

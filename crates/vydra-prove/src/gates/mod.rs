@@ -1,0 +1,166 @@
+//! The gates, in the order in which they are carried out: the quick ones first.
+
+mod bank;
+mod deadlines;
+mod ends;
+mod faults;
+mod idempotency;
+mod kill;
+mod ledger;
+mod simulation;
+
+use crate::report::Progress;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// What a gate shows, and how often.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) name: &'static str,
+    /// As the map of proofs calls it.
+    pub(crate) short: &'static str,
+    /// How many cases before each commit.
+    pub(crate) commit: u64,
+    /// How many before a release.
+    pub(crate) release: u64,
+    pub(crate) prove: fn(&Run) -> Outcome,
+}
+
+pub(crate) const ALL: &[Gate] = &[
+    Gate {
+        name: "ledger",
+        short: "G1",
+        commit: 2_000,
+        release: 100_000,
+        prove: ledger::prove,
+    },
+    Gate {
+        name: "ends",
+        short: "G7",
+        commit: 200,
+        release: 10_000,
+        prove: ends::prove,
+    },
+    Gate {
+        name: "deadlines",
+        short: "G3",
+        commit: 10_000,
+        release: 100_000,
+        prove: deadlines::prove,
+    },
+    Gate {
+        name: "simulation",
+        short: "G15",
+        commit: 100,
+        release: 50_000,
+        prove: simulation::prove,
+    },
+    Gate {
+        name: "faults",
+        short: "G4",
+        commit: 1,
+        release: 20,
+        prove: faults::prove,
+    },
+    Gate {
+        name: "idempotency",
+        short: "G6",
+        commit: 100,
+        release: 1_000,
+        prove: idempotency::prove,
+    },
+    Gate {
+        name: "bank",
+        short: "G5",
+        // Seconds.
+        commit: 20,
+        release: 600,
+        prove: bank::prove,
+    },
+    Gate {
+        name: "kill",
+        short: "G2",
+        commit: 200,
+        release: 10_000,
+        prove: kill::prove,
+    },
+];
+
+/// What a gate is given.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) seed: u64,
+    pub(crate) count: u64,
+    /// Words that a case's name must have.
+    pub(crate) only: Option<String>,
+    /// Where all that happens is written.
+    pub(crate) log: Option<PathBuf>,
+    /// The program `vydra`.
+    pub(crate) binary: PathBuf,
+    /// A folder on a real disk.
+    pub(crate) disk: PathBuf,
+    pub(crate) progress: Progress,
+}
+
+/// Figures for the line, or what was violated.
+pub(crate) type Outcome = Result<String, Violation>;
+
+#[derive(Debug)]
+pub(crate) struct Violation {
+    pub(crate) error: anyhow::Error,
+    /// Arguments that show it again, where they are not those of the whole run.
+    pub(crate) replay: Option<String>,
+}
+
+impl Violation {
+    /// Seen again by these arguments alone.
+    pub(crate) fn at(replay: impl Into<String>, error: anyhow::Error) -> Self {
+        Self {
+            error,
+            replay: Some(replay.into()),
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Violation {
+    fn from(error: E) -> Self {
+        Self {
+            error: error.into(),
+            replay: None,
+        }
+    }
+}
+
+/// A panic is a violation like any other.
+pub(crate) fn carry_out(gate: &Gate, run: &Run) -> Outcome {
+    std::panic::catch_unwind(|| (gate.prove)(run))
+        .unwrap_or_else(|panic| Err(panicked(&*panic).into()))
+}
+
+/// What a panic said.
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
+    let text = panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    anyhow::anyhow!(
+        "panicked: {}",
+        text.unwrap_or_else(|| "without words".to_owned())
+    )
+}
+
+/// A folder in memory where the system has one, for what no power cut is to be shown of.
+pub(crate) fn in_memory() -> anyhow::Result<TempDir> {
+    let memory = std::path::Path::new("/dev/shm");
+    let builder = || {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("vydra-prove-");
+        builder
+    };
+    if memory.is_dir()
+        && let Ok(folder) = builder().tempdir_in(memory)
+    {
+        return Ok(folder);
+    }
+    Ok(builder().tempdir()?)
+}

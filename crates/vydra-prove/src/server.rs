@@ -1,0 +1,181 @@
+//! The real program on data of its own.
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+const LISTENING: &str = "listening on ";
+/// No start and no stop takes this long.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// No limit is to stop what is proved.
+const MANY: &str = "100000000";
+
+/// A data directory, and the program that works on it.
+#[derive(Debug, Clone)]
+pub(crate) struct Data {
+    binary: PathBuf,
+    folder: PathBuf,
+}
+
+impl Data {
+    pub(crate) fn new(binary: &Path, folder: &Path) -> Self {
+        Self {
+            binary: binary.to_owned(),
+            folder: folder.to_owned(),
+        }
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.join("vydra.db")
+    }
+
+    pub(crate) fn media(&self) -> PathBuf {
+        self.folder.join("media")
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(words)
+            .arg("--data-dir")
+            .arg(&self.folder)
+            .current_dir(&self.folder)
+            .env("VYDRA__PROVIDERS__LOCAL__ENABLED", "true")
+            .env("VYDRA__WORKER__CONCURRENCY", "256")
+            .env("VYDRA__LOG__LEVEL", "error")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// What a command that must succeed prints.
+    pub(crate) async fn run(&self, words: &[&str]) -> anyhow::Result<Value> {
+        let output = self
+            .command(&[words, &["--json"]].concat())
+            .output()
+            .await?;
+        ensure!(
+            output.status.success(),
+            "vydra {}: {}{}",
+            words.join(" "),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// An organization that nothing stops but its credits, and its test key.
+    pub(crate) async fn customer(&self, name: &str) -> anyhow::Result<String> {
+        self.run(&["org", "create", "--name", name, "--plan", "enterprise"])
+            .await?;
+        self.run(&[
+            "org",
+            "set-plan",
+            "--org",
+            name,
+            "--plan",
+            "enterprise",
+            "--rpm",
+            MANY,
+            "--rph",
+            MANY,
+            "--rpd",
+            MANY,
+            "--concurrent",
+            MANY,
+        ])
+        .await?;
+        let key = self
+            .run(&["key", "create", "--org", name, "--name", name, "--test"])
+            .await?;
+        let key = key["key"].as_str().context("a new key shows no secret")?;
+        Ok(key.to_owned())
+    }
+
+    /// Credits for the sandbox, with a reason by which the row can be found.
+    pub(crate) async fn grant(&self, org: &str, amount: u64, reason: &str) -> anyhow::Result<()> {
+        let amount = amount.to_string();
+        self.run(&[
+            "credits", "grant", "--org", org, "--test", "--amount", &amount, "--reason", reason,
+        ])
+        .await?;
+        Ok(())
+    }
+
+    /// The product's own look at the books.
+    pub(crate) async fn audit(&self) -> anyhow::Result<()> {
+        self.run(&["ledger", "audit"]).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn serve(&self) -> anyhow::Result<Server> {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("server.log"))?;
+        let mut child = self
+            .command(&["serve", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .context("the server cannot be started")?;
+        let output = child.stdout.take().context("a server without an output")?;
+        let mut line = String::new();
+        let mut lines = BufReader::new(output);
+        timeout(PATIENCE, lines.read_line(&mut line))
+            .await
+            .context("the server does not start")??;
+        let Some((_, url)) = line.trim().rsplit_once(LISTENING) else {
+            bail!(
+                "the server did not start; see {}",
+                self.folder.join("server.log").display()
+            );
+        };
+        Ok(Server {
+            url: url.to_owned(),
+            child,
+            _lines: lines,
+        })
+    }
+}
+
+/// Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) url: String,
+    child: Child,
+    /// Held open: a server that cannot print would end by itself.
+    _lines: BufReader<tokio::process::ChildStdout>,
+}
+
+impl Server {
+    /// As a loss of power would, but for the disk's own memory.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        ensure!(
+            self.child.try_wait()?.is_none(),
+            "the server has ended by itself"
+        );
+        self.child.kill().await?;
+        Ok(())
+    }
+
+    /// As an operator stops it.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        let process = self.child.id().context("the server has ended by itself")?;
+        let asked = Command::new("kill")
+            .args(["-TERM", &process.to_string()])
+            .status()
+            .await?;
+        ensure!(asked.success(), "the server cannot be asked to stop");
+        let ended = timeout(PATIENCE, self.child.wait())
+            .await
+            .context("the server does not stop")??;
+        ensure!(ended.success(), "the server stopped with {ended}");
+        Ok(())
+    }
+}
