@@ -31,12 +31,14 @@ pub(crate) struct JobView {
     /// pending, running, completed, failed or cancelled; the last three are final.
     #[schema(value_type = String, example = "completed")]
     status: JobStatus,
-    /// 0 to 100.
+    /// 0 to 100; of several steps, their mean.
     progress: u8,
+    /// Which steps of a workflow run, such as `Step 3 of 6: frame`; null for a job of one call, and once it has ended.
     status_message: Option<String>,
     /// Null for a job that a call of a model made.
     workflow: Option<String>,
     workflow_slug: Option<String>,
+    /// Of a workflow of several steps, that of the last.
     model: String,
     /// Who made it, once somebody does: local is the built-in stand-in for a model.
     provider: Option<String>,

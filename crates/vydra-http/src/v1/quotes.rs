@@ -43,8 +43,10 @@ pub(crate) struct QuoteView {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PriceLineView {
+    /// The model, or a workflow that has one price for all its steps.
     #[schema(example = "FLUX Edit")]
     item: String,
+    /// Of such a workflow, the one that makes its result.
     #[schema(example = "flux-edit")]
     model: String,
     #[schema(example = "image")]
