@@ -56,7 +56,7 @@ impl Timestamp {
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match jiff::Timestamp::from_microsecond(self.0) {
-            Ok(time) => write!(f, "{}", time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")),
+            Ok(time) => write!(f, "{time:.3}"),
             // Outside the years -9999 to 9999 there is no ISO form; nothing of ours lives there.
             Err(_) => write!(f, "@{}", self.0),
         }

@@ -21,7 +21,9 @@ mod v1;
 pub use connection::{ServeOptions, serve};
 
 use axum::Router;
+use axum::extract::Request;
 use axum::routing::get;
+use layers::Around;
 use std::sync::Arc;
 use vydra_core::random::Random;
 use vydra_engine::Engine;
@@ -33,8 +35,13 @@ pub struct ApiState {
     pub random: Arc<dyn Random>,
 }
 
-/// Every path that the server answers.
+/// Every path that the server answers, as it answers it.
 pub fn router(state: ApiState) -> Router {
+    let around = around(state);
+    Router::new().fallback(async move |request: Request| around.answer(request).await)
+}
+
+fn around(state: ApiState) -> Around {
     let routes = Router::new()
         .nest(routes::PREFIX, routes::all(state.engine.catalog()).router)
         .route("/media/{*key}", get(media::get))
@@ -44,5 +51,5 @@ pub fn router(state: ApiState) -> Router {
         .route("/docs/errors/{code}", get(docs::errors::get))
         .method_not_allowed_fallback(layers::unknown_method)
         .fallback(layers::unknown_path);
-    layers::around(routes, &state).with_state(state)
+    Around::new(routes.with_state(state.clone()), state)
 }

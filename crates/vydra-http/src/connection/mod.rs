@@ -7,8 +7,8 @@ mod body;
 mod pace;
 mod wire;
 
-use crate::{ApiState, layers, router};
-use axum::Router;
+use crate::layers::Around;
+use crate::{ApiState, around, layers};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Version, header};
@@ -30,7 +30,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 use wire::{Shared, Wire};
 
 /// The request line and the header fields together. hyper itself takes at most 100 fields and a URI of 65,534 bytes.
@@ -92,7 +91,7 @@ where
 
 #[derive(Debug)]
 struct Server {
-    router: Router,
+    around: Around,
     state: ApiState,
     options: ServeOptions,
     builder: auto::Builder<Tracked>,
@@ -111,7 +110,7 @@ pub async fn serve(
         options.max_connections.min(Semaphore::MAX_PERMITS),
     ));
     let server = Arc::new(Server {
-        router: router(state.clone()),
+        around: around(state.clone()),
         builder: builder(&options, Tracked(tasks.clone())),
         state,
         options,
@@ -266,12 +265,12 @@ impl Server {
             .insert(BodyTimeout(self.options.body_timeout));
         if !is_h1 || incoming.is_end_stream() {
             let request = Request::from_parts(parts, Body::new(incoming));
-            return self.route(request).await;
+            return self.around.answer(request).await;
         }
         let waits = parts.headers.contains_key(header::EXPECT);
         let unread = Unread::new(incoming);
         let request = Request::from_parts(parts, Body::new(unread.clone()));
-        let mut response = self.route(request).await;
+        let mut response = self.around.answer(request).await;
         if !self.is_read(&unread, waits).await {
             shared.cut();
             response
@@ -279,13 +278,6 @@ impl Server {
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
-    }
-
-    async fn route(&self, request: Request<Body>) -> Response {
-        match self.router.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
     }
 
     /// Whether the next request can follow on the same connection.

@@ -165,25 +165,32 @@ fn head(bytes: &[u8]) -> Option<Head<'_>> {
 }
 
 impl Head<'_> {
-    fn field(&self, wanted: &str) -> Option<&str> {
-        self.text
-            .lines()
-            .skip(1)
+    fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        let lines = self.text.lines().skip(1);
+        lines
             .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name, value.trim()))
+    }
+
+    fn field(&self, wanted: &str) -> Option<&str> {
+        self.fields()
             .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
-            .map(|(_, value)| value.trim())
+            .map(|(_, value)| value)
     }
 
     fn followed_by(&self, is_head: bool) -> Place {
         if is_head || matches!(self.status, 204 | 304) {
             return within(self.length, false);
         }
-        if self.field("transfer-encoding").is_some() {
-            return within(self.length, true);
+        let mut body = None;
+        for (name, value) in self.fields() {
+            if name.eq_ignore_ascii_case("transfer-encoding") {
+                return within(self.length, true);
+            }
+            if name.eq_ignore_ascii_case("content-length") {
+                body = value.parse::<usize>().ok();
+            }
         }
-        let body = self
-            .field("content-length")
-            .and_then(|length| length.parse::<usize>().ok());
         body.and_then(|body| body.checked_add(self.length))
             .map_or(Place::Untouched, |all| within(all, false))
     }
