@@ -1,6 +1,6 @@
 //! The real clock and the real source of randomness: handed to everything else, and read nowhere else.
 
-use rand::TryRng;
+use rand::Rng;
 use std::time::{SystemTime, UNIX_EPOCH};
 use vydra_core::random::Random;
 use vydra_core::time::{Clock, Timestamp};
@@ -25,13 +25,13 @@ impl Clock for SystemClock {
 pub struct SystemRandom;
 
 impl Random for SystemRandom {
+    /// From a generator for secrets (ChaCha), one a thread, which the operating system seeds again and again: to ask the
+    /// system each time would be a system call for each request's id.
     #[expect(
-        clippy::panic,
-        reason = "without randomness every key and every secret URL could be guessed"
+        clippy::disallowed_methods,
+        reason = "this is the randomness that is handed to everybody else"
     )]
     fn fill(&self, bytes: &mut [u8]) {
-        if let Err(error) = rand::rngs::SysRng.try_fill_bytes(bytes) {
-            panic!("the operating system gives no random bytes: {error}");
-        }
+        rand::rng().fill_bytes(bytes);
     }
 }

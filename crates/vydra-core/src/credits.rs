@@ -21,6 +21,10 @@ impl Credits {
         self.0
     }
 
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+
     pub fn checked_mul(self, units: u32) -> Option<Self> {
         self.0.checked_mul(i64::from(units)).map(Self)
     }

@@ -4,7 +4,7 @@ use crate::jobs::Ended;
 use crate::{Caller, Engine, Error, Result, Ticket, simulate};
 use serde_json::{Map, Value};
 use std::time::Duration;
-use vydra_core::catalog::{Answer, Model, Priced, Resolved};
+use vydra_core::catalog::{Answer, InputSchema, Makeup, Priced, Resolved};
 use vydra_core::credits::Credits;
 use vydra_core::ids::JobId;
 use vydra_core::job::{Call, Job, JobStatus};
@@ -60,7 +60,7 @@ impl Engine {
             let priced = model.price(input)?;
             let (shown, answer) = (priced.call.input.clone(), priced.answer);
             let wanted = Wanted {
-                model,
+                schema: &model.schema,
                 priced,
                 shown,
                 workflow: None,
@@ -153,7 +153,7 @@ impl Engine {
             Resolved::Invalid(violations) => return Err(violations.into()),
             Resolved::UnknownModel(model) => {
                 let models: Vec<&str> = workflow
-                    .choices
+                    .choices()
                     .iter()
                     .filter_map(|choice| choice.named.as_deref())
                     .collect();
@@ -162,8 +162,17 @@ impl Engine {
             }
         };
         self.check_active(model, caller.mode())?;
+        for step in &priced.call.steps {
+            if let Some(model) = self.catalog().model(&step.model) {
+                self.check_active(model, caller.mode())?;
+            }
+        }
         Ok(Wanted {
-            model,
+            // Of several steps, the files are those of the workflow; each step takes them from there.
+            schema: match &workflow.makeup {
+                Makeup::Choices(_) => &model.schema,
+                Makeup::Steps(_) => &workflow.schema,
+            },
             shown: priced.call.input.clone(),
             priced,
             workflow: Some(&workflow.slug),
@@ -177,7 +186,7 @@ impl Engine {
         asked: Asked<'_>,
     ) -> Result<Started> {
         let Wanted {
-            model,
+            schema,
             priced,
             mut shown,
             workflow,
@@ -186,8 +195,8 @@ impl Engine {
             mut call, price, ..
         } = priced;
         call.script = simulate::script(caller, asked.simulate, price)?;
-        call.pricing.version = self.catalog().price_version();
-        self.look_at_urls(&caller.organization.id, &model.schema, &mut call.input)
+        call.pricing.version = self.catalog().price_version().to_owned();
+        self.look_at_urls(&caller.organization.id, schema, &mut call.input)
             .await?;
         let remaining = caller.organization.credits(caller.mode());
         if let Some(allowed) = asked.max_credits.filter(|allowed| *allowed < price) {
@@ -204,8 +213,7 @@ impl Engine {
                 remaining,
             });
         }
-        if model
-            .schema
+        if schema
             .media_fields()
             .any(|field| call.input.contains_key(field.name))
         {
@@ -218,11 +226,12 @@ impl Engine {
                 return Err(Self::too_many_jobs(caller, open));
             }
         }
-        let taking = self.take_in(&caller.organization.id, &model.schema, &mut call.input);
+        let taking = self.take_in(&caller.organization.id, schema, &mut call.input);
         tokio::time::timeout(TAKING_IN, taking)
             .await
             .map_err(|_late| Error::invalid(TOO_SLOW))??;
-        for field in model.schema.media_fields() {
+        self.hand_on(schema, &shown, &mut call);
+        for field in schema.media_fields() {
             if let Some(reference) = call.input.get(field.name) {
                 shown.insert(field.name.to_owned(), reference.clone());
             }
@@ -266,7 +275,8 @@ impl Engine {
 }
 
 pub(crate) struct Wanted<'a> {
-    model: &'a Model,
+    /// Which fields of the input name files.
+    schema: &'a InputSchema,
     pub(crate) priced: Priced,
     shown: Map<String, Value>,
     workflow: Option<&'a str>,

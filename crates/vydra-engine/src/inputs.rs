@@ -11,12 +11,13 @@ use tokio::sync::Semaphore;
 use vydra_core::asset::{Asset, AssetRole, MediaKind};
 use vydra_core::catalog::{InputSchema, MediaField};
 use vydra_core::ids::{AssetId, OrgId};
+use vydra_core::job::Call;
 use vydra_outbound::fetch::FetchError;
 use vydra_outbound::sniff::sniff;
 use vydra_outbound::url_guard::{MAX_LENGTH, Refusal};
 
 /// How a job names a stored file.
-pub(crate) const REFERENCE: &str = "asset:";
+pub(crate) const REFERENCE: &str = vydra_core::job::ASSET;
 /// What a file in the text itself begins with.
 const DATA: &str = "data:";
 const MIB: u64 = 1_024 * 1_024;
@@ -74,6 +75,14 @@ fn named<'a>(schema: &InputSchema, input: &'a mut Map<String, Value>) -> Vec<Nam
         }
     }
     all
+}
+
+pub(crate) fn texts(value: &Value) -> impl Iterator<Item = &str> {
+    let several = match value {
+        Value::Array(several) => several.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    several.iter().filter_map(Value::as_str)
 }
 
 fn refused(field: &str, why: &str) -> Error {
@@ -138,6 +147,34 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Each step that names a file of the job's input as the caller `given` it names the stored one instead.
+    pub(crate) fn hand_on(
+        &self,
+        schema: &InputSchema,
+        given: &Map<String, Value>,
+        call: &mut Call,
+    ) {
+        let Call { steps, input, .. } = call;
+        if steps.is_empty() {
+            return;
+        }
+        let stored: HashMap<&str, &str> = schema
+            .media_fields()
+            .filter_map(|field| Some((given.get(field.name)?, input.get(field.name)?)))
+            .flat_map(|(given, stored)| texts(given).zip(texts(stored)))
+            .collect();
+        for step in steps {
+            let Some(model) = self.catalog().model(&step.model) else {
+                continue;
+            };
+            for Named { url, .. } in named(&model.schema, &mut step.input) {
+                if let Some(reference) = stored.get(url.as_str()) {
+                    (*reference).clone_into(url);
+                }
+            }
+        }
     }
 
     /// Whether a webhook could be sent there, as far as the URL itself tells.

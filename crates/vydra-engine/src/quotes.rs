@@ -43,7 +43,7 @@ impl Engine {
         Ok(Quote {
             credits: priced.price,
             pricing: Pricing {
-                version: self.catalog().price_version(),
+                version: self.catalog().price_version().to_owned(),
                 ..priced.call.pricing
             },
             expires_at: self.now().plus(HOLDS),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vydra_core::asset::MediaKind;
 use vydra_core::catalog::Route;
-use vydra_core::job::{Action, Call, Script};
+use vydra_core::job::{Action, Script, StepCall};
 
 /// Stateless: it gets a request and answers, and knows neither the store nor the ledger.
 #[async_trait]
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Context {
 
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The same for every attempt of a job: a client-chosen id, and a seed for what is not seeded.
+    /// The same for every attempt, and for nothing else: a client-chosen id, and a seed for what is not seeded.
     pub job: String,
     /// The provider's name for the model.
     pub model: String,
@@ -74,7 +74,7 @@ pub struct MediaInput {
 
 impl Request {
     /// The call under the route's names. `media` comes with our names.
-    pub fn new(job: &str, call: &Call, route: &Route, media: Vec<MediaInput>) -> Self {
+    pub fn new(job: &str, call: &StepCall<'_>, route: &Route, media: Vec<MediaInput>) -> Self {
         let theirs = |ours: &str| {
             route
                 .fields
@@ -95,14 +95,17 @@ impl Request {
             })
             .collect();
         Self {
-            job: job.to_owned(),
+            job: match call.name {
+                None => job.to_owned(),
+                Some(_) => format!("{job}-{}", call.number),
+            },
             model: route.model.clone(),
             kind: call.kind,
             action: call.action,
             outputs: call.outputs,
             input,
             media,
-            script: call.script.clone(),
+            script: call.script(),
         }
     }
 }
@@ -257,22 +260,19 @@ impl ProviderError {
 mod tests {
     use super::*;
     use serde_json::json;
-    use vydra_core::catalog::Pricing;
+    use vydra_core::job::Call;
 
     #[test]
     fn a_request_bears_the_providers_names() {
-        let call = Call {
-            model: "m".to_owned(),
-            kind: MediaKind::Image,
-            action: Action::Edit,
-            outputs: 1,
-            input: json!({"prompt": "p", "imageUrl": "asset:x", "aspectRatio": "1:1"})
-                .as_object()
-                .unwrap()
-                .clone(),
-            script: Script::default(),
-            pricing: Pricing::default(),
-        };
+        let call: Call = serde_json::from_value(json!({
+            "model": "m",
+            "kind": "image",
+            "action": "edit",
+            "outputs": 1,
+            "input": {"prompt": "p", "imageUrl": "asset:x", "aspectRatio": "1:1"},
+        }))
+        .unwrap();
+        let call = call.calls().next().unwrap();
         let route = Route {
             provider: "p".to_owned(),
             model: "up/stream".to_owned(),
@@ -295,6 +295,27 @@ mod tests {
         );
         assert_eq!(request.media[0].field, "image_url");
         assert_eq!(request.model, "up/stream");
+        assert_eq!(request.job, "job_1");
+    }
+
+    /// Otherwise two of them would be one purchase, or one picture.
+    #[test]
+    fn each_step_of_a_job_has_an_id_of_its_own() {
+        let step = |name: &str| json!({"name": name, "model": "m", "kind": "image", "action": "generate", "outputs": 1, "input": {}});
+        let call: Call = serde_json::from_value(json!({
+            "model": "m", "kind": "image", "action": "generate", "outputs": 1, "input": {}, "steps": [step("a"), step("b")],
+        }))
+        .unwrap();
+        let route = Route {
+            provider: "p".to_owned(),
+            model: "m".to_owned(),
+            fields: std::collections::BTreeMap::new(),
+        };
+        let ids: Vec<String> = call
+            .calls()
+            .map(|step| Request::new("job_1", &step, &route, Vec::new()).job)
+            .collect();
+        assert_eq!(ids, ["job_1-0", "job_1-1"]);
     }
 
     #[test]

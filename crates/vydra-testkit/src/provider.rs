@@ -85,7 +85,11 @@ pub struct ScriptedProvider {
 #[derive(Debug, Default)]
 struct Script {
     replies: VecDeque<Reply>,
+    /// For requests that have this word.
+    worded: VecDeque<(&'static str, Reply)>,
     polls: VecDeque<PollReply>,
+    /// For this task alone.
+    of_task: VecDeque<(&'static str, PollReply)>,
     submitted: Vec<Request>,
     polled: Vec<String>,
     cancelled: Vec<String>,
@@ -103,6 +107,17 @@ impl ScriptedProvider {
     /// The next submission that has no answer yet gets this one.
     pub fn next(&self, reply: Reply) {
         self.script.lock().unwrap().replies.push_back(reply);
+    }
+
+    /// The next submission whose prompt has this word, or whose model it is, gets this answer: for what is asked at the
+    /// same time.
+    pub fn next_for(&self, word: &'static str, reply: Reply) {
+        self.script.lock().unwrap().worded.push_back((word, reply));
+    }
+
+    /// The next poll of this task gets this answer.
+    pub fn next_poll_of(&self, task: &'static str, reply: PollReply) {
+        self.script.lock().unwrap().of_task.push_back((task, reply));
     }
 
     pub fn next_poll(&self, reply: PollReply) {
@@ -128,6 +143,14 @@ impl ScriptedProvider {
     pub fn cancelled(&self) -> Vec<String> {
         self.script.lock().unwrap().cancelled.clone()
     }
+}
+
+fn has_word(request: &Request, word: &str) -> bool {
+    let prompt = request
+        .input
+        .get("prompt")
+        .and_then(|prompt| prompt.as_str());
+    request.model == word || prompt.is_some_and(|prompt| prompt.contains(word))
 }
 
 fn outputs(files: impl IntoIterator<Item = Bytes>, kind: MediaKind) -> Vec<Output> {
@@ -159,8 +182,15 @@ impl Provider for ScriptedProvider {
         let (kind, count) = (request.kind, request.outputs);
         let mut reply = {
             let mut script = self.script.lock().unwrap();
+            let worded = script
+                .worded
+                .iter()
+                .position(|(word, _)| has_word(&request, word))
+                .and_then(|place| script.worded.remove(place));
             script.submitted.push(request);
-            script.replies.pop_front().unwrap_or(Reply::Made)
+            let next = worded.map(|(_, reply)| reply);
+            next.or_else(|| script.replies.pop_front())
+                .unwrap_or(Reply::Made)
         };
         loop {
             return match reply {
@@ -183,7 +213,13 @@ impl Provider for ScriptedProvider {
     async fn poll(&self, _context: &Context, task: &str) -> Result<Polled, ProviderError> {
         let mut script = self.script.lock().unwrap();
         script.polled.push(task.to_owned());
-        match script.polls.pop_front() {
+        let own = script
+            .of_task
+            .iter()
+            .position(|(of, _)| *of == task)
+            .and_then(|place| script.of_task.remove(place));
+        let next = own.map(|(_, reply)| reply);
+        match next.or_else(|| script.polls.pop_front()) {
             None => Ok(Polled::Pending { progress: None }),
             Some(PollReply::Pending(progress)) => Ok(Polled::Pending { progress }),
             // Of what kind they are is found out from their bytes.

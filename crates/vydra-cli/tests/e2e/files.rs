@@ -191,6 +191,41 @@ async fn a_video_is_h264_of_the_asked_length_and_plays_in_a_browser() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_house_timelapse_is_a_film_of_all_its_stages() {
+    let data = Data::new();
+    let (server, api) = studio(&data).await;
+    let input = json!({"theme": "a red barn", "aspect_ratio": "1:1", "seconds": 1});
+    let body = json!({"workflow": "house-timelapse", "input": input});
+    let accepted = api.post("jobs", &body).await.expect(201);
+    let job = api.end_of(accepted["id"].as_str().unwrap()).await;
+    assert_eq!(job["status"], "completed", "{job}");
+    assert_eq!(
+        (&job["creditsCharged"], &job["provider"]),
+        (&150.into(), &"local".into())
+    );
+    assert_eq!(job["output"]["assets"][0]["durationMs"], 5_000);
+    let file = fetch(&api, &job["videoUrl"], "video/mp4").await;
+    if installed("ffprobe").await {
+        let path = data.path("timelapse.mp4");
+        fs::write(&path, &file.body).unwrap();
+        let probed = probe(&path).await;
+        let stream = &probed["streams"][0];
+        assert_eq!(stream["codec_name"], "h264");
+        assert_eq!(
+            text(&stream["nb_read_frames"]),
+            "120",
+            "five stages of a second"
+        );
+        assert_eq!(
+            (&stream["width"], &stream["height"]),
+            (&960.into(), &960.into())
+        );
+    }
+    assert_eq!(api.credits().await, 1_000 - 150);
+    server.stop().await;
+}
+
 /// Seconds of sound in a WAV, read from its header; the samples must not be silence.
 fn seconds(wav: &[u8]) -> f64 {
     let number = |at: usize| u32::from_le_bytes(wav[at..at + 4].try_into().unwrap());

@@ -3,12 +3,14 @@
 use super::Catalog;
 use super::model::{Answer, Model, Route, Variant};
 use super::schema::InputSchema;
-use super::workflow::{Choice, Workflow};
+use super::steps::{StepRow, Steps};
+use super::workflow::{Choice, Makeup, Workflow};
 use crate::asset::MediaKind;
 use crate::credits::Credits;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// Why a catalogue cannot be used: the file, the row and the reason.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +65,11 @@ struct WorkflowRow {
     input_schema: Value,
     #[serde(default)]
     example_input: Map<String, Value>,
+    #[serde(default)]
     choices: Vec<Choice>,
+    #[serde(default)]
+    steps: Vec<StepRow>,
+    credits: Option<Credits>,
 }
 
 fn cloud() -> String {
@@ -82,8 +88,10 @@ pub(super) fn load<'a>(
         by_slug: HashMap::new(),
         by_path: HashMap::new(),
         workflows: Vec::new(),
+        price_version: OnceLock::new(),
     };
     let mut last_file = String::new();
+    let mut files: HashMap<String, &str> = HashMap::new();
     for (file, text) in texts {
         let refused = |problem: String| CatalogError {
             file: file.to_owned(),
@@ -100,6 +108,7 @@ pub(super) fn load<'a>(
             let slug = row.slug.clone();
             let workflow =
                 workflow(row).map_err(|problem| refused(format!("workflow {slug}: {problem}")))?;
+            files.insert(slug, file);
             put(&mut catalog.workflows, workflow, |workflow| &workflow.slug);
         }
         file.clone_into(&mut last_file);
@@ -121,18 +130,27 @@ pub(super) fn load<'a>(
         }
     }
     for workflow in &catalog.workflows {
-        if let Some(choice) = workflow
-            .choices
-            .iter()
-            .find(|choice| !catalog.by_slug.contains_key(&choice.model))
-        {
-            return Err(refused(format!(
-                "workflow {}: there is no model {}",
-                workflow.slug, choice.model
-            )));
-        }
+        check_models(workflow, &catalog).map_err(|problem| CatalogError {
+            file: files
+                .get(&workflow.slug)
+                .map_or_else(String::new, |file| (*file).to_owned()),
+            problem: format!("workflow {}: {problem}", workflow.slug),
+        })?;
     }
     Ok(catalog)
+}
+
+/// What can only be seen when all models are known.
+fn check_models(workflow: &Workflow, catalog: &Catalog) -> Result<(), String> {
+    match &workflow.makeup {
+        Makeup::Choices(choices) => choices
+            .iter()
+            .find(|choice| catalog.model(&choice.model).is_none())
+            .map_or(Ok(()), |choice| {
+                Err(format!("there is no model {}", choice.model))
+            }),
+        Makeup::Steps(steps) => steps.check(workflow, catalog),
+    }
 }
 
 fn put<T>(rows: &mut Vec<T>, row: T, slug: impl Fn(&T) -> &str) {
@@ -209,8 +227,21 @@ fn model(row: ModelRow) -> Result<Model, String> {
 }
 
 fn workflow(row: WorkflowRow) -> Result<Workflow, String> {
-    if row.slug.is_empty() || row.choices.is_empty() {
-        return Err("it needs a slug and at least one choice".to_owned());
+    let makeup = match (row.choices.is_empty(), row.steps.is_empty()) {
+        (false, true) if row.credits.is_some() => {
+            return Err(
+                "credits is for a workflow of steps: with choices, the model has the price"
+                    .to_owned(),
+            );
+        }
+        (false, true) => Makeup::Choices(row.choices),
+        (true, false) => Makeup::Steps(Steps::read(row.steps, row.credits)?),
+        (true, true) | (false, false) => {
+            return Err("it needs either choices or steps".to_owned());
+        }
+    };
+    if row.slug.is_empty() {
+        return Err("it needs a slug".to_owned());
     }
     Ok(Workflow {
         slug: row.slug,
@@ -218,11 +249,11 @@ fn workflow(row: WorkflowRow) -> Result<Workflow, String> {
         description: row.description,
         schema: InputSchema::compile(row.input_schema)?,
         example_input: row.example_input,
-        choices: row.choices,
+        makeup,
     })
 }
 
-fn check_slug(slug: &str) -> Result<(), String> {
+pub(super) fn check_slug(slug: &str) -> Result<(), String> {
     let fits = !slug.is_empty()
         && slug
             .bytes()

@@ -4,15 +4,19 @@ mod file;
 mod model;
 mod prices;
 mod schema;
+mod steps;
+mod template;
 mod workflow;
 
 pub use file::CatalogError;
 pub use model::{Answer, Model, Priced, Route, Variant};
 pub use prices::{PriceLine, Pricing};
 pub use schema::{FieldProblem, InputSchema, MediaField, Violations, other_spelling};
-pub use workflow::{Choice, Resolved, Workflow};
+pub use steps::{PlannedStep, Steps};
+pub use workflow::{Choice, Makeup, Resolved, Workflow};
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// The catalogue that is compiled in.
 pub const DEFAULT: &str = include_str!("../../catalog.default.toml");
@@ -25,6 +29,7 @@ pub struct Catalog {
     by_slug: HashMap<String, usize>,
     by_path: HashMap<String, usize>,
     workflows: Vec<Workflow>,
+    price_version: OnceLock<String>,
 }
 
 impl Catalog {

@@ -81,6 +81,19 @@ impl Model {
         })
     }
 
+    /// What a call with these values makes.
+    pub(super) fn kind_for(&self, input: &Map<String, Value>) -> MediaKind {
+        self.variant(input)
+            .map_or(self.kind, |variant| variant.kind)
+    }
+
+    /// The fields that its price depends on.
+    pub(super) fn priced_by(&self) -> Vec<&str> {
+        let chosen = self.variants.iter().flat_map(|variant| variant.when.keys());
+        let all = self.units_from.iter().chain(chosen);
+        all.map(String::as_str).collect()
+    }
+
     /// Whether a call with this input, as it was accepted, waits for its result.
     pub fn answer_to(&self, input: &Map<String, Value>) -> Answer {
         self.variant(input)
@@ -138,6 +151,7 @@ impl Model {
             action,
             outputs,
             input,
+            steps: Vec::new(),
             script: Script::default(),
             pricing: Pricing {
                 version: String::new(),

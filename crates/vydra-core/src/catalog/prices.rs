@@ -1,6 +1,6 @@
 //! Prices: what a call comes to line by line, and the version under which all prices of a catalogue are known.
 
-use super::Catalog;
+use super::{Catalog, Makeup};
 use crate::credits::Credits;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -22,11 +22,12 @@ impl Pricing {
     }
 }
 
-/// So many units of a model, at so much each.
+/// So many units, at so much each: of a model, or of a workflow that has one price for all its steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PriceLine {
     /// For a human.
     pub item: String,
+    /// The model, or the one that makes the workflow's result.
     pub model: String,
     pub pricing_unit: String,
     pub credits_per_unit: Credits,
@@ -36,7 +37,12 @@ pub struct PriceLine {
 
 impl Catalog {
     /// Changes with every price, and with nothing else; the same for every server with the same prices.
-    pub fn price_version(&self) -> String {
+    pub fn price_version(&self) -> &str {
+        // Every job bears it, and it takes longer to work out than to charge for one.
+        self.price_version.get_or_init(|| self.hash_of_prices())
+    }
+
+    fn hash_of_prices(&self) -> String {
         let mut prices: Vec<String> = self
             .models()
             .iter()
@@ -61,12 +67,14 @@ impl Catalog {
             .collect();
         // Which model a workflow runs decides what it costs.
         prices.extend(self.workflows().iter().map(|workflow| {
-            let choices: Vec<_> = workflow
-                .choices
-                .iter()
-                .map(|choice| json!([choice.named, choice.with, choice.model, choice.set]))
-                .collect();
-            json!(["workflow", workflow.slug, choices]).to_string()
+            let makeup = match &workflow.makeup {
+                Makeup::Choices(choices) => choices
+                    .iter()
+                    .map(|choice| json!([choice.named, choice.with, choice.model, choice.set]))
+                    .collect(),
+                Makeup::Steps(steps) => steps.priced_by(self),
+            };
+            json!(["workflow", workflow.slug, makeup]).to_string()
         }));
         prices.sort_unstable();
         let hash = Sha256::digest(prices.join("\n").as_bytes());

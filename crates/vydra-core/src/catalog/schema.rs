@@ -32,6 +32,38 @@ pub struct MediaField<'a> {
     pub kind: MediaKind,
 }
 
+/// What a schema says of one property, as far as templates must know it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SchemaField<'a> {
+    /// The JSON type; `value` where the schema says none, or several.
+    pub(super) kind: &'a str,
+    pub(super) media: Option<MediaKind>,
+    pub(super) default: Option<&'a Value>,
+    pub(super) is_required: bool,
+    pub(super) min_length: u64,
+    /// Whether it is one of fixed values, none of them empty.
+    pub(super) has_words: bool,
+}
+
+impl SchemaField<'_> {
+    /// Whether there is always a value.
+    pub(super) fn is_sure(&self) -> bool {
+        self.is_required || self.default.is_some()
+    }
+
+    /// Whether it can be shown within a text.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.kind, "string" | "integer" | "number" | "boolean")
+    }
+
+    /// Whether each value of it is of the other's type.
+    pub(super) fn fits(&self, other: &SchemaField<'_>) -> bool {
+        self.kind == other.kind
+            || other.kind == "value"
+            || (self.kind == "integer" && other.kind == "number")
+    }
+}
+
 /// One wrong field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldProblem {
@@ -99,6 +131,28 @@ impl InputSchema {
 
     pub fn has(&self, name: &str) -> bool {
         self.properties.iter().any(|property| property.name == name)
+    }
+
+    pub(super) fn field(&self, name: &str) -> Option<SchemaField<'_>> {
+        let property = self
+            .properties
+            .iter()
+            .find(|property| property.name == name)?;
+        let described = &self.json["properties"][name];
+        let words = described["enum"].as_array();
+        Some(SchemaField {
+            kind: &property.kind,
+            media: property.media,
+            default: property.default.as_ref(),
+            is_required: self.required().any(|required| required == name),
+            min_length: described["minLength"].as_u64().unwrap_or(0),
+            has_words: words.is_some_and(|words| words.iter().all(|word| word != "")),
+        })
+    }
+
+    pub(super) fn required(&self) -> impl Iterator<Item = &str> {
+        let names = self.json["required"].as_array();
+        names.into_iter().flatten().filter_map(Value::as_str)
     }
 
     pub fn media_fields(&self) -> impl Iterator<Item = MediaField<'_>> {

@@ -203,6 +203,10 @@ fn the_workflows_cost_what_the_contract_says() {
             json!({"videoUrl": picture, "audioUrl": picture}),
             100,
         ),
+        ("house-timelapse", json!({}), 150),
+        ("house-timelapse", json!({"theme": "a castle"}), 150),
+        ("renovation-timelapse", json!({"theme": "a kitchen"}), 150),
+        ("renovation-timelapse", json!({"imageUrl": picture}), 150),
     ] {
         match catalog
             .workflow(workflow)
@@ -345,6 +349,7 @@ fn the_price_version_follows_prices_and_nothing_else() {
         Catalog::load([("catalog.default.toml", text.as_str())])
             .unwrap()
             .price_version()
+            .to_owned()
     };
     let now = version(&str::to_owned);
     assert_eq!(now.len(), 12, "{now}");
@@ -353,6 +358,7 @@ fn the_price_version_follows_prices_and_nothing_else() {
         ("a name", "name = \"Gemini Image\"", "name = \"Gemini\""),
         ("a description", "Makes an image from a text.", "Paints."),
         ("an example", "studio light", "candle light"),
+        ("a prompt", "Untouched and deserted", "Deserted"),
         ("a provider's name", "fal-ai/nano-banana-2\"", "x\""),
     ] {
         assert!(DEFAULT.contains(text), "{what}");
@@ -368,6 +374,19 @@ fn the_price_version_follows_prices_and_nothing_else() {
         assert!(!seen.contains(&dearer), "the price at {place}");
         seen.push(dearer);
     }
+    let one_price = "credits = 150\n";
+    for (place, _) in DEFAULT.match_indices(one_price) {
+        let dearer = version(&|all| {
+            format!(
+                "{}credits = 151\n{}",
+                &all[..place],
+                &all[place + one_price.len()..]
+            )
+        });
+        assert!(!seen.contains(&dearer), "the price at {place}");
+        seen.push(dearer);
+    }
+    assert!(seen.len() > prices + 2, "workflows of one price");
     let unit = "pricing_unit = \"image\"";
     let by_pixel = version(&|all| all.replacen(unit, "pricing_unit = \"pixel\"", 1));
     assert!(!seen.contains(&by_pixel));

@@ -2,6 +2,7 @@
 
 use super::model::Priced;
 use super::schema::{InputSchema, Violations, either_spelling};
+use super::steps::Steps;
 use super::{Catalog, Model};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -29,25 +30,59 @@ pub struct Workflow {
     pub description: String,
     pub schema: InputSchema,
     pub example_input: Map<String, Value>,
-    /// In order: the first that fits is taken.
-    pub choices: Vec<Choice>,
+    pub makeup: Makeup,
+}
+
+/// What a workflow is made of.
+#[derive(Debug)]
+pub enum Makeup {
+    /// One call of a model. In order: the first choice that fits is taken.
+    Choices(Vec<Choice>),
+    /// Several calls.
+    Steps(Steps),
 }
 
 /// What a workflow's input comes to.
 #[derive(Debug)]
 pub enum Resolved<'a> {
-    Call { model: &'a Model, priced: Priced },
+    Call {
+        /// Whose result the caller gets.
+        model: &'a Model,
+        priced: Priced,
+    },
     UnknownModel(String),
     Invalid(Violations),
 }
 
 impl Workflow {
+    /// The choices of a workflow of one call; none of a workflow of steps.
+    pub fn choices(&self) -> &[Choice] {
+        match &self.makeup {
+            Makeup::Choices(choices) => choices,
+            Makeup::Steps(_) => &[],
+        }
+    }
+
     pub fn resolve<'a>(&self, catalog: &'a Catalog, given: Map<String, Value>) -> Resolved<'a> {
+        match &self.makeup {
+            Makeup::Choices(choices) => self.choose(choices, catalog, given),
+            Makeup::Steps(steps) => match self.schema.accept(given) {
+                Ok(input) => steps.resolve(self, catalog, input),
+                Err(violations) => Resolved::Invalid(violations),
+            },
+        }
+    }
+
+    fn choose<'a>(
+        &self,
+        choices: &[Choice],
+        catalog: &'a Catalog,
+        given: Map<String, Value>,
+    ) -> Resolved<'a> {
         // Asked for before the schema, because an unknown model has an error of its own (contract, section 7).
         if let Some(word) = either_spelling(&given, "model").and_then(Value::as_str)
-            && self.choices.iter().any(|choice| choice.named.is_some())
-            && !self
-                .choices
+            && choices.iter().any(|choice| choice.named.is_some())
+            && !choices
                 .iter()
                 .any(|choice| choice.named.as_deref() == Some(word))
         {
@@ -58,7 +93,7 @@ impl Workflow {
             Err(violations) => return Resolved::Invalid(violations),
         };
         let asked = input.get("model").and_then(Value::as_str);
-        let choice = self.choices.iter().find(|choice| {
+        let choice = choices.iter().find(|choice| {
             choice
                 .named
                 .as_deref()

@@ -1,7 +1,10 @@
 //! The worker: claims no more jobs than it has room for, runs each under its lease, and ends what is over.
 
 mod attempt;
+mod stages;
+mod step;
 mod sweep;
+mod walk;
 
 use crate::{Engine, Result};
 use std::collections::HashMap;

@@ -89,6 +89,26 @@ impl Flow {
         Ok(started.job)
     }
 
+    /// A job of this workflow, nothing of which has run yet.
+    pub(crate) async fn start(&self, workflow: &str, input: Value) -> Job {
+        self.start_simulating(None, workflow, input).await
+    }
+
+    pub(crate) async fn start_simulating(
+        &self,
+        wish: Option<&str>,
+        workflow: &str,
+        input: Value,
+    ) -> Job {
+        let asked = Asked {
+            simulate: wish,
+            ..Asked::default()
+        };
+        let engine = &self.engine;
+        let started = engine.create_job(&self.caller, workflow, object(input), asked);
+        started.await.unwrap().job
+    }
+
     /// An image for 5 credits, not yet made.
     pub(crate) async fn image(&self) -> Job {
         self.call("gemini/generate", json!({"prompt": "a lighthouse"}))

@@ -23,3 +23,5 @@ mod people;
 mod recovery;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod workflows;

@@ -6,7 +6,7 @@ use super::sample;
 use super::schema::{Schemas, Side, number};
 use serde_json::{Value, json};
 use vydra_core::asset::MediaKind;
-use vydra_core::catalog::{Answer, Catalog, Choice, Model, Resolved, Workflow};
+use vydra_core::catalog::{Answer, Catalog, Choice, Makeup, Model, Resolved, Steps, Workflow};
 use vydra_core::error_code::ErrorCode;
 use vydra_core::plan::Plans;
 
@@ -163,25 +163,20 @@ pub(super) fn workflows(source: Source<'_>, workflows: &[(String, &Workflow)]) -
 }
 
 fn one_workflow(source: Source<'_>, anchor: &str, workflow: &Workflow) -> String {
-    let prices: String = workflow
-        .choices
-        .iter()
-        .map(|choice| {
-            let mut word = choice
-                .named
-                .as_deref()
-                .map_or_else(|| "any".to_owned(), code);
-            if let Some(field) = &choice.with {
-                word.push_str(&format!(" with {}", code(field)));
-            }
-            let credits = choice_price(source.catalog, workflow, choice);
-            price_row(&word, &choice.model, &credits)
-        })
-        .collect();
+    let (heading, prices) = match &workflow.makeup {
+        Makeup::Choices(choices) => (
+            "<code>model</code>",
+            choices
+                .iter()
+                .map(|choice| choice_row(source.catalog, workflow, choice))
+                .collect(),
+        ),
+        Makeup::Steps(steps) => ("Step", step_rows(source.catalog, workflow, steps)),
+    };
     let body = json!({"workflow": workflow.slug, "input": workflow.example_input});
     let example = posted(source, "jobs", &body);
     format!(
-        "<section class=\"operation\" id=\"{anchor}\"><div class=\"words\"><h3><a href=\"#{anchor}\">{}</a></h3><p class=\"endpoint\"><span class=\"method post\">WORKFLOW</span> {}</p><p>{}</p><h4>Input</h4>{}<h4>Price</h4><div class=\"scroll\"><table><thead><tr><th scope=\"col\"><code>model</code></th><th scope=\"col\">Runs</th><th scope=\"col\" class=\"number\">Credits</th></tr></thead><tbody>{prices}</tbody></table></div></div><div class=\"examples\">{}</div></section>",
+        "<section class=\"operation\" id=\"{anchor}\"><div class=\"words\"><h3><a href=\"#{anchor}\">{}</a></h3><p class=\"endpoint\"><span class=\"method post\">WORKFLOW</span> {}</p><p>{}</p><h4>Input</h4>{}<h4>Price</h4><div class=\"scroll\"><table><thead><tr><th scope=\"col\">{heading}</th><th scope=\"col\">Runs</th><th scope=\"col\" class=\"number\">Credits</th></tr></thead><tbody>{prices}</tbody></table></div></div><div class=\"examples\">{}</div></section>",
         escape(&workflow.name),
         code(&workflow.slug),
         prose(&workflow.description),
@@ -196,6 +191,47 @@ pub(super) fn example_price(catalog: &Catalog, workflow: &Workflow) -> Option<i6
         Resolved::Call { priced, .. } => Some(priced.price.get()),
         Resolved::UnknownModel(_) | Resolved::Invalid(_) => None,
     }
+}
+
+fn choice_row(catalog: &Catalog, workflow: &Workflow, choice: &Choice) -> String {
+    let mut word = choice
+        .named
+        .as_deref()
+        .map_or_else(|| "any".to_owned(), code);
+    if let Some(field) = &choice.with {
+        word.push_str(&format!(" with {}", code(field)));
+    }
+    price_row(
+        &word,
+        &code(&choice.model),
+        &choice_price(catalog, workflow, choice),
+    )
+}
+
+/// Each step, and what all of them cost.
+fn step_rows(catalog: &Catalog, workflow: &Workflow, steps: &Steps) -> String {
+    let each = steps.iter().map(|step| {
+        let mut word = code(&step.name);
+        if let Some(field) = &step.given {
+            word.push_str(&format!(", unless {} is given", code(field)));
+        }
+        let priced = catalog
+            .model(&step.model)
+            .filter(|_| steps.credits().is_none());
+        let credits = priced.map_or_else(String::new, unit_price);
+        price_row(&word, &code(&step.model), &credits)
+    });
+    let whole = example_price(catalog, workflow).unwrap_or_default();
+    let word = match steps.credits() {
+        Some(_) => "all of it",
+        None => "in the example",
+    };
+    each.chain([price_row(word, "", &whole.to_string())])
+        .collect()
+}
+
+fn unit_price(model: &Model) -> String {
+    format!("{} per {}", model.credits_per_unit, model.pricing_unit)
 }
 
 /// What this choice costs for the example's input.
@@ -213,12 +249,9 @@ fn choice_price(catalog: &Catalog, workflow: &Workflow, choice: &Choice) -> Stri
         Resolved::Call { model, priced } if model.slug == choice.model => {
             priced.price.get().to_string()
         }
-        Resolved::Call { .. } | Resolved::UnknownModel(_) | Resolved::Invalid(_) => {
-            catalog.model(&choice.model).map_or_else(
-                || "–".to_owned(),
-                |model| format!("{} per {}", model.credits_per_unit, model.pricing_unit),
-            )
-        }
+        Resolved::Call { .. } | Resolved::UnknownModel(_) | Resolved::Invalid(_) => catalog
+            .model(&choice.model)
+            .map_or_else(|| "–".to_owned(), unit_price),
     }
 }
 

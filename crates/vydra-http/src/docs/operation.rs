@@ -1,6 +1,6 @@
 //! One operation of the document: what it takes, what it answers, and how it is called.
 
-use super::html::{Anchors, Within, code, escape, json, panel, prose};
+use super::html::{Anchors, Within, escape, json, panel, prose};
 use super::sample;
 use super::schema::{Schemas, Side};
 use serde_json::{Map, Value};
@@ -354,8 +354,7 @@ pub(super) fn heading(group: &Group<'_>) -> String {
 /// A named row of a table of choices: what is written, which model runs, what it costs.
 pub(super) fn price_row(word: &str, model: &str, credits: &str) -> String {
     format!(
-        "<tr><td>{word}</td><td>{}</td><td class=\"number\">{}</td></tr>",
-        code(model),
+        "<tr><td>{word}</td><td>{model}</td><td class=\"number\">{}</td></tr>",
         escape(credits)
     )
 }

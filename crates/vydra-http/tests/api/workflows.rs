@@ -2,7 +2,7 @@
 
 use crate::fixture::{Api, is_time};
 use serde_json::{Value, json};
-use vydra_testkit::{PUBLIC_URL, Reply, files};
+use vydra_testkit::{Accepted, ErrorKind, Gate, PUBLIC_URL, Reply, files, refused};
 
 async fn create(api: &Api, workflow: &str, input: &Value) -> crate::fixture::Answer {
     let body = json!({"workflow": workflow, "input": input});
@@ -115,6 +115,18 @@ async fn each_workflow_runs_at_its_price() {
             "lipsync",
             100,
         ),
+        (
+            "house-timelapse",
+            json!({"theme": "a castle"}),
+            "timelapse-film",
+            150,
+        ),
+        (
+            "renovation-timelapse",
+            json!({"imageUrl": image}),
+            "timelapse-film",
+            150,
+        ),
     ];
     for (workflow, input, model, price) in rows {
         let gate = api.provider.hold_next();
@@ -146,6 +158,93 @@ async fn each_workflow_runs_at_its_price() {
     }
 }
 
+/// One price before, one job, one progress, one result.
+#[tokio::test]
+async fn a_workflow_of_steps_is_one_job() {
+    let api = Api::new().await;
+    let input = json!({"theme": "{{steps.plot}} of {{theme}}"});
+    let body = json!({"workflow": "house-timelapse", "input": input});
+    let quote = api.post("quotes", &body).send().await.ok(200);
+    assert_eq!(quote["credits"], 150);
+    let gate = Gate::closed();
+    let held = Reply::Held(gate.clone(), Box::new(Reply::Made));
+    api.provider.next_for("timelapse-film", held);
+    let id = create(&api, "house-timelapse", &input).await.ok(201)["id"].clone();
+    let id = id.as_str().unwrap();
+    gate.reached().await;
+    let job = loop {
+        let job = api.get(&format!("jobs/{id}")).send().await.ok(200);
+        if !job["statusMessage"].is_null() && job["progress"] == 83 {
+            break job;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(
+        (&job["status"], &job["output"]),
+        (&json!("running"), &Value::Null)
+    );
+    assert_eq!(job["statusMessage"], "Step 6 of 6: film");
+    gate.open();
+    let job = api.get(&format!("jobs/{id}?wait=20")).send().await.ok(200);
+    assert_eq!(job["status"], "completed", "{job}");
+    assert_eq!(
+        (&job["progress"], &job["statusMessage"]),
+        (&json!(100), &Value::Null)
+    );
+    assert_eq!(job["resultUrls"].as_array().unwrap().len(), 1);
+    assert_eq!(job["output"]["assets"].as_array().unwrap().len(), 1);
+    assert_eq!(job["videoUrl"], job["resultUrls"][0]);
+    assert!(job["imageUrl"].is_null());
+    // What the caller said is shown as it was said, and was never read as a template.
+    assert_eq!(job["input"]["theme"], input["theme"]);
+    let prompts = api.provider.submitted();
+    let house = prompts[1].input["prompt"].as_str().unwrap();
+    assert!(
+        house.contains("in the middle of it: {{steps.plot}} of {{theme}}."),
+        "{house}"
+    );
+
+    let charges = api.get(&format!("jobs/{id}/charges")).send().await.ok(200);
+    assert_eq!(charges["creditsNet"], 150);
+    assert_eq!(charges["priceVersion"], quote["priceVersion"]);
+    assert_eq!(charges["breakdown"], quote["breakdown"]);
+    assert_eq!(
+        charges["breakdown"],
+        json!([{
+            "item": "House timelapse", "model": "timelapse-film", "pricingUnit": "job",
+            "creditsPerUnit": 150, "units": 1, "credits": 150,
+        }])
+    );
+}
+
+#[tokio::test]
+async fn a_workflow_of_steps_that_fails_is_paid_back_as_a_whole() {
+    let api = Api::new().await;
+    let before = api.get("billing/credits").send().await.ok(200)["creditsRemaining"].clone();
+    let refusal = refused(ErrorKind::ContentRefused, Accepted::No);
+    api.provider.next_for("frame", Reply::Error(refusal));
+    let id = create(&api, "house-timelapse", &json!({})).await.ok(201)["id"].clone();
+    let path = format!("jobs/{}", id.as_str().unwrap());
+    let job = api.get(&format!("{path}?wait=20")).send().await.ok(200);
+    assert_eq!(
+        (&job["status"], &job["code"]),
+        (&json!("failed"), &json!("GENERATION_FAILED"))
+    );
+    assert_eq!(job["error"], "Failed to generate video");
+    assert_eq!(job["details"]["reason"], "content_policy");
+    assert_eq!(
+        job["refund"],
+        json!({"applied": true, "creditsRefunded": 150})
+    );
+    assert!(job["output"].is_null());
+    let charges = api.get(&format!("{path}/charges")).send().await.ok(200);
+    assert_eq!(charges["creditsNet"], 0);
+    let entries = charges["data"].as_array().unwrap();
+    assert_eq!(entries.len(), 2, "one charge and one refund: {charges}");
+    let after = api.get("billing/credits").send().await.ok(200);
+    assert_eq!(after["creditsRemaining"], before);
+}
+
 #[tokio::test]
 async fn an_image_to_video_choice_hands_the_image_over() {
     let mut api = Api::new().await;
@@ -175,6 +274,8 @@ async fn an_unknown_workflow_is_told_the_known_ones() {
         "swap_character",
         "transfer_motion",
         "lipsync_video",
+        "house-timelapse",
+        "renovation-timelapse",
     ] {
         assert!(known.contains(&json!(workflow)), "{workflow}");
     }
@@ -211,6 +312,9 @@ async fn a_workflows_input_is_checked() {
         ("transfer_motion", json!({})),
         ("lipsync_video", json!({"videoUrl": "asset:x"})),
         ("lipsync_video", json!({"audioUrl": "asset:x"})),
+        ("house-timelapse", json!({"theme": ""})),
+        ("house-timelapse", json!({"seconds": 9})),
+        ("renovation-timelapse", json!({})),
     ] {
         let answer = create(&api, workflow, &input).await;
         assert_eq!(answer.status, 400, "{workflow} {input}");

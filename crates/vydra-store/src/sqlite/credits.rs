@@ -116,8 +116,8 @@ pub(super) fn charged(db: &Connection, charge: &Movement<'_>, after: i64) -> Res
     record(db, charge, after)
 }
 
-/// A job is open no longer, and this much of its price goes back.
-pub(super) fn give_back(db: &Connection, refund: &Movement<'_>) -> Result<()> {
+/// A job is open no longer, and this much of its price goes back. Answers the balance after it.
+pub(super) fn give_back(db: &Connection, refund: &Movement<'_>) -> Result<Credits> {
     let after: i64 = db
         .prepare_cached(
             "UPDATE balances SET credits = credits + ?3, refunded = refunded + ?3, open = open - 1
@@ -128,9 +128,9 @@ pub(super) fn give_back(db: &Connection, refund: &Movement<'_>) -> Result<()> {
             |row| row.get(0),
         )?;
     if refund.amount > 0 {
-        record(db, refund, after)?;
+        return record(db, refund, after);
     }
-    Ok(())
+    Credits::new(after).ok_or_else(|| StoreError::Corrupt(format!("a balance of {after}")))
 }
 
 /// How many jobs have not ended.

@@ -1,5 +1,6 @@
 //! Jobs from the caller's side: submit, look, cancel.
 
+use super::callers::Moved;
 use super::credits::{self, Taken};
 use super::rows::{Columns, collect, first, to_json};
 use super::{assets, idempotency};
@@ -205,12 +206,12 @@ pub(super) fn cancel(
     id: &JobId,
     entry: &EntryId,
     now: Timestamp,
-) -> Result<Cancellation> {
+) -> Result<(Cancellation, Option<Moved>)> {
     let Some(job) = get(db, org, id)? else {
-        return Ok(Cancellation::NotFound);
+        return Ok((Cancellation::NotFound, None));
     };
     if job.status == JobStatus::Cancelled {
-        return Ok(Cancellation::Already(Box::new(job)));
+        return Ok((Cancellation::Already(Box::new(job)), None));
     }
     let ended = end(
         db,
@@ -225,12 +226,12 @@ pub(super) fn cancel(
             now,
         },
     )?;
-    if !ended {
-        return Ok(Cancellation::Ended(Box::new(job)));
+    if ended.is_none() {
+        return Ok((Cancellation::Ended(Box::new(job)), None));
     }
     let job = get(db, org, id)?
         .ok_or_else(|| StoreError::Corrupt("a cancelled job is gone".to_owned()))?;
-    Ok(Cancellation::Now(Box::new(job)))
+    Ok((Cancellation::Now(Box::new(job)), ended))
 }
 
 /// How a job ends.
@@ -277,9 +278,9 @@ impl Purse {
     }
 }
 
-/// The one place where a job becomes final: its state, its refund and the event that tells of it, together. False, and
+/// The one place where a job becomes final: its state, its refund and the event that tells of it, together. None, and
 /// nothing done, when it has already ended.
-pub(super) fn end(db: &Connection, job: &Purse, how: End<'_>) -> Result<bool> {
+pub(super) fn end(db: &Connection, job: &Purse, how: End<'_>) -> Result<Option<Moved>> {
     let changed = db
         .prepare_cached(
             "UPDATE jobs SET status = ?2, refunded = ?3, completed_at = ?4, failure_code = ?5, failure_message = ?6,
@@ -299,7 +300,7 @@ pub(super) fn end(db: &Connection, job: &Purse, how: End<'_>) -> Result<bool> {
             how.provider,
         ])?;
     if changed == 0 {
-        return Ok(false);
+        return Ok(None);
     }
     let refund = credits::Movement {
         id: how.entry,
@@ -311,7 +312,7 @@ pub(super) fn end(db: &Connection, job: &Purse, how: End<'_>) -> Result<bool> {
         reason: how.reason,
         now: how.now,
     };
-    credits::give_back(db, &refund)?;
+    let credits = credits::give_back(db, &refund)?;
     db.prepare_cached(
         "INSERT INTO events (job_id, org_id, mode, kind, created_at) VALUES (?1, ?2, ?3, 'job.' || ?4, ?5)",
     )?
@@ -322,5 +323,9 @@ pub(super) fn end(db: &Connection, job: &Purse, how: End<'_>) -> Result<bool> {
         how.status.as_str(),
         how.now.as_micros(),
     ])?;
-    Ok(true)
+    Ok(Some(Moved {
+        org: job.org.clone(),
+        mode: job.mode,
+        credits,
+    }))
 }

@@ -1,6 +1,7 @@
 //! The store on SQLite: one writer thread that commits everything waiting at once, readers on their own connections.
 
 mod assets;
+mod callers;
 mod credits;
 mod idempotency;
 mod jobs;
@@ -24,7 +25,8 @@ use crate::store::{
 };
 use crate::{Result, StoreError};
 use async_trait::async_trait;
-use readers::Readers;
+use callers::{Callers, Moved};
+use readers::{Readers, reader};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use std::path::Path;
@@ -63,6 +65,7 @@ pub fn sqlite_version() -> &'static str {
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
+    callers: Arc<Callers>,
     pepper: Pepper,
 }
 
@@ -82,6 +85,7 @@ impl SqliteStore {
         Ok(Self {
             writer: Writer::start(connection)?,
             readers,
+            callers: Arc::new(Callers::open(path)?),
             pepper,
         })
     }
@@ -92,6 +96,35 @@ impl SqliteStore {
         F: Fn(&Connection) -> Result<T> + Send + 'static,
     {
         self.writer.run(Durability::Disk, command).await
+    }
+
+    /// For what changes a key or an organization: every process sees it at its next look-up.
+    async fn write_callers<T, F>(&self, command: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Connection) -> Result<T> + Send + 'static,
+    {
+        let callers = Arc::clone(&self.callers);
+        self.writer
+            .run_then(Durability::Disk, command, move |_| callers.changed())
+            .await
+    }
+
+    /// For what moves credits for a job: `moved` tells the balances as they are after it.
+    async fn write_moving<T, F, I>(&self, command: F, moved: fn(&T) -> I) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Connection) -> Result<T> + Send + 'static,
+        I: IntoIterator<Item = Moved> + 'static,
+    {
+        let callers = Arc::clone(&self.callers);
+        self.writer
+            .run_then(Durability::Disk, command, move |done| {
+                for moved in moved(done) {
+                    callers.publish(&moved);
+                }
+            })
+            .await
     }
 
     /// For what may be lost with the machine's power, though not with the process.
@@ -195,7 +228,7 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Organization>> {
         let (id, plan) = (id.clone(), plan.to_owned());
-        self.write(move |db| organizations::set_plan(db, &id, &plan, overrides, now))
+        self.write_callers(move |db| organizations::set_plan(db, &id, &plan, overrides, now))
             .await
     }
 
@@ -205,7 +238,8 @@ impl Store for SqliteStore {
     }
 
     async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<(ApiKey, Organization)>> {
-        self.look_up(|db| keys::by_hash(db, hash))
+        self.callers
+            .get(hash, || self.look_up(|db| keys::by_hash(db, hash)))
     }
 
     async fn keys(&self, org: &OrgId) -> Result<Vec<ApiKey>> {
@@ -214,7 +248,8 @@ impl Store for SqliteStore {
 
     async fn revoke_key(&self, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>> {
         let id = id.clone();
-        self.write(move |db| keys::revoke(db, &id, now)).await
+        self.write_callers(move |db| keys::revoke(db, &id, now))
+            .await
     }
 
     async fn record_usage(&self, usage: Usage) -> Result<()> {
@@ -245,12 +280,13 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<ApiKey>> {
         let (org, id) = (org.clone(), id.clone());
-        self.write(move |db| keys::revoke_of(db, &org, &id, now))
+        self.write_callers(move |db| keys::revoke_of(db, &org, &id, now))
             .await
     }
 
     async fn rotate_key(&self, rotation: NewRotation) -> Result<Rotation> {
-        self.write(move |db| keys::rotate(db, &rotation)).await
+        self.write_callers(move |db| keys::rotate(db, &rotation))
+            .await
     }
 
     async fn create_user(&self, new: NewUser) -> Result<UserCreation> {
@@ -310,7 +346,8 @@ impl Store for SqliteStore {
     }
 
     async fn grant(&self, grant: Grant) -> Result<Option<Credits>> {
-        self.write(move |db| credits::grant(db, &grant)).await
+        self.write_callers(move |db| credits::grant(db, &grant))
+            .await
     }
 
     async fn credit_totals(&self, org: &OrgId, mode: Mode) -> Result<CreditTotals> {
@@ -349,8 +386,20 @@ impl Store for SqliteStore {
         let (written, new) = (jobs::Written::of(&new)?, Arc::new(new));
         let shared = Arc::clone(&new);
         let submitted = self
-            .write(move |db| jobs::submit(db, &shared, &written))
-            .await?;
+            .write_moving(
+                move |db| {
+                    let submitted = jobs::submit(db, &shared, &written)?;
+                    let moved = submitted.as_ref().ok().map(|credits| Moved {
+                        org: shared.org_id.clone(),
+                        mode: shared.mode,
+                        credits: *credits,
+                    });
+                    Ok((submitted, moved))
+                },
+                |(_, moved)| moved.clone(),
+            )
+            .await?
+            .0;
         Ok(match submitted {
             // The writer's time is everybody's: whatever can be done elsewhere is.
             Ok(remaining) => Submission::Accepted {
@@ -378,8 +427,11 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Cancellation> {
         let (org, id) = (org.clone(), id.clone());
-        self.write(move |db| jobs::cancel(db, &org, &id, &entry, now))
-            .await
+        let command = move |db: &Connection| jobs::cancel(db, &org, &id, &entry, now);
+        Ok(self
+            .write_moving(command, |(_, moved)| moved.clone())
+            .await?
+            .0)
     }
 
     async fn idempotency(
@@ -471,8 +523,9 @@ impl Store for SqliteStore {
 
     async fn settle_job(&self, lease: &Lease, settlement: Settlement) -> Result<()> {
         let lease = lease.clone();
-        self.write(move |db| worker::settle(db, &lease, &settlement))
-            .await
+        let command = move |db: &Connection| worker::settle(db, &lease, &settlement);
+        self.write_moving(command, |moved| [moved.clone()]).await?;
+        Ok(())
     }
 
     async fn expire_jobs(
@@ -481,8 +534,11 @@ impl Store for SqliteStore {
         entries: Vec<EntryId>,
         now: Timestamp,
     ) -> Result<Expired> {
-        self.write(move |db| worker::expire(db, &overdue, &entries, now))
-            .await
+        let command = move |db: &Connection| worker::expire(db, &overdue, &entries, now);
+        Ok(self
+            .write_moving(command, |(_, moves)| moves.clone())
+            .await?
+            .0)
     }
 
     async fn keep_late(&self, job: &JobId, outputs: Vec<Asset>) -> Result<bool> {

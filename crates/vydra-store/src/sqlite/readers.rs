@@ -76,7 +76,7 @@ impl Readers {
     }
 }
 
-fn reader(path: &Path) -> Result<Connection> {
+pub(super) fn reader(path: &Path) -> Result<Connection> {
     let reader = connect(path)?;
     reader.pragma_update(None, "query_only", true)?;
     Ok(reader)

@@ -1,5 +1,6 @@
 //! Jobs from the worker's side. Every write but the claim and the sweeps bears the lease's token.
 
+use super::callers::Moved;
 use super::jobs::Purse;
 use super::rows::{Columns, collect, first};
 use super::{assets, jobs};
@@ -308,7 +309,7 @@ pub(super) fn hand_back(
     Ok(())
 }
 
-pub(super) fn settle(db: &Connection, lease: &Lease, settlement: &Settlement) -> Result<()> {
+pub(super) fn settle(db: &Connection, lease: &Lease, settlement: &Settlement) -> Result<Moved> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT {} FROM jobs WHERE id = ?1 AND lease_token = ?2",
         Purse::COLUMNS
@@ -341,15 +342,13 @@ pub(super) fn settle(db: &Connection, lease: &Lease, settlement: &Settlement) ->
         entry: &settlement.entry,
         now: settlement.now,
     };
-    if !jobs::end(db, &job, how)? {
-        return Err(StoreError::LeaseLost);
-    }
+    let moved = jobs::end(db, &job, how)?.ok_or(StoreError::LeaseLost)?;
     if let Outcome::Completed { outputs, .. } = &settlement.outcome {
         for (place, asset) in outputs.iter().enumerate() {
             assets::insert(db, asset, None, place)?;
         }
     }
-    Ok(())
+    Ok(moved)
 }
 
 pub(super) fn expire(
@@ -357,7 +356,7 @@ pub(super) fn expire(
     overdue: &Overdue,
     entries: &[EntryId],
     now: Timestamp,
-) -> Result<Expired> {
+) -> Result<(Expired, Vec<Moved>)> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT {}, status = 'pending' FROM jobs
          WHERE status IN ('pending', 'running') AND deadline_at <= ?1 ORDER BY deadline_at LIMIT ?2",
@@ -367,7 +366,7 @@ pub(super) fn expire(
         statement.query(params![now.as_micros(), rows_of(entries)])?,
         |row| Ok((Purse::read(row)?, row.take::<bool>()?)),
     )?;
-    let mut expired = Expired::default();
+    let (mut expired, mut moves) = (Expired::default(), Vec::new());
     for ((job, waited), entry) in due.into_iter().zip(entries) {
         let failure = if waited {
             &overdue.waiting
@@ -383,9 +382,10 @@ pub(super) fn expire(
             entry,
             now,
         };
-        if !jobs::end(db, &job, how)? {
+        let Some(moved) = jobs::end(db, &job, how)? else {
             continue;
-        }
+        };
+        moves.push(moved);
         expired.count += 1;
         match jobs::get(db, &job.org, &job.job) {
             Ok(ended) => expired.jobs.extend(ended),
@@ -394,7 +394,7 @@ pub(super) fn expire(
             }
         }
     }
-    Ok(expired)
+    Ok((expired, moves))
 }
 
 pub(super) fn keep_late(db: &Connection, job: &JobId, outputs: &[Asset]) -> Result<bool> {

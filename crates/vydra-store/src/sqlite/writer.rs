@@ -69,17 +69,19 @@ impl CommitFailure {
     }
 }
 
-struct Waiting<T, F> {
+struct Waiting<T, F, G> {
     durability: Durability,
     command: F,
+    committed: G,
     result: Option<Result<T>>,
     caller: oneshot::Sender<Result<T>>,
 }
 
-impl<T, F> Command for Waiting<T, F>
+impl<T, F, G> Command for Waiting<T, F, G>
 where
     T: Send,
     F: Fn(&Connection) -> Result<T> + Send,
+    G: FnOnce(&T) + Send,
 {
     fn durability(&self) -> Durability {
         self.durability
@@ -98,6 +100,7 @@ where
     fn answer(self: Box<Self>, committed: std::result::Result<(), CommitFailure>) {
         let Self {
             command,
+            committed: then,
             result,
             caller,
             ..
@@ -107,7 +110,10 @@ where
         let answer = match (committed, result) {
             // A command that failed by itself left nothing behind, and keeps its own reason.
             (_, Some(Err(error))) => Err(error),
-            (Ok(()), Some(Ok(value))) => Ok(value),
+            (Ok(()), Some(Ok(value))) => {
+                then(&value);
+                Ok(value)
+            }
             (Err(CommitFailure::Busy), _) => Err(StoreError::Busy),
             (Err(CommitFailure::Unwritable), _) => {
                 Err(StoreError::Unwritable("the commit failed".into()))
@@ -142,10 +148,26 @@ impl Writer {
         T: Send + 'static,
         F: Fn(&Connection) -> Result<T> + Send + 'static,
     {
+        self.run_then(durability, command, |_| {}).await
+    }
+
+    /// `committed` is called after the commit and before the answer, in the order of the commits.
+    pub(super) async fn run_then<T, F, G>(
+        &self,
+        durability: Durability,
+        command: F,
+        committed: G,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Connection) -> Result<T> + Send + 'static,
+        G: FnOnce(&T) + Send + 'static,
+    {
         let (caller, answer) = oneshot::channel();
         let command = Box::new(Waiting {
             durability,
             command,
+            committed,
             result: None,
             caller,
         });

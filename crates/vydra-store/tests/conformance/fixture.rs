@@ -300,6 +300,7 @@ impl Fixture {
                 action: Action::Generate,
                 outputs: 4,
                 input: document(&json!({"prompt": "a fox", "count": 4})),
+                steps: Vec::new(),
                 script: Script::default(),
                 pricing: Pricing::default(),
             },

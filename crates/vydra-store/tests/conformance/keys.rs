@@ -1,11 +1,13 @@
-use crate::fixture::{at_once, check, credits, fresh};
+use crate::fixture::{at_once, check, credits, fresh, overdue, sqlite};
 use std::sync::Arc;
 use std::time::Duration;
-use vydra_core::api_key::ApiKey;
-use vydra_core::job::Mode;
+use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
+use vydra_core::job::{Mode, PROCESSING_LIMIT};
+use vydra_core::organization::Organization;
+use vydra_core::plan::LimitOverrides;
 use vydra_core::scope::GrantedScopes;
-use vydra_store::StoreError;
-use vydra_store::store::{Creation, Rotation};
+use vydra_store::store::{Creation, NewRotation, Rotation, Submission};
+use vydra_store::{SqliteStore, Store, StoreError};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn is_found_by_its_mark_with_its_organization_as_it_is_now() {
@@ -286,5 +288,147 @@ async fn the_pepper_stays_and_marks_alike() {
     assert_eq!(f.store.pepper(), f.store.pepper());
     f.store.check_writable().await.unwrap();
     f.store.check_writable().await.unwrap();
+    check(f).await;
+}
+
+// --- What is remembered of callers from one request to the next ---
+
+/// The key with its organization, as every request looks it up.
+async fn look(store: &dyn Store, hash: &KeyHash) -> (ApiKey, Organization) {
+    store.key_by_hash(hash).await.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_by_any_process_is_seen_at_the_next_look() {
+    let (f, path) = sqlite();
+    let other = SqliteStore::open(&path, &Pepper::new([7; 32])).unwrap();
+    let org = f.org(100).await;
+    let (key, hash) = f.new_key(&org.id);
+    f.store.create_key(&key, &hash).await.unwrap();
+    for (rpm, changed_by) in [(11, &other as &dyn Store), (12, &*f.store)] {
+        // Both remember it.
+        look(&other, &hash).await;
+        look(&*f.store, &hash).await;
+        let overrides = LimitOverrides {
+            rpm: Some(rpm),
+            ..LimitOverrides::default()
+        };
+        let plan = changed_by.set_plan(&org.id, "starter", overrides, f.now());
+        let changed = plan.await.unwrap().unwrap();
+        let grant = f.new_grant(&org.id, Mode::Live, 11);
+        let credits = changed_by.grant(grant).await.unwrap().unwrap();
+        for store in [&other as &dyn Store, &*f.store] {
+            let seen = look(store, &hash).await.1;
+            assert_eq!(
+                (seen.overrides, seen.live_credits),
+                (changed.overrides, credits)
+            );
+        }
+    }
+    let (rotated, new_hash) = f.new_key(&org.id);
+    let rotation = NewRotation {
+        new: rotated.id,
+        hash: new_hash.clone(),
+        ..f.new_rotation(&key, f.now())
+    };
+    other.rotate_key(rotation).await.unwrap();
+    assert!(look(&*f.store, &hash).await.0.expires_at.is_some());
+    let revoked = other.revoke_key(&key.id, f.now()).await.unwrap().unwrap();
+    assert_eq!(
+        look(&*f.store, &hash).await.0.revoked_at,
+        revoked.revoked_at
+    );
+    check(f).await;
+}
+
+/// Every way in which credits move for a job, and the balance that the next request sees.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balance_is_never_an_old_one() {
+    let f = fresh().await;
+    let org = f.org(1_000).await;
+    let (key, hash) = f.new_key(&org.id);
+    f.store.create_key(&key, &hash).await.unwrap();
+    let agrees = async |what: &str| {
+        let seen = look(&*f.store, &hash).await.1;
+        let stored = f.store.organization(&org.id).await.unwrap().unwrap();
+        assert_eq!(seen, stored, "{what}");
+    };
+    agrees("before").await;
+    let first = f.job(&org.id, 100).await;
+    agrees("a charge").await;
+    let held = f.claim(1).await.pop().unwrap();
+    f.settle(&held, f.completed(vec![], 30)).await;
+    agrees("a partial delivery").await;
+    f.running(&org.id, 50).await;
+    let failed = f.job(&org.id, 7).await;
+    f.store
+        .cancel_job(&org.id, &failed.id, f.entry(), f.now())
+        .await
+        .unwrap();
+    agrees("a cancel").await;
+    f.advance(PROCESSING_LIMIT * 2);
+    let expired = f.store.expire_jobs(overdue(), f.entries(9), f.now()).await;
+    assert_eq!(expired.unwrap().count, 1);
+    agrees("a timeout").await;
+    let refused = f
+        .store
+        .submit_job(f.new_job(&org.id, 10_000))
+        .await
+        .unwrap();
+    assert!(matches!(refused, Submission::InsufficientCredits { .. }));
+    agrees("a refusal").await;
+    assert_eq!(f.look(&first).await.refunded, credits(30));
+    check(f).await;
+}
+
+/// While everything moves at once, whoever looks sees no balance that was never there, and in the end the last one.
+#[tokio::test(flavor = "multi_thread")]
+async fn looks_and_movements_at_once() {
+    let (f, path) = sqlite();
+    let other = SqliteStore::open(&path, &Pepper::new([7; 32])).unwrap();
+    let other: Arc<dyn Store> = Arc::new(other);
+    let org = f.org(1_000_000).await;
+    let (key, hash) = f.new_key(&org.id);
+    f.store.create_key(&key, &hash).await.unwrap();
+    let movements = (0..400).map(|number| {
+        let (store, other) = (Arc::clone(&f.store), Arc::clone(&other));
+        let (new, grant) = (f.new_job(&org.id, 3), f.new_grant(&org.id, Mode::Live, 3));
+        let hash = hash.clone();
+        async move {
+            match number % 4 {
+                0 => drop(store.submit_job(new).await.unwrap()),
+                1 => drop(other.grant(grant).await.unwrap()),
+                _ => {
+                    let credits = look(&*store, &hash).await.1.live_credits.get();
+                    assert_eq!((credits - 1_000_000) % 3, 0);
+                }
+            }
+        }
+    });
+    at_once(movements).await;
+    let seen = look(&*f.store, &hash).await.1;
+    assert_eq!(seen.live_credits.get(), 1_000_000);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_program_changes_is_seen_a_moment_later() {
+    let (f, path) = sqlite();
+    let org = f.org(100).await;
+    let (key, hash) = f.new_key(&org.id);
+    f.store.create_key(&key, &hash).await.unwrap();
+    look(&*f.store, &hash).await;
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute("UPDATE api_keys SET revoked_at = 1", ())
+        .unwrap();
+    let seen = async {
+        while look(&*f.store, &hash).await.0.revoked_at.is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), seen)
+        .await
+        .expect("it is seen within a second or so");
     check(f).await;
 }

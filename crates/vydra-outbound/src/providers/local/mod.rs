@@ -9,7 +9,9 @@ use crate::provider::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use render::{Edit, Espeak, Film, Picture, PictureFormat, Progress, RenderError, Size, Speech};
+use render::{
+    Edit, Espeak, Film, Picture, PictureFormat, Progress, RenderError, Size, Speech, Timelapse,
+};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -20,6 +22,10 @@ use vydra_core::job::Action;
 const PICTURE_SIDE: u32 = 1_024;
 const FILM_SIDE: u32 = 960;
 const FILM_SECONDS: u64 = 5;
+/// The one model that is really ours: it joins images into a film.
+const TIMELAPSE: &str = "timelapse-film";
+/// How long each image is shown.
+const STAGE_SECONDS: f64 = 2.0;
 
 /// Draws at most `slots` things at once, as each takes a whole core.
 #[derive(Debug)]
@@ -143,6 +149,25 @@ fn make_one(request: &Request, seed: u64, progress: Progress<'_>) -> Result<Outp
                     render::draw(&picture, progress).map(media)
                 }
             }
+        }
+        (MediaKind::Video, _) if request.model == TIMELAPSE => {
+            let seconds = request
+                .input
+                .get("seconds")
+                .and_then(Value::as_f64)
+                .unwrap_or(STAGE_SECONDS)
+                .clamp(1.0, 5.0);
+            #[expect(clippy::cast_possible_truncation, reason = "1 to 5")]
+            let wanted = Timelapse {
+                pictures: &images,
+                seconds: seconds as f32,
+                long_side: FILM_SIDE,
+            };
+            let (bytes, duration_ms) = render::timelapse(&wanted, progress)?;
+            Ok(Output {
+                bytes: Bytes::from(bytes),
+                duration_ms: Some(duration_ms),
+            })
         }
         (MediaKind::Video, _) => {
             let seconds = request

@@ -1,7 +1,7 @@
 //! A scene in time: frames are painted on one thread and encoded on another.
 
 use super::brief::Brief;
-use super::canvas::{Canvas, Planes};
+use super::canvas::{Canvas, Finish, Planes};
 use super::journey::Journey;
 use super::mp4::{self, Sample, Track};
 use super::scene::{self, Scene};
@@ -36,11 +36,32 @@ pub fn film(film: &Film, progress: Progress) -> Result<Vec<u8>, RenderError> {
         None => scene::compose(&brief, size),
     };
     report(progress, 2)?;
+    let hand = Hand {
+        // A given picture keeps its own.
+        style: (!brief.overlay).then_some(&brief),
+        finish: style::finish(&brief),
+    };
+    shoot(&*scene, &hand, size, frames, progress)
+}
+
+/// What is done to every frame once its scene is painted.
+pub struct Hand<'a> {
+    pub style: Option<&'a Brief>,
+    pub finish: Finish,
+}
+
+/// Films a scene. `size` must be [`even`].
+pub fn shoot(
+    scene: &dyn Scene,
+    hand: &Hand<'_>,
+    size: Size,
+    frames: u32,
+    progress: Progress,
+) -> Result<Vec<u8>, RenderError> {
     let track = std::thread::scope(|threads| {
         let (send, receive) = mpsc::sync_channel(AHEAD);
         let (give_back, spare) = mpsc::channel();
-        let (scene, brief) = (&*scene, &brief);
-        threads.spawn(move || paint(scene, brief, size, frames, &send, &spare));
+        threads.spawn(move || paint(scene, hand, size, frames, &send, &spare));
         encode(size, frames, &receive, &give_back, progress)
     })?;
     let file = mp4::mux(&track);
@@ -48,13 +69,13 @@ pub fn film(film: &Film, progress: Progress) -> Result<Vec<u8>, RenderError> {
     Ok(file)
 }
 
-fn frame_count(seconds: f32) -> u32 {
+pub fn frame_count(seconds: f32) -> u32 {
     let seconds = if seconds.is_finite() { seconds } else { 1.0 };
     ((seconds.clamp(0.1, MAX_SECONDS) * FRAMES_PER_SECOND as f32).round() as u32).max(1)
 }
 
 /// The encoder takes even sides only.
-fn even(size: Size) -> Result<Size, RenderError> {
+pub fn even(size: Size) -> Result<Size, RenderError> {
     let size = size.checked()?;
     let (long, short) = (size.width.max(size.height), size.width.min(size.height));
     if long > MAX_LONG_SIDE || short > MAX_SHORT_SIDE {
@@ -68,22 +89,20 @@ fn even(size: Size) -> Result<Size, RenderError> {
 
 fn paint(
     scene: &dyn Scene,
-    brief: &Brief,
+    hand: &Hand<'_>,
     size: Size,
     frames: u32,
     send: &mpsc::SyncSender<Planes>,
     spare: &mpsc::Receiver<Planes>,
 ) {
     let mut canvas = Canvas::new(size);
-    let finish = style::finish(brief);
     for frame in 0..frames {
         scene.paint(&mut canvas, frame as f32 / FRAMES_PER_SECOND as f32);
-        // A given picture keeps its own hand.
-        if !brief.overlay {
+        if let Some(brief) = hand.style {
             style::apply(brief, &mut canvas);
         }
         let mut planes = spare.try_recv().unwrap_or_else(|_| Planes::new(size));
-        canvas.planes(&finish, &mut planes);
+        canvas.planes(&hand.finish, &mut planes);
         // The encoder hung up: it failed, or the caller stopped the work.
         if send.send(planes).is_err() {
             return;
@@ -179,7 +198,7 @@ fn settings(size: Size) -> EncoderConfig {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::super::mp4::tests::find;
     use super::super::{Picture, PictureFormat, draw};
     use super::*;
@@ -192,7 +211,7 @@ mod tests {
         height: 108,
     };
 
-    fn shoot(seconds: f32, start: Option<&[u8]>) -> Vec<u8> {
+    fn film_of(seconds: f32, start: Option<&[u8]>) -> Vec<u8> {
         let wanted = Film {
             prompt: "ocean at sunset",
             seed: 5,
@@ -213,7 +232,7 @@ mod tests {
     }
 
     /// Reads the file the way a player does: index first, samples by offset and size.
-    fn frames(file: &[u8]) -> Vec<Vec<u8>> {
+    pub fn frames_of(file: &[u8], dimensions: (usize, usize)) -> Vec<Vec<u8>> {
         let configuration = {
             let path: Vec<&str> = STBL.into_iter().chain(["stsd", "avc1", "avcC"]).collect();
             find(file, &path).unwrap()
@@ -247,15 +266,15 @@ mod tests {
                 rest = &rest[4 + length..];
             }
             let frame = decoder.decode(&stream).unwrap().unwrap();
-            assert_eq!(frame.dimensions(), (192, 108));
-            let mut rgb = vec![0; 192 * 108 * 3];
+            assert_eq!(frame.dimensions(), dimensions);
+            let mut rgb = vec![0; dimensions.0 * dimensions.1 * 3];
             frame.write_rgb8(&mut rgb);
             frames.push(rgb);
         }
         frames
     }
 
-    fn distance(a: &[u8], b: &[u8]) -> f32 {
+    pub fn distance(a: &[u8], b: &[u8]) -> f32 {
         let sum: f32 = a
             .iter()
             .zip(b)
@@ -267,7 +286,7 @@ mod tests {
     #[test]
     fn a_film_is_exact_to_the_frame_and_starts_fast() {
         for (seconds, count) in [(1.0, 24), (1.52, 36), (f32::NAN, 24), (0.0, 2)] {
-            let file = shoot(seconds, None);
+            let file = film_of(seconds, None);
             assert_eq!(number(table(&file, "stsz"), 8), count);
             assert_eq!(number(table(&file, "stts"), 8), count);
             let mdhd = find(&file, &["moov", "trak", "mdia", "mdhd"]).unwrap();
@@ -281,9 +300,9 @@ mod tests {
 
     #[test]
     fn a_film_is_deterministic_moves_and_decodes() {
-        let file = shoot(1.0, None);
-        assert_eq!(file, shoot(1.0, None));
-        let frames = frames(&file);
+        let file = film_of(1.0, None);
+        assert_eq!(file, film_of(1.0, None));
+        let frames = frames_of(&file, (192, 108));
         assert_eq!(frames.len(), 24);
         assert!(distance(&frames[0], &frames[23]) > 0.8);
         // Smooth: no jump between neighbours.
@@ -302,7 +321,7 @@ mod tests {
         };
         let png = draw(&still, &|_| true).unwrap();
         let image = decode::decode(&png).unwrap();
-        let frames = frames(&shoot(2.0, Some(&png)));
+        let frames = frames_of(&film_of(2.0, Some(&png)), (192, 108));
         let first = distance(&frames[0], image.as_raw());
         assert!(first < 9.0, "{first}");
         assert!(distance(&frames[0], &frames[47]) > 2.0);

@@ -32,12 +32,14 @@ mod palette;
 mod scene;
 mod speech;
 mod style;
+mod timelapse;
 mod tones;
 
 pub use decode::probe;
 pub use edit::edit;
 pub use film::{FRAMES_PER_SECOND, film};
 pub use speech::{Espeak, speak};
+pub use timelapse::timelapse;
 
 /// Called with 0..=100 as work goes on; returns false when the caller wants us to stop.
 pub type Progress<'a> = &'a (dyn Fn(u8) -> bool + Sync);
@@ -82,6 +84,16 @@ pub struct Film<'a> {
     pub seconds: f32,
     /// An encoded image the film starts from.
     pub start: Option<&'a [u8]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Timelapse<'a> {
+    /// Encoded images, in their order.
+    pub pictures: &'a [&'a [u8]],
+    /// How long each is shown, its fade into the next included.
+    pub seconds: f32,
+    /// The film has the shape of the first picture.
+    pub long_side: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
