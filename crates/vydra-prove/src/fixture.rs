@@ -125,6 +125,7 @@ impl Fixture {
                 action: Action::Generate,
                 outputs: OUTPUTS,
                 input: document(&json!({"prompt": "a fox"})),
+                steps: Vec::new(),
                 script: Script::default(),
                 pricing: Pricing::default(),
             },
