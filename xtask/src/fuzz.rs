@@ -18,7 +18,7 @@ const SEED: &str = "1";
 
 pub(crate) fn run(root: &Path, more: &[String]) -> anyhow::Result<ExitCode> {
     programs::ensure()?;
-    let target = target(root)?;
+    let target = process::target(root)?;
     let Some(generator) = install(&target)? else {
         return Ok(ExitCode::SUCCESS);
     };

@@ -9,6 +9,7 @@
     reason = "a command line tool"
 )]
 
+mod bench;
 mod fuzz;
 mod openapi;
 mod process;
@@ -34,6 +35,7 @@ Verbs:
   fuzz [-- arguments]   Generated requests against the real server for 60 s, each answer checked against its OpenAPI document;
                         the arguments go to schemathesis, such as --max-time 600 --seed 2
   prove [gate…]         Prove what is promised about jobs and credits; `cargo xtask prove --help` lists the gates and options
+  bench [-- arguments]  Build the binary and its bench for release, and measure; `cargo xtask bench -- --help` tells more
   test [-- arguments]   Do `programs`, then run every test; the arguments go to `cargo test`
 
 Options:
@@ -42,6 +44,7 @@ Options:
 Examples:
   cargo xtask tidy
   cargo xtask openapi                                write openapi.json after an endpoint changed
+  cargo xtask bench -- --quick                       does the bench still run?
   cargo xtask test                                   everything
   cargo xtask test -- -p vydra-store                 one crate
   cargo xtask test -- settle_job -- --nocapture      tests whose name has settle_job, with their output
@@ -55,6 +58,7 @@ enum Verb {
     Programs,
     Prove { arguments: Vec<String> },
     Fuzz { arguments: Vec<String> },
+    Bench { arguments: Vec<String> },
     Test { arguments: Vec<String> },
 }
 
@@ -78,13 +82,19 @@ impl Verb {
             ["fuzz", "--", ..] => Ok(Self::Fuzz {
                 arguments: arguments[2..].to_vec(),
             }),
+            ["bench"] => Ok(Self::Bench {
+                arguments: Vec::new(),
+            }),
+            ["bench", "--", ..] => Ok(Self::Bench {
+                arguments: arguments[2..].to_vec(),
+            }),
             ["test"] => Ok(Self::Test {
                 arguments: Vec::new(),
             }),
             ["test", "--", ..] => Ok(Self::Test {
                 arguments: arguments[2..].to_vec(),
             }),
-            [verb @ ("test" | "fuzz"), word, ..] => bail!(
+            [verb @ ("test" | "fuzz" | "bench"), word, ..] => bail!(
                 "`{verb}` does not know `{word}`; arguments to hand on follow `--`: cargo xtask {verb} -- {word}"
             ),
             [verb @ ("tidy" | "openapi" | "programs"), rest @ ..] => {
@@ -144,6 +154,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         }
         Verb::Prove { arguments } => prove::run(&root, &arguments),
         Verb::Fuzz { arguments } => fuzz::run(&root, &arguments),
+        Verb::Bench { arguments } => bench::run(&root, &arguments),
         Verb::Test { arguments } => test::run(&root, &arguments),
     }
 }
@@ -212,6 +223,7 @@ mod tests {
             "programs",
             "fuzz [-- arguments]",
             "prove [gate…]",
+            "bench [-- arguments]",
             "test [-- arguments]",
         ] {
             assert!(HELP.contains(&format!("\n  {verb}")), "{verb}");

@@ -1,7 +1,10 @@
 //! Starting cargo from within cargo.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use anyhow::Context;
+use serde_json::Value;
 
 /// What `cargo run` sets for this program. Some build scripts (ring's) ask to be run again when these change, so a cargo that
 /// inherits them rebuilds a good part of the tree that a cargo started by hand has just built.
@@ -33,4 +36,15 @@ pub(crate) fn cargo(root: &Path) -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target(root: &Path) -> anyhow::Result<PathBuf> {
+    let metadata = cargo(root)
+        .args(["metadata", "--no-deps", "--format-version", "1", "--locked"])
+        .output()
+        .context("cargo cannot be started")?;
+    let metadata: Value = serde_json::from_slice(&metadata.stdout)?;
+    let folder = metadata["target_directory"].as_str();
+    Ok(folder.context("cargo names no target folder")?.into())
 }

@@ -31,7 +31,7 @@ pub fn engine(config: &Config, address: Option<SocketAddr>) -> anyhow::Result<Ar
     let parts = Parts {
         store: store(config, random.as_ref())?,
         catalog: Arc::new(catalog(config)?),
-        providers: providers(config),
+        providers: providers(config)?,
         media: media(config)?,
         fetcher: InputFetcher::new(
             UrlGuard::new(config.input_networks()?),
@@ -108,10 +108,14 @@ fn media(config: &Config) -> anyhow::Result<MediaStore> {
         .with_context(|| format!("cannot use the media folder {}", path.display()))
 }
 
-fn providers(config: &Config) -> Registry {
-    // Drawing takes a whole core each; one more than there are would only make every picture late.
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let local = Arc::new(Local::new(cores));
+fn providers(config: &Config) -> anyhow::Result<Registry> {
+    let local = Arc::new(if config.local_is_instant() {
+        Local::instant().context("the ready-made files could not be made")?
+    } else {
+        // Drawing takes a whole core each; one more than there are would only make every picture late.
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Local::new(cores)
+    });
     let mut registry = Registry::default();
     registry.set_sandbox(Arc::new(Sandbox::new(local.clone())));
     if config.local_is_fallback() {
@@ -119,7 +123,7 @@ fn providers(config: &Config) -> Registry {
     } else {
         registry.add(local);
     }
-    registry
+    Ok(registry)
 }
 
 /// Held while a server works on the data: SQLite has one server only.

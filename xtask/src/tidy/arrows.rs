@@ -12,7 +12,7 @@ use super::Finding;
 use crate::process;
 
 /// Crates of the workspace and the crates of the workspace that they may use.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("vydra-core", &[]),
     ("vydra-store", &["vydra-core"]),
     ("vydra-outbound", &["vydra-core"]),
@@ -54,6 +54,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "vydra-testkit",
         ],
     ),
+    ("vydra-bench", &["vydra-core"]),
     ("xtask", &[]),
 ];
 
@@ -74,8 +75,9 @@ const OWNERS: [(&[&str], &[&str]); 7] = [
             "tokio-postgres",
             "postgres",
         ],
-        // A proof that read the books through the store would believe what it is to prove.
-        &["vydra-store", "vydra-prove"],
+        // A proof that read the books through the store would believe what it is to prove; the bench has plain SQLite as a
+        // yardstick, and fills databases faster than commands could.
+        &["vydra-store", "vydra-prove", "vydra-bench"],
     ),
     (
         &["reqwest"],
@@ -85,10 +87,14 @@ const OWNERS: [(&[&str], &[&str]); 7] = [
     (&["openh264", "image"], &["vydra-outbound"]),
     (
         &["axum*", "hyper*", "utoipa*", "tower-http"],
-        &["vydra-http", "vydra-testkit", "vydra-prove"],
+        // The bench has a bare server as a yardstick.
+        &["vydra-http", "vydra-testkit", "vydra-prove", "vydra-bench"],
     ),
     (&["clap", "indicatif"], &["vydra-cli", "vydra-prove"]),
-    (&["anyhow"], &["vydra-cli", "vydra-prove", "xtask"]),
+    (
+        &["anyhow"],
+        &["vydra-cli", "vydra-prove", "vydra-bench", "xtask"],
+    ),
 ];
 
 /// A crate of the workspace.

@@ -93,6 +93,9 @@ pub struct Catalog {
 pub struct Provider {
     #[serde(default)]
     pub enabled: bool,
+    /// Of the local one alone.
+    #[serde(default)]
+    pub instant: bool,
     #[serde(default)]
     pub api_key: Option<Secret>,
     #[serde(default)]
@@ -307,6 +310,12 @@ impl Config {
         self.providers
             .get("local")
             .is_some_and(|local| local.enabled)
+    }
+
+    pub fn local_is_instant(&self) -> bool {
+        self.providers
+            .get("local")
+            .is_some_and(|local| local.instant)
     }
 
     pub fn database_path(&self) -> Result<PathBuf, ConfigError> {

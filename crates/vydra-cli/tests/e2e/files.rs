@@ -277,3 +277,21 @@ async fn speech_is_a_wav_as_long_as_its_text() {
     );
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instant_provider_answers_with_ready_made_files() {
+    let data = Data::new().with("VYDRA__PROVIDERS__LOCAL__INSTANT", "true");
+    let (server, api) = studio(&data).await;
+    let mut files = HashSet::new();
+    for prompt in ["a lighthouse", "something else"] {
+        let answer = api
+            .post("models/gemini/generate", &json!({"prompt": prompt}))
+            .await
+            .expect(200);
+        let file = fetch(&api, &answer["imageUrl"], "image/png").await;
+        assert_eq!(decode(&file, ImageFormat::Png).dimensions(), (64, 64));
+        files.insert(file.body);
+    }
+    assert_eq!(files.len(), 1);
+    server.stop().await;
+}

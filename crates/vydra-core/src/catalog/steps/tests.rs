@@ -184,7 +184,7 @@ fn a_price_is_one_for_all_or_the_sum() {
 
 #[test]
 fn the_price_version_follows_what_a_workflow_costs() {
-    let version = |own: &str| load(own).unwrap().price_version();
+    let version = |own: &str| load(own).unwrap().price_version().to_owned();
     let now = version(STAGES);
     let words = STAGES.replace("A plot for", "An empty plot for");
     assert_eq!(version(&words), now);

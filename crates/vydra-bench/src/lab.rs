@@ -1,0 +1,260 @@
+//! Everything that a scenario measures with.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use crate::disk::{self, Synced};
+use crate::hello::HelloServer;
+use crate::host::{self, Host};
+use crate::load::{Load, Outcome, request};
+use crate::options::Options;
+use crate::report::{Report, Section, Unit, median};
+use crate::seed::{self, Customer};
+use crate::server::{Data, Server, Setting, UNLIMITED};
+use crate::sqlite;
+
+/// Before each measurement of a server that answers over connections.
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// Makes the folder anew, for this process alone: two benches at once would measure each other.
+fn lock(place: &Path) -> anyhow::Result<File> {
+    let cannot = || format!("{} cannot be made anew", place.display());
+    fs::create_dir_all(place).with_context(cannot)?;
+    let lock = File::create(place.with_extension("lock")).with_context(cannot)?;
+    lock.try_lock().context("another bench is running here")?;
+    fs::remove_dir_all(place).with_context(cannot)?;
+    fs::create_dir(place).with_context(cannot)?;
+    Ok(lock)
+}
+
+/// Data and the keys of those who are in it.
+pub type Fresh = (Data, Arc<Vec<Customer>>);
+
+/// A line of progress.
+pub fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+#[derive(Debug)]
+pub struct Lab {
+    options: Options,
+    binary: Arc<Path>,
+    /// Folder of all data; what an interrupted bench left there goes with the next one.
+    place: PathBuf,
+    _lock: File,
+    hello: HelloServer,
+    synced: Vec<f64>,
+    /// Databases to copy, by how many organizations and finished jobs they hold.
+    seeded: HashMap<(usize, usize), Fresh>,
+}
+
+impl Lab {
+    pub fn open(options: Options) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("this program does not find itself")?;
+        let folder = program.parent().context("this program is in no folder")?;
+        let binary = options
+            .binary
+            .clone()
+            .unwrap_or_else(|| folder.join("vydra"));
+        let binary = binary
+            .canonicalize()
+            .with_context(|| format!("there is no binary at {}", binary.display()))?;
+        let place = folder.parent().unwrap_or(folder).join("bench");
+        let lock = lock(&place)?;
+        ensure!(
+            !host::is_in_memory(&place),
+            "{} is in memory: nothing durable can be measured there; set CARGO_TARGET_DIR to a real disk",
+            place.display()
+        );
+        Ok(Self {
+            options,
+            binary: binary.into(),
+            place,
+            _lock: lock,
+            hello: HelloServer::start()?,
+            synced: Vec::new(),
+            seeded: HashMap::new(),
+        })
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub fn setting(&self) -> Setting {
+        Setting {
+            concurrency: 1,
+            instant: false,
+            minute: UNLIMITED,
+            hour: UNLIMITED,
+            day: UNLIMITED,
+            log: self.options.log.clone(),
+        }
+    }
+
+    /// Data of its own with so many organizations, the same at each call.
+    pub fn data(&mut self, organizations: usize) -> anyhow::Result<Fresh> {
+        self.data_with_jobs(organizations, 0)
+    }
+
+    /// The same with so many jobs that have ended.
+    pub fn data_with_jobs(&mut self, organizations: usize, jobs: usize) -> anyhow::Result<Fresh> {
+        let size = (organizations, jobs);
+        if !self.seeded.contains_key(&size) {
+            say(&format!(
+                "making data of {organizations} organizations and {jobs} jobs"
+            ));
+            let data = Data::new(&self.place, &self.binary)?;
+            data.configure(&self.setting())?;
+            let customers = seed::customers(&data, organizations)?;
+            if jobs > 0 {
+                let setting = Setting {
+                    instant: true,
+                    ..self.setting()
+                };
+                seed::finished(&data, &customers, jobs, &setting)?;
+            }
+            self.seeded.insert(size, (data, Arc::new(customers)));
+        }
+        let (data, customers) = &self.seeded[&size];
+        Ok((data.copy(&self.place)?, Arc::clone(customers)))
+    }
+
+    /// Empty data, on which no process was yet.
+    pub fn nothing(&self) -> anyhow::Result<Data> {
+        let data = Data::new(&self.place, &self.binary)?;
+        data.configure(&self.setting())?;
+        Ok(data)
+    }
+
+    /// In a quick bench, a hundredth.
+    pub fn count(&self, usual: usize) -> usize {
+        if self.options.quick {
+            usual.div_ceil(100)
+        } else {
+            usual
+        }
+    }
+
+    // --- Yardsticks ---
+
+    pub fn hello(&self, connections: usize) -> anyhow::Result<Outcome> {
+        let requests = Arc::new(vec![request("GET", "/", None, "", "")]);
+        self.load(self.hello.address, connections, requests, 200)
+            .run()
+    }
+
+    pub fn synced_writes(&mut self) -> anyhow::Result<Synced> {
+        let synced = disk::synced_writes(&self.place, self.span_of_yardsticks())?;
+        self.synced.push(synced.rate);
+        Ok(synced)
+    }
+
+    pub fn charges(&self, batch: u64) -> anyhow::Result<f64> {
+        sqlite::charges(&self.place, batch, self.span_of_yardsticks())
+    }
+
+    fn span_of_yardsticks(&self) -> Duration {
+        self.options.span.min(Duration::from_secs(1))
+    }
+
+    /// Adds the yardsticks of whatever is durable: the disk and plain SQLite.
+    pub fn durable_yardsticks(&mut self, section: &mut Section) -> anyhow::Result<()> {
+        let synced = self.synced_writes()?;
+        section.add(
+            "disk: 4 KiB write + fdatasync",
+            "per second",
+            Unit::PerSecond,
+            synced.rate,
+        );
+        section.add(
+            "disk: 4 KiB write + fdatasync",
+            "p50 ms",
+            Unit::Milliseconds,
+            synced.p50,
+        );
+        for (batch, name) in [
+            (1, "plain SQLite, one a commit"),
+            (100, "plain SQLite, 100 a commit"),
+        ] {
+            let rate = self.charges(batch)?;
+            section.add(name, "per second", Unit::PerSecond, rate);
+        }
+        Ok(())
+    }
+
+    // --- Load ---
+
+    pub fn load(
+        &self,
+        address: std::net::SocketAddr,
+        connections: usize,
+        requests: Arc<Vec<Vec<u8>>>,
+        status: u16,
+    ) -> Load {
+        Load {
+            address,
+            connections,
+            requests,
+            status,
+            warm_up: WARM_UP.min(self.options.span),
+            span: self.options.span,
+            most: None,
+        }
+    }
+
+    pub fn reads(&self, server: &Server, connections: usize, customers: &[Customer]) -> Load {
+        let requests = customers
+            .iter()
+            .map(|customer| request("GET", "/api/v1/organization", Some(&customer.live), "", ""))
+            .collect();
+        self.load(server.address, connections, Arc::new(requests), 200)
+    }
+
+    /// The report of everything that was measured.
+    pub fn report(&mut self, sections: Vec<Section>) -> anyhow::Result<Report> {
+        if self.synced.is_empty() {
+            self.synced_writes()?;
+        }
+        let low = self.synced.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = self.synced.iter().copied().fold(0.0, f64::max);
+        let synced = format!(
+            "{:.0} a second ({low:.0} to {high:.0} in {} looks)",
+            median(&self.synced).unwrap_or_default(),
+            self.synced.len()
+        );
+        let Options {
+            span,
+            runs,
+            quick,
+            log,
+            ..
+        } = &self.options;
+        let mut how = format!(
+            "Medians of {runs} runs of {:.1} s, in turns with the yardsticks; a ratio is the median of the ratios of each run. Server, load generator and yardsticks share the cores. log.level: {}.",
+            span.as_secs_f64(),
+            log.as_deref().unwrap_or("as it ships"),
+        );
+        if *quick {
+            how.push_str(" A quick bench: its figures mean nothing.");
+        }
+        Ok(Report {
+            host: Host::look(&self.place, &self.binary, synced),
+            how,
+            sections,
+        })
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.seeded.clear();
+        // The next bench would remove it, too.
+        let _ = fs::remove_dir_all(&self.place);
+    }
+}

@@ -1,0 +1,252 @@
+//! Finished jobs by the million: copies of two that the binary really ran, with everything that belongs to them, so that the
+//! ledger agrees and a later schema needs no change here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::{Customer, org_number, settle};
+use crate::load::Connection as Line;
+use crate::scenarios::submit::job;
+use crate::server::{Data, Setting};
+use crate::system;
+
+/// Of this many jobs one has failed and was paid back; the others have delivered.
+const FAILED_SHARE: usize = 10;
+/// Between two of the copies.
+const APART_MICROS: i64 = 1_000;
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Completed,
+    Failed,
+}
+
+impl Ending {
+    const fn status(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+
+    const fn mode(self) -> &'static str {
+        match self {
+            Self::Completed => "live",
+            Self::Failed => "test",
+        }
+    }
+
+    /// Makes the ids of its copies differ from the other's.
+    const fn tag(self) -> &'static str {
+        match self {
+            Self::Completed => "c",
+            Self::Failed => "f",
+        }
+    }
+}
+
+/// A job that the binary ran, and what it did to the balance of its organization.
+#[derive(Debug)]
+struct Template {
+    ending: Ending,
+    job: String,
+    org: String,
+    moved: BTreeMap<String, i64>,
+}
+
+/// Adds so many finished jobs, the same number to each organization. `setting` has an instant provider.
+pub fn finished(
+    data: &Data,
+    customers: &[Customer],
+    count: usize,
+    setting: &Setting,
+) -> anyhow::Result<()> {
+    data.configure(setting)?;
+    let failed = count / FAILED_SHARE;
+    for (ending, count) in [
+        (Ending::Completed, count - failed),
+        (Ending::Failed, failed),
+    ] {
+        let template = run(data, &customers[0], ending)?;
+        let mut db = data.open()?;
+        // A job comes before what names it; looking that up for each row would take most of the time.
+        db.pragma_update(None, "foreign_keys", false)?;
+        let transaction = db.transaction()?;
+        fill(&transaction, &template, count, customers.len())?;
+        transaction.commit()?;
+        settle(&db)?;
+    }
+    data.audit()
+}
+
+/// Lets the binary run one job to this end.
+fn run(data: &Data, customer: &Customer, ending: Ending) -> anyhow::Result<Template> {
+    let (key, script) = match ending {
+        Ending::Completed => (&customer.live, ""),
+        Ending::Failed => (&customer.test, "x-vydra-simulate: GENERATION_FAILED\r\n"),
+    };
+    let db = data.open()?;
+    let org: String = db.query_row(
+        "SELECT id FROM organizations WHERE name = ?1",
+        [super::FIRST],
+        |row| row.get(0),
+    )?;
+    let before = balance(&db, &org, ending.mode())?;
+    let server = data.serve()?;
+    let status = system::runtime()?.block_on(async {
+        let mut line = Line::open(server.address).await?;
+        anyhow::Ok(line.call(&job(key, script)).await?.status)
+    })?;
+    ensure!(status == 201, "a job to copy was answered {status}");
+    let job = system::wait_for(PATIENCE, LOOK, || {
+        let found = db
+            .query_row(
+                "SELECT id FROM jobs WHERE org_id = ?1 AND mode = ?2 AND status = ?3",
+                params![org, ending.mode(), ending.status()],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(found)
+    })?;
+    let job = job.with_context(|| format!("a job to copy was never {}", ending.status()))?;
+    drop(server);
+    let after = balance(&db, &org, ending.mode())?;
+    let moved = after
+        .into_iter()
+        .map(|(column, value)| {
+            let moved = value - before.get(&column).copied().unwrap_or_default();
+            (column, moved)
+        })
+        .collect();
+    settle(&db)?;
+    Ok(Template {
+        ending,
+        job,
+        org,
+        moved,
+    })
+}
+
+/// The figures of a balance that add up over jobs.
+fn balance(db: &Connection, org: &str, mode: &str) -> anyhow::Result<BTreeMap<String, i64>> {
+    let columns: Vec<String> = super::columns(db, "balances")?
+        .into_iter()
+        // A place in the queue is none.
+        .filter(|column| !["org_id", "mode", "turn"].contains(&column.as_str()))
+        .collect();
+    let statement = format!(
+        "SELECT {} FROM balances WHERE org_id = ?1 AND mode = ?2",
+        columns.join(", ")
+    );
+    Ok(db.query_row(&statement, params![org, mode], |row| {
+        let figures = columns.iter().enumerate();
+        figures
+            .map(|(place, column)| Ok((column.clone(), row.get(place)?)))
+            .collect()
+    })?)
+}
+
+fn fill(
+    db: &Transaction<'_>,
+    template: &Template,
+    count: usize,
+    organizations: usize,
+) -> anyhow::Result<()> {
+    let Template {
+        ending,
+        job,
+        org,
+        moved,
+    } = template;
+    let tag = ending.tag();
+    let numbers = format!(
+        "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count})"
+    );
+    let of = |first: &str, other: &str| {
+        format!(
+            "CASE n.i % {organizations} WHEN 0 THEN {first} ELSE printf('{other}', n.i % {organizations}) END"
+        )
+    };
+    let new_org = of(&format!("'{org}'"), "org_%026d");
+    let new_key = of("t.key_id", &format!("key_{}%022d", ending.mode()));
+    let new_job = format!("printf('job_00{tag}%023d', n.i)");
+    let credits = moved.get("credits").copied().unwrap_or_default();
+    let value = |table: &str, column: &str| {
+        match column {
+        "id" if table == "jobs" => Some(new_job.clone()),
+        // Of several rows of a job each has another last digit.
+        "id" => Some(format!(
+            "substr(t.id, 1, instr(t.id, '_')) || printf('00{tag}%d%022d', {}, n.i)",
+            if table == "ledger" { "t.seq % 10" } else { "t.place % 10" }
+        )),
+        "job_id" => Some(new_job.clone()),
+        "org_id" => Some(new_org.clone()),
+        "key_id" => Some(new_key.clone()),
+        "seq" => Some("NULL".to_owned()),
+        "storage_key" => Some(format!("t.storage_key || '-{tag}' || n.i")),
+        "balance_after" => Some(format!(
+            "(SELECT credits FROM balances WHERE org_id = {new_org} AND mode = t.mode) + (n.i / {organizations}) * {credits}
+             + (SELECT sum(amount) FROM ledger u WHERE u.job_id = t.job_id AND u.seq <= t.seq)"
+        )),
+        column if column.ends_with("_at") => {
+            Some(format!("t.{column} - ({count} - n.i) * {APART_MICROS}"))
+        }
+        _ => None,
+    }
+    };
+    for table in tables(db)? {
+        let which = if table == "jobs" { "t.id" } else { "t.job_id" };
+        let mut rest = format!("FROM n, {table} t WHERE {which} = '{job}' ORDER BY n.i");
+        if table == "ledger" {
+            rest.push_str(", t.seq");
+        }
+        let columns = super::columns(db, &table)?;
+        let values: Vec<String> = columns
+            .iter()
+            .map(|column| value(&table, column).unwrap_or_else(|| format!("t.{column}")))
+            .collect();
+        let (columns, values) = (columns.join(", "), values.join(", "));
+        db.execute(
+            &format!("INSERT INTO {table} ({columns}) {numbers} SELECT {values} {rest}"),
+            (),
+        )
+        .with_context(|| format!("the rows of a job in {table} cannot be copied"))?;
+    }
+    let sums: Vec<String> = moved
+        .iter()
+        .map(|(column, moved)| format!("{column} = {column} + ?2 * ({moved})"))
+        .collect();
+    let statement = format!(
+        "UPDATE balances SET {} WHERE org_id = ?1 AND mode = '{}'",
+        sums.join(", "),
+        ending.mode()
+    );
+    for number in 0..organizations {
+        let id = if number == 0 {
+            org.clone()
+        } else {
+            org_number(number)
+        };
+        let jobs = count / organizations + usize::from(number < count % organizations);
+        db.prepare_cached(&statement)?
+            .execute(params![id, i64::try_from(jobs)?])?;
+    }
+    Ok(())
+}
+
+/// The jobs, and whatever belongs to one.
+fn tables(db: &Connection) -> anyhow::Result<Vec<String>> {
+    let others = db
+        .prepare(
+            "SELECT DISTINCT s.name FROM sqlite_schema s, pragma_table_info(s.name) c
+             WHERE s.type = 'table' AND c.name = 'job_id' ORDER BY s.name",
+        )?
+        .query_map((), |row| row.get(0))?
+        .collect::<Result<Vec<String>, _>>()?;
+    Ok(std::iter::once("jobs".to_owned()).chain(others).collect())
+}
