@@ -128,7 +128,6 @@ impl Fixture {
                 steps: Vec::new(),
                 script: Script::default(),
                 pricing: Pricing::default(),
-                steps: Vec::new(),
             },
             price: credits(price),
             entry: self.entry(),

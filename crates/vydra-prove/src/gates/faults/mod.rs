@@ -156,7 +156,7 @@ fn one(
         let actor = Actor::new(flow.repeatable, |_| Act::Make);
         let mut sim = Sim::new(template, seed, actor, |setup| {
             setup.auth.bot_register = true;
-            setup.catalog = flows::WORKFLOW.to_owned();
+            flows::WORKFLOW.clone_into(&mut setup.catalog);
         })
         .await?;
         let prepared = flows::prepare(&mut sim, flow).await?;
