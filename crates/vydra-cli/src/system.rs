@@ -25,7 +25,7 @@ impl Clock for SystemClock {
 pub struct SystemRandom;
 
 impl Random for SystemRandom {
-    /// From a generator for secrets (ChaCha), one a thread, which the operating system seeds again and again: to ask the
+    /// From a generator for secrets (`ChaCha`), one a thread, which the operating system seeds again and again: to ask the
     /// system each time would be a system call for each request's id.
     #[expect(
         clippy::disallowed_methods,

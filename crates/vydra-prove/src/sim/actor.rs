@@ -3,7 +3,7 @@
 use crate::books::Books;
 use anyhow::ensure;
 use async_trait::async_trait;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -98,12 +98,13 @@ impl Actor {
     pub(crate) fn check(&self, books: &Books) -> anyhow::Result<()> {
         let state = self.lock();
         let paid = books.jobs.iter().filter(|job| job.purse.mode == "live");
-        for job in paid {
-            let times = state.bought.get(&job.id).copied().unwrap_or(0);
+        let paid: HashSet<&str> = paid.map(|job| job.id.as_str()).collect();
+        for (request, times) in &state.bought {
+            // Of several steps each is a request of its own.
+            let job = request.split('-').next().unwrap_or(request);
             ensure!(
-                self.repeatable || times <= 1,
-                "{} was bought {times} times of the provider",
-                job.id
+                self.repeatable || *times <= 1 || !paid.contains(job),
+                "{request} was bought {times} times of the provider"
             );
         }
         Ok(())

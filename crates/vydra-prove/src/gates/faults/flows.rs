@@ -79,6 +79,7 @@ pub(super) const FLOWS: &[Flow] = &[
     flow!("submit and look", submit_async),
     flow!("submit a workflow and wait for it", workflow, false, []),
     flow!("submit what may be asked twice", submit_sync),
+    flow!("a job of several steps", steps, false, []),
     flow!("cancel a pending job", cancel_pending, true, [NoWorker]),
     flow!("cancel a running job", cancel_running, false, []),
     flow!("the provider fails", provider_fails, false, []),
@@ -103,6 +104,28 @@ pub(super) const FLOWS: &[Flow] = &[
     flow!("the operator's chores", operator),
     flow!("look at everything", look, true, [Upload]),
 ];
+
+/// Short, so that each fault at each call of it takes no time.
+pub(super) const WORKFLOW: &str = r#"
+[[workflows]]
+slug = "redraw"
+name = "Redraw"
+description = "An image, and the same again."
+credits = 10
+example_input = {}
+[workflows.input_schema]
+type = "object"
+[workflows.input_schema.properties]
+theme = { type = "string", default = "a house", minLength = 1 }
+[[workflows.steps]]
+name = "first"
+model = "gemini-image"
+input = { prompt = "{{theme}}" }
+[[workflows.steps]]
+name = "second"
+model = "gemini-edit"
+input = { imageUrl = "{{steps.first}}", prompt = "again" }
+"#;
 
 fn image() -> Value {
     json!({"prompt": "a lighthouse"})
@@ -190,6 +213,17 @@ async fn submit_async(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>
 async fn workflow(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
     let body = json!({"workflow": "generate_image", "input": image()});
     let asked = keyed(buy(sim, "jobs", &body), "k");
+    let (id, _) = purchase(sim, asked).await?;
+    ended(sim, &id).await?;
+    Ok(vec![id])
+}
+
+async fn steps(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
+    sim.actor.play(|_| Act::Task(1));
+    let asked = keyed(
+        buy(sim, "jobs", &json!({"workflow": "redraw", "input": {}})),
+        "k",
+    );
     let (id, _) = purchase(sim, asked).await?;
     ended(sim, &id).await?;
     Ok(vec![id])

@@ -24,7 +24,6 @@ const UNREACHED: &[(&str, &str)] = &[
         "key_anywhere",
         "asked by the command line alone, which writes nothing behind it",
     ),
-    ("finish_step", "of jobs with several steps"),
     ("late_jobs", "only looks, for the operator"),
 ];
 
@@ -156,7 +155,8 @@ fn one(
     on_paused_time(async {
         let actor = Actor::new(flow.repeatable, |_| Act::Make);
         let mut sim = Sim::new(template, seed, actor, |setup| {
-            setup.auth.bot_register = true
+            setup.auth.bot_register = true;
+            flows::WORKFLOW.clone_into(&mut setup.catalog);
         })
         .await?;
         let prepared = flows::prepare(&mut sim, flow).await?;

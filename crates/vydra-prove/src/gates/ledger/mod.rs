@@ -73,7 +73,7 @@ fn history(template: &Path, seed: u64) -> anyhow::Result<u64> {
     let config = Config {
         cases: 1,
         failure_persistence: None,
-        max_shrink_iters: 2_000,
+        max_shrink_iters: 500,
         ..Config::default()
     };
     let mut runner =
