@@ -18,8 +18,8 @@ use vydra_store::store::{KeyUse, Usage};
 
 /// How long a disk that took nothing is left alone.
 const RETRY: Duration = Duration::from_secs(1);
-/// What a crash may forget of the limits' use.
-const BETWEEN_WRITES: Duration = Duration::from_millis(100);
+/// What a crash may forget of the limits' use. With a thousand organizations at once each write has a thousand rows.
+const BETWEEN_WRITES: Duration = Duration::from_secs(1);
 /// How many organizations are known before those are looked for that have been quiet for a day.
 const FIRST_SWEEP: usize = 1_024;
 

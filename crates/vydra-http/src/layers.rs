@@ -22,6 +22,11 @@ use vydra_engine::Standing;
 
 pub(crate) const MAX_BODY: usize = 1_024 * 1_024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const MAX_REQUEST_ID: usize = 128;
 /// Contract, section 5, and what else a browser's script needs to see.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
@@ -249,12 +254,12 @@ impl IntoResponse for Refusal {
 fn limit_headers(headers: &mut HeaderMap, standing: &Standing) {
     let minute = standing.minute;
     let remaining = |used: u32, limit: u32| limit.saturating_sub(used);
-    headers.insert("x-ratelimit-limit", HeaderValue::from(minute.limit));
+    headers.insert(LIMIT, HeaderValue::from(minute.limit));
     headers.insert(
-        "x-ratelimit-remaining",
+        REMAINING,
         HeaderValue::from(remaining(minute.used, minute.limit)),
     );
-    headers.insert("x-ratelimit-reset", HeaderValue::from(minute.reset_at));
+    headers.insert(RESET, HeaderValue::from(minute.reset_at));
     let windows = [
         ("minute", "60", minute),
         ("hour", "3600", standing.hour),
@@ -279,7 +284,7 @@ fn limit_headers(headers: &mut HeaderMap, standing: &Standing) {
             now.push_str(piece);
         }
     }
-    for (name, value) in [("ratelimit-policy", policy), ("ratelimit", now)] {
+    for (name, value) in [(POLICY, policy), (RATE_LIMIT, now)] {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }

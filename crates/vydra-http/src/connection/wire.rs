@@ -146,9 +146,7 @@ struct Head<'a> {
 }
 
 fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes
-        .windows(wanted.len())
-        .position(|window| window == wanted)
+    memchr::memmem::find(bytes, wanted)
 }
 
 fn head(bytes: &[u8]) -> Option<Head<'_>> {

@@ -5,7 +5,7 @@ use crate::extract::{ApiQuery, JsonObject, asked, max_credits, number, wait};
 use crate::idempotency::{self, Begin};
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -18,6 +18,9 @@ use vydra_core::ids::{AssetId, JobId};
 use vydra_core::job::{Job, JobStatus};
 use vydra_core::time::Timestamp;
 use vydra_engine::{Error, JobQuery, Started};
+
+const CHARGED: HeaderName = HeaderName::from_static("x-credits-charged");
+const REMAINING: HeaderName = HeaderName::from_static("x-credits-remaining");
 
 /// A job, flat. What it made stands at the top and in `output`, once it is completed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -213,8 +216,8 @@ impl JobView {
 
 /// The headers of an answer that charged (contract, section 5).
 pub(crate) fn charge_headers(headers: &mut HeaderMap, price: Credits, remaining: Credits) {
-    headers.insert("x-credits-charged", HeaderValue::from(price.get()));
-    headers.insert("x-credits-remaining", HeaderValue::from(remaining.get()));
+    headers.insert(CHARGED, HeaderValue::from(price.get()));
+    headers.insert(REMAINING, HeaderValue::from(remaining.get()));
 }
 
 pub(crate) fn link(public_url: &str, id: &JobId) -> String {
