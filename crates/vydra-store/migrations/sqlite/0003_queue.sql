@@ -59,8 +59,6 @@ CREATE TABLE events (
     created_at INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX events_by_org ON events (org_id, mode, seq);
-
 INSERT INTO events (job_id, org_id, mode, kind, created_at)
     SELECT id, org_id, mode, 'job.' || status, completed_at FROM jobs
     WHERE status IN ('completed', 'failed', 'cancelled') ORDER BY completed_at, id;
@@ -92,9 +90,9 @@ DROP INDEX jobs_open_by_org;
 CREATE INDEX jobs_in_turn ON jobs (mode, turn, id, org_id, deadline_at) WHERE status = 'pending';
 CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE status IN ('pending', 'running');
 
--- Totals are kept with the balance now; a list of one kind is read in its order.
+-- Totals are kept with the balance now, and every index is another page to write for each charge: a list of one kind is read
+-- in the order of all.
 DROP INDEX ledger_by_org;
-CREATE INDEX ledger_by_kind ON ledger (org_id, mode, kind, seq);
 
 -- Two more roles: what a step made for later steps, and what came after its job had ended, for the operator alone.
 CREATE TABLE assets_3 (

@@ -47,7 +47,7 @@ pub(super) fn list(
         filter.kind.map(EntryKind::as_str),
         filter.job.as_ref().map(JobId::as_str),
     );
-    // Each filter has an index of its own, which a condition on an absent value would keep from being used.
+    // A condition on an absent value would keep the index of what is there from being used.
     let wanted = match (kind.is_some(), job.is_some()) {
         (false, false) => "org_id = ?1 AND mode = ?2 AND ?3 IS NULL AND ?4 IS NULL",
         (true, false) => "org_id = ?1 AND mode = ?2 AND kind = ?3 AND ?4 IS NULL",

@@ -38,44 +38,79 @@ struct Candidate {
     turn: Option<i64>,
 }
 
+/// How many jobs of organizations that hold their share are passed over one by one. Behind them there may be as many
+/// thousands as somebody has queued.
+const PASSED_OVER: usize = 64;
+
 /// As many as there are tokens. They are read to the end before any of them is changed: a statement must not run over an
 /// index that is written to.
 fn candidates(db: &Connection, claim: &Claim) -> Result<Vec<Candidate>> {
-    let mut found: Vec<Candidate> = Vec::with_capacity(claim.tokens.len());
-    let mut held: HashMap<String, u32> = claim
-        .held
-        .iter()
-        .map(|(org, places)| (org.as_str().to_owned(), *places))
-        .collect();
+    let mut choice = Choice {
+        claim,
+        found: Vec::with_capacity(claim.tokens.len()),
+        held: claim
+            .held
+            .iter()
+            .map(|(org, places)| (org.as_str().to_owned(), *places))
+            .collect(),
+    };
+    let (mode, now) = (claim.mode.as_str(), claim.now.as_micros());
     let mut again = db.prepare_cached(
         "SELECT id, org_id, NULL FROM jobs
          WHERE status = 'running' AND mode = ?1 AND lease_until <= ?2 AND deadline_at > ?2 ORDER BY turn, id",
     )?;
+    choice.choose(again.query(params![mode, now])?, usize::MAX)?;
     let mut waiting = db.prepare_cached(
         "SELECT id, org_id, turn FROM jobs
          WHERE status = 'pending' AND mode = ?1 AND deadline_at > ?2 ORDER BY turn, id",
     )?;
-    for statement in [&mut again, &mut waiting] {
-        let mut rows = statement.query(params![claim.mode.as_str(), claim.now.as_micros()])?;
-        loop {
-            let free = claim.tokens.len() - found.len();
-            if free == 0 {
-                return Ok(found);
-            }
-            let Some(row) = rows.next()? else { break };
+    if choice.choose(waiting.query(params![mode, now])?, PASSED_OVER)? {
+        return Ok(choice.found);
+    }
+    // The first job that an organization has waiting was given its turn when the one before it had not begun, or takes the
+    // turn of then: it is at most one behind the highest that has begun.
+    let mut heads = db.prepare_cached(
+        "SELECT id, org_id, turn FROM jobs, (SELECT turn AS begun FROM turns WHERE mode = ?1)
+         WHERE status = 'pending' AND mode = ?1 AND deadline_at > ?2 AND turn BETWEEN begun AND begun + 1 ORDER BY turn, id",
+    )?;
+    choice.choose(heads.query(params![mode, now])?, usize::MAX)?;
+    Ok(choice.found)
+}
+
+struct Choice<'a> {
+    claim: &'a Claim,
+    found: Vec<Candidate>,
+    held: HashMap<String, u32>,
+}
+
+impl Choice<'_> {
+    /// Takes what may be taken, in order. False when it has passed over so many that it gave up.
+    fn choose(&mut self, mut rows: rusqlite::Rows<'_>, patience: usize) -> Result<bool> {
+        let mut passed_over = 0;
+        while let free @ 1.. = self.claim.tokens.len() - self.found.len()
+            && let Some(row) = rows.next()?
+        {
             let org = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-            let places = held.get(org).copied().unwrap_or(0);
-            if !claim.allows(places, free) {
+            let places = self.held.get(org).copied().unwrap_or(0);
+            if !self.claim.allows(places, free) {
+                passed_over += 1;
+                if passed_over > patience {
+                    return Ok(false);
+                }
                 continue;
             }
-            held.insert(org.to_owned(), places + 1);
-            found.push(Candidate {
-                id: row.get(0)?,
+            let id: String = row.get(0)?;
+            if self.found.iter().any(|known| known.id == id) {
+                continue;
+            }
+            self.held.insert(org.to_owned(), places + 1);
+            self.found.push(Candidate {
+                id,
                 turn: row.get(2)?,
             });
         }
+        Ok(true)
     }
-    Ok(found)
 }
 
 fn take(

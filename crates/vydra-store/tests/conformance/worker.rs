@@ -719,6 +719,43 @@ async fn nobody_holds_every_place() {
     check(f).await;
 }
 
+/// However much somebody has queued who holds their share, and however long: whoever comes is found at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_does_not_move_hides_nobody() {
+    let f = fresh().await;
+    let (greedy, modest, late) = (
+        f.org(10_000).await,
+        f.org(10_000).await,
+        f.org(10_000).await,
+    );
+    for _ in 0..400 {
+        f.job(&greedy.id, 1).await;
+    }
+    let claim = || vydra_store::store::Claim {
+        held: vec![(greedy.id.clone(), 12)],
+        share: 3,
+        ..f.new_claim(Mode::Live, 4, f.now())
+    };
+    for _ in 0..300 {
+        let next = f.job(&modest.id, 1).await;
+        let claimed = f.store.claim_jobs(claim()).await.unwrap();
+        assert_eq!(ids(&claimed.jobs), [next.id.clone()]);
+        f.settle(&claimed.jobs[0], f.completed(vec![], 0)).await;
+    }
+    let several = [
+        f.job(&late.id, 1).await.id,
+        f.job(&late.id, 1).await.id,
+        f.job(&modest.id, 1).await.id,
+    ];
+    let mut claimed = ids(&f.store.claim_jobs(claim()).await.unwrap().jobs);
+    claimed.sort();
+    let mut expected = several.to_vec();
+    expected.sort();
+    assert_eq!(claimed, expected);
+    assert_eq!(f.claim(500).await.len(), 400, "and nobody is forgotten");
+    check(f).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_cannot_be_read_holds_nobody_up_and_is_paid_back() {
     let (f, path) = sqlite();
