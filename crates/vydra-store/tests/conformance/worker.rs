@@ -739,7 +739,7 @@ async fn a_queue_that_does_not_move_hides_nobody() {
     for _ in 0..300 {
         let next = f.job(&modest.id, 1).await;
         let claimed = f.store.claim_jobs(claim()).await.unwrap();
-        assert_eq!(ids(&claimed.jobs), [next.id.clone()]);
+        assert_eq!(ids(&claimed.jobs), [next.id]);
         f.settle(&claimed.jobs[0], f.completed(vec![], 0)).await;
     }
     let several = [
