@@ -46,7 +46,8 @@ impl Data {
             .arg(&self.folder)
             .current_dir(&self.folder)
             .env("VYDRA__PROVIDERS__LOCAL__ENABLED", "true")
-            .env("VYDRA__WORKER__CONCURRENCY", "256")
+            // Jobs that are never heard of again hold a place each: those that this loses must not take all of them.
+            .env("VYDRA__WORKER__CONCURRENCY", "8192")
             .env("VYDRA__LOG__LEVEL", "error")
             .stdin(Stdio::null())
             .kill_on_drop(true);

@@ -80,7 +80,7 @@ pub(crate) const ALL: &[Gate] = &[
     Gate {
         name: "kill",
         short: "G2",
-        commit: 60,
+        commit: 200,
         release: 10_000,
         prove: kill::prove,
     },
