@@ -64,6 +64,11 @@ impl Engine {
             .await?)
     }
 
+    /// For the operator: how many jobs have results that came after their end, when they had been paid back.
+    pub async fn late_jobs(&self) -> Result<u64> {
+        Ok(self.store().late_jobs().await?)
+    }
+
     /// Final and refunded at once; the worker learns of it afterwards.
     pub async fn cancel_job(&self, caller: &Caller, id: &str) -> Result<Job> {
         let job = self.visible_job(caller, id, Scope::JobsWrite).await?;

@@ -147,6 +147,24 @@ async fn examine(
         ),
         Err(error) => tell(Verdict::Bad, "ledger", error.to_string()),
     }
+    match engine.late_jobs().await {
+        Ok(0) => {}
+        Ok(jobs) => {
+            let jobs = if jobs == 1 {
+                "1 job was".to_owned()
+            } else {
+                format!("{jobs} jobs were")
+            };
+            tell(
+                Verdict::Note,
+                "late results",
+                format!(
+                    "{jobs} delivered after it had ended and been paid back: the provider may have charged for it. The log tells of each; the files are kept."
+                ),
+            );
+        }
+        Err(error) => tell(Verdict::Bad, "late results", error.to_string()),
+    }
     let inactive: Vec<&str> = engine
         .models(Mode::Live)
         .filter(|listed| !listed.is_active)

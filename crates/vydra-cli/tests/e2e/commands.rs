@@ -547,6 +547,16 @@ async fn the_audit_finds_a_balance_that_is_not_the_sum_of_its_rows() {
     assert!(data.prose(&["ledger", "audit"]).await.contains("agree"));
 
     let database = rusqlite::Connection::open(data.path("vydra.db")).unwrap();
+    let doctor = data.run(&["doctor"]).await;
+    assert!(!doctor.stdout.contains("late results"), "{doctor:?}");
+    let late = "INSERT INTO assets (id, org_id, job_id, role, kind, media_type, storage_key, bytes, created_at)
+                SELECT 'ast_late', org_id, id, 'late', 'image', 'image/png', 'aa/late.png', 1, 1 FROM jobs LIMIT 1";
+    assert_eq!(database.execute(late, []).unwrap(), 1);
+    let doctor = data.run(&["doctor"]).await;
+    assert!(
+        doctor.stdout.contains("note  late results   1 job was"),
+        "{doctor:?}"
+    );
     let spoil = "UPDATE balances SET credits = credits + 7 WHERE mode = 'live'";
     assert_eq!(database.execute(spoil, []).unwrap(), 1);
     drop(database);

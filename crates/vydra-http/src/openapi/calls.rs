@@ -175,13 +175,10 @@ fn workflows(catalog: &Catalog) -> Value {
     let (mut choices, mut examples) = (Vec::new(), Map::new());
     for workflow in catalog.workflows() {
         let input = nullable(workflow.schema.json());
-        let needed = if input["required"]
-            .as_array()
-            .is_some_and(|all| !all.is_empty())
-        {
-            json!(["workflow", "input"])
-        } else {
-            json!(["workflow"])
+        // Asked of the schema itself: there are more ways than one to say that something must be given.
+        let needed = match workflow.schema.accept(Map::new()) {
+            Ok(_) => json!(["workflow"]),
+            Err(_) => json!(["workflow", "input"]),
         };
         choices.push(json!({
             "type": "object",
