@@ -178,10 +178,8 @@ impl Worker {
 
     /// Starts what can be started, ends what is over, and says how long there is nothing more to do.
     async fn round(&self) -> Result<Duration> {
-        let mut has_begun = false;
         for room in &self.rooms {
             for job in self.claim(room).await? {
-                has_begun = true;
                 let place = room.take(&job.job.org_id);
                 let (engine, halt) = (Arc::clone(&self.engine), self.halt.clone());
                 self.attempts.spawn(async move {
@@ -196,10 +194,6 @@ impl Worker {
         let now = self.engine.now();
         if due.deadline.is_some_and(|deadline| deadline <= now) {
             self.expire().await?;
-        }
-        // Of an organization that joined a queue which does not move, not all is found at once.
-        if has_begun && self.rooms.iter().any(|room| room.free() > 0) {
-            self.engine.work.notify_one();
         }
         // What is due and was not claimed waits for a place, whose end rings the bell.
         let next = due.lease.into_iter().chain(due.deadline).min();

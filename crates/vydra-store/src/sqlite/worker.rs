@@ -2,7 +2,7 @@
 
 use super::callers::Moved;
 use super::jobs::Purse;
-use super::rows::{Columns, collect, first};
+use super::rows::{Columns, collect, first, to_json};
 use super::{assets, jobs};
 use crate::store::{
     Claim, Claimed, ClaimedJob, Due, Expired, Lease, LeaseToken, Outcome, Overdue, PriorStep,
@@ -10,7 +10,7 @@ use crate::store::{
 };
 use crate::{Result, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use vydra_core::asset::Asset;
 use vydra_core::ids::{EntryId, JobId};
 use vydra_core::job::JobStatus;
@@ -39,7 +39,7 @@ struct Candidate {
 }
 
 /// How many jobs of organizations that hold their share are passed over one by one. Behind them there may be as many
-/// thousands as somebody has queued.
+/// thousands as somebody has queued, and nobody else's.
 const PASSED_OVER: usize = 64;
 
 /// As many as there are tokens. They are read to the end before any of them is changed: a statement must not run over an
@@ -53,6 +53,7 @@ fn candidates(db: &Connection, claim: &Claim) -> Result<Vec<Candidate>> {
             .iter()
             .map(|(org, places)| (org.as_str().to_owned(), *places))
             .collect(),
+        full: HashSet::new(),
     };
     let (mode, now) = (claim.mode.as_str(), claim.now.as_micros());
     let mut again = db.prepare_cached(
@@ -67,13 +68,16 @@ fn candidates(db: &Connection, claim: &Claim) -> Result<Vec<Candidate>> {
     if choice.choose(waiting.query(params![mode, now])?, PASSED_OVER)? {
         return Ok(choice.found);
     }
-    // The first job that an organization has waiting was given its turn when the one before it had not begun, or takes the
-    // turn of then: it is at most one behind the highest that has begun.
-    let mut heads = db.prepare_cached(
-        "SELECT id, org_id, turn FROM jobs, (SELECT turn AS begun FROM turns WHERE mode = ?1)
-         WHERE status = 'pending' AND mode = ?1 AND deadline_at > ?2 AND turn BETWEEN begun AND begun + 1 ORDER BY turn, id",
-    )?;
-    choice.choose(heads.query(params![mode, now])?, usize::MAX)?;
+    // To look through all of a long queue takes a millisecond or more: only when there is somebody to be found in it.
+    if choice.others_wait(db)? {
+        let mut others = db.prepare_cached(
+            "SELECT id, org_id, turn FROM jobs
+             WHERE status = 'pending' AND mode = ?1 AND deadline_at > ?2
+               AND org_id NOT IN (SELECT value FROM json_each(?3)) ORDER BY turn, id",
+        )?;
+        let full = to_json(&choice.full)?;
+        choice.choose(others.query(params![mode, now, full])?, usize::MAX)?;
+    }
     Ok(choice.found)
 }
 
@@ -81,6 +85,8 @@ struct Choice<'a> {
     claim: &'a Claim,
     found: Vec<Candidate>,
     held: HashMap<String, u32>,
+    /// Who was passed over.
+    full: HashSet<String>,
 }
 
 impl Choice<'_> {
@@ -93,6 +99,9 @@ impl Choice<'_> {
             let org = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
             let places = self.held.get(org).copied().unwrap_or(0);
             if !self.claim.allows(places, free) {
+                if !self.full.contains(org) {
+                    self.full.insert(org.to_owned());
+                }
                 passed_over += 1;
                 if passed_over > patience {
                     return Ok(false);
@@ -110,6 +119,21 @@ impl Choice<'_> {
             });
         }
         Ok(true)
+    }
+
+    /// Whether anybody who was not passed over has more jobs open than they hold places.
+    fn others_wait(&self, db: &Connection) -> Result<bool> {
+        let mut open =
+            db.prepare_cached("SELECT org_id, open FROM balances WHERE mode = ?1 AND open > 0")?;
+        let mut rows = open.query(params![self.claim.mode.as_str()])?;
+        while let Some(row) = rows.next()? {
+            let org = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+            let held = self.held.get(org).copied().unwrap_or(0);
+            if !self.full.contains(org) && row.get::<_, u32>(1)? > held {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

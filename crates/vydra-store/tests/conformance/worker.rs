@@ -742,6 +742,24 @@ async fn a_queue_that_does_not_move_hides_nobody() {
         assert_eq!(ids(&claimed.jobs), [next.id]);
         f.settle(&claimed.jobs[0], f.completed(vec![], 0)).await;
     }
+    // Passed over itself for a while, so that its jobs lie behind both the long queue and what has begun since.
+    let waits_behind = f.org(10).await;
+    let behind = [
+        f.job(&waits_behind.id, 1).await.id,
+        f.job(&waits_behind.id, 1).await.id,
+    ];
+    for _ in 0..100 {
+        let next = f.job(&modest.id, 1).await;
+        let blocked = vydra_store::store::Claim {
+            held: vec![(greedy.id.clone(), 12), (waits_behind.id.clone(), 12)],
+            ..claim()
+        };
+        let claimed = f.store.claim_jobs(blocked).await.unwrap();
+        assert_eq!(ids(&claimed.jobs), [next.id]);
+        f.settle(&claimed.jobs[0], f.completed(vec![], 0)).await;
+    }
+    let claimed = f.store.claim_jobs(claim()).await.unwrap();
+    assert_eq!(ids(&claimed.jobs), behind);
     let several = [
         f.job(&late.id, 1).await.id,
         f.job(&late.id, 1).await.id,
