@@ -8,7 +8,8 @@ use std::sync::{Arc, Barrier};
 use vydra_core::api_key::Pepper;
 use vydra_core::ids::OrgId;
 use vydra_core::job::Mode;
-use vydra_store::store::Submission;
+use vydra_core::time::Timestamp;
+use vydra_store::store::{PriorStep, Submission};
 use vydra_store::{SqliteStore, Store, StoreError};
 
 fn open(path: &Path) -> Arc<dyn Store> {
@@ -395,4 +396,71 @@ async fn fill_the_disk() {
         "reading still works"
     );
     println!("\naccepted={accepted}");
+}
+
+// --- Older databases ---
+
+/// Two migrations and what a server had written by then: a job that waits, one that a provider may have taken, one that
+/// was refunded, and a file.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_database_keeps_its_books_and_its_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vydra.db");
+    let old = Connection::open(&path).unwrap();
+    for migration in [
+        include_str!("../../migrations/sqlite/0001_start.sql"),
+        include_str!("../../migrations/sqlite/0002_callers.sql"),
+    ] {
+        old.execute_batch(migration).unwrap();
+    }
+    old.execute_batch(
+        r#"INSERT INTO settings VALUES ('pepper', zeroblob(32));
+        INSERT INTO organizations (id, name, plan, created_at, updated_at) VALUES ('o', 'acme', 'free', 1, 1);
+        INSERT INTO balances VALUES ('o', 'live', 70), ('o', 'test', 0);
+        INSERT INTO jobs (id, org_id, mode, status, input, call, price, created_at)
+            VALUES ('waits', 'o', 'live', 'pending', '{}',
+                    '{"model":"m","kind":"image","action":"generate","outputs":1,"input":{}}', 10, 5);
+        INSERT INTO jobs (id, org_id, mode, status, input, call, price, created_at, started_at, attempt, lease_until,
+                          deadline_at, submitting, provider, route)
+            VALUES ('asked', 'o', 'live', 'running', '{}',
+                    '{"model":"m","kind":"image","action":"generate","outputs":1,"input":{}}', 20, 5, 6, 1, 7, 99, 1, 'fal', 3);
+        INSERT INTO jobs (id, org_id, mode, status, input, call, price, refunded, created_at, completed_at, failure_code)
+            VALUES ('failed', 'o', 'live', 'failed', '{}', '{}', 5, 5, 5, 8, 'GENERATION_FAILED');
+        INSERT INTO ledger (id, org_id, mode, kind, amount, balance_after, job_id, reason, created_at) VALUES
+            ('1', 'o', 'live', 'grant', 100, 100, NULL, '', 1), ('2', 'o', 'live', 'charge', -10, 90, 'waits', '', 1),
+            ('3', 'o', 'live', 'charge', -20, 70, 'asked', '', 1), ('4', 'o', 'live', 'charge', -5, 65, 'failed', '', 1),
+            ('5', 'o', 'live', 'refund', 5, 70, 'failed', '', 1);
+        INSERT INTO assets (id, org_id, role, kind, media_type, storage_key, bytes, created_at)
+            VALUES ('a', 'o', 'input', 'image', 'image/png', 'k', 1, 1);
+        PRAGMA user_version = 2;"#,
+    )
+    .unwrap();
+    drop(old);
+
+    let store = SqliteStore::open(&path, &Pepper::new([7; 32])).unwrap();
+    assert_eq!(store.audit().await.unwrap().imbalances, []);
+    let org = OrgId::trusted("o".to_owned());
+    let totals = store.credit_totals(&org, Mode::Live).await.unwrap();
+    assert_eq!(
+        (totals.remaining, totals.used, totals.refunded),
+        (70, 35, 5)
+    );
+    assert_eq!(store.open_jobs(&org, Mode::Live).await.unwrap(), 2);
+    assert!(store.asset_by_storage_key("k").await.unwrap().is_some());
+    let due = store.next_due().await.unwrap();
+    assert_eq!(due.deadline, Some(Timestamp::from_micros(99)));
+    let f = Fixture::over(Arc::new(store), folder);
+    let claimed = f.claim_at(9, Timestamp::from_micros(50)).await;
+    let ids: Vec<&str> = claimed.iter().map(|held| held.job.id.as_str()).collect();
+    assert_eq!(ids, ["asked", "waits"]);
+    let asked = PriorStep::Unknown {
+        provider: "fal".to_owned(),
+        route: 3,
+    };
+    assert_eq!(
+        claimed[0].steps,
+        [(0, asked)].into(),
+        "not to be bought again"
+    );
+    check(f).await;
 }
