@@ -71,13 +71,16 @@ impl Step<'_> {
             stop: attempt.stop.clone(),
         };
         let working = Working { route, provider };
-        let outputs = self.work(&context, &working, &asked, prior).await;
-        // Whatever was made of it, there is nothing left to cancel.
-        attempt.stages.close(self.call.number);
-        let outputs = match outputs {
-            Ok(outputs) => self.ingest_all(outputs).await?,
-            Err(Trouble::Provider(error)) => return Err(self.provider_failed(&error, tries)),
+        let answered = match self.work(&context, &working, &asked, prior).await {
+            Ok(outputs) => Ok(outputs),
+            Err(Trouble::Provider(error)) => Err(error),
+            // The provider still works on what it has taken: whoever ends the job cancels it.
             Err(Trouble::Other(broken)) => return Err(broken),
+        };
+        attempt.stages.close(self.call.number);
+        let outputs = match answered {
+            Ok(outputs) => self.ingest_all(outputs).await?,
+            Err(error) => return Err(self.provider_failed(&error, tries)),
         };
         if outputs.is_empty() {
             return Err(Broken::Failed(attempt.failure("no_output", true)));

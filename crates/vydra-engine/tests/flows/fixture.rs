@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use std::ops::{Deref, DerefMut};
 use vydra_core::asset::Asset;
+use vydra_core::ids::EntryId;
 use vydra_core::job::{Job, JobStatus, Mode};
 use vydra_core::organization::Organization;
 use vydra_engine::{Asked, Caller, Error, Preference, Result};
@@ -132,6 +133,15 @@ impl Flow {
 
     pub(crate) async fn cancel(&self, job: &Job) -> Result<Job> {
         self.engine.cancel_job(&self.caller, job.id.as_str()).await
+    }
+
+    /// In the store alone, as another process would: this one's worker is not told.
+    pub(crate) async fn cancel_elsewhere(&self, job: &Job) {
+        let entry = EntryId::new(job.created_at, self.random.as_ref());
+        let cancelled = self
+            .store
+            .cancel_job(&self.org.id, &job.id, entry, job.created_at);
+        cancelled.await.unwrap();
     }
 
     pub(crate) async fn now(&self, job: &Job) -> Job {

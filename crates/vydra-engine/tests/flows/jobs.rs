@@ -261,6 +261,25 @@ async fn a_cancel_reaches_a_provider_that_is_just_being_asked() {
     flow.expect(&job, JobStatus::Cancelled, CREDITS).await;
 }
 
+/// Cancelled by another process, which this one learns of only when it writes the task down.
+#[tokio::test]
+async fn a_task_that_nobody_wants_any_more_when_it_is_written_down_is_cancelled() {
+    let flow = Flow::new().await;
+    let gate = Gate::closed();
+    let taken = Reply::Task("up-6");
+    flow.provider
+        .next(Reply::Held(gate.clone(), Box::new(taken)));
+    let job = flow.image().await;
+    let cancel = async {
+        gate.reached().await;
+        flow.cancel_elsewhere(&job).await;
+        gate.open();
+    };
+    tokio::join!(flow.step(), cancel);
+    assert_eq!(flow.provider.cancelled(), ["up-6"]);
+    flow.expect(&job, JobStatus::Cancelled, CREDITS).await;
+}
+
 #[tokio::test]
 async fn a_cancel_is_told_to_the_provider_that_has_the_task() {
     let flow = Flow::new().await;
@@ -282,14 +301,10 @@ async fn a_result_that_comes_after_a_cancel_is_dropped() {
     let flow = Flow::new().await;
     let gate = flow.provider.hold_next();
     let job = flow.image().await;
-    // Cancelled in the store alone, as another process would: the worker does not know, and delivers.
+    // The worker does not know, and delivers.
     let cancel = async {
         gate.reached().await;
-        let entry = vydra_core::ids::EntryId::new(job.created_at, flow.random.as_ref());
-        flow.store
-            .cancel_job(&flow.org.id, &job.id, entry, job.created_at)
-            .await
-            .unwrap();
+        flow.cancel_elsewhere(&job).await;
         gate.open();
     };
     tokio::join!(flow.step(), cancel);

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vydra_core::asset::{AssetRole, MediaKind};
-use vydra_core::ids::EntryId;
 use vydra_core::job::{Job, JobStatus};
 use vydra_engine::{Error, Quoted};
 use vydra_outbound::provider::Request;
@@ -351,11 +350,7 @@ async fn a_cancel_by_another_process_ends_every_step_too() {
     let elsewhere = async {
         right.reached().await;
         until_polled(flow.provider.clone(), &["up-left"]).await;
-        let entry = EntryId::new(job.created_at, flow.random.as_ref());
-        let cancelled = flow
-            .store
-            .cancel_job(&flow.org.id, &job.id, entry, job.created_at);
-        cancelled.await.unwrap();
+        flow.cancel_elsewhere(&job).await;
         right.open();
     };
     tokio::join!(flow.step(), elsewhere);
