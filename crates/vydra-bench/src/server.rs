@@ -120,9 +120,11 @@ impl Data {
             .context("the binary does not start")?;
         ensure!(
             output.status.success(),
-            "`vydra {}`: {}",
+            "`vydra {}`: {}{}",
             words.join(" "),
-            String::from_utf8_lossy(&output.stderr)
+            String::from_utf8_lossy(&output.stderr),
+            // What is wrong stands in the answer, of the books for example.
+            String::from_utf8_lossy(&output.stdout)
         );
         Ok(serde_json::from_slice(&output.stdout)?)
     }

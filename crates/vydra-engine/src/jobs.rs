@@ -52,8 +52,8 @@ impl Engine {
             .store()
             .jobs(
                 &caller.organization.id,
+                caller.mode(),
                 JobFilter {
-                    mode: Some(caller.mode()),
                     status,
                     workflow,
                     limit,

@@ -157,7 +157,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn submit_job(&self, new: NewJob) -> Result<Submission>;
     /// None also for a job of another organization.
     async fn job(&self, org: &OrgId, id: &JobId) -> Result<Option<Job>>;
-    async fn jobs(&self, org: &OrgId, filter: JobFilter) -> Result<JobPage>;
+    async fn jobs(&self, org: &OrgId, mode: Mode, filter: JobFilter) -> Result<JobPage>;
     /// Ends the job at once, whatever state it is in, with its refund. The worker that runs it loses its lease.
     async fn cancel_job(
         &self,
@@ -431,7 +431,6 @@ pub struct EntryPage {
 
 #[derive(Debug, Clone, Default)]
 pub struct JobFilter {
-    pub mode: Option<Mode>,
     pub status: Option<JobStatus>,
     pub workflow: Option<String>,
     pub limit: u32,

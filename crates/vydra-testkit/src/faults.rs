@@ -315,7 +315,7 @@ points! {
     fn usage(org: &OrgId, mode: Mode, by: UsageBy, from: Timestamp, to: Timestamp) -> Vec<UsageRow>;
     fn submit_job(new: NewJob) -> Submission;
     fn job(org: &OrgId, id: &JobId) -> Option<Job>;
-    fn jobs(org: &OrgId, filter: JobFilter) -> JobPage;
+    fn jobs(org: &OrgId, mode: Mode, filter: JobFilter) -> JobPage;
     fn cancel_job(org: &OrgId, id: &JobId, entry: EntryId, now: Timestamp) -> Cancellation;
     fn idempotency(org: &OrgId, mode: Mode, key: &IdempotencyKey, now: Timestamp) -> Option<IdempotencyRecord>;
     fn record_answer(org: &OrgId, mode: Mode, key: &IdempotencyKey, answer: StoredAnswer) -> Recorded;

@@ -136,8 +136,13 @@ fn run(data: &Data, customer: &Customer, ending: Ending) -> anyhow::Result<Templ
 fn balance(db: &Connection, org: &str, mode: &str) -> anyhow::Result<BTreeMap<String, i64>> {
     let columns: Vec<String> = super::columns(db, "balances")?
         .into_iter()
-        // A place in the queue is none.
-        .filter(|column| !["org_id", "mode", "turn"].contains(&column.as_str()))
+        // A place in the queue is none, nor is the last row of a chain.
+        .filter(|column| {
+            column != "org_id"
+                && column != "mode"
+                && column != "turn"
+                && !column.starts_with("last_")
+        })
         .collect();
     let statement = format!(
         "SELECT {} FROM balances WHERE org_id = ?1 AND mode = ?2",
@@ -176,7 +181,7 @@ fn fill(
     let new_key = of("t.key_id", &format!("key_{}%022d", ending.mode()));
     let new_job = format!("printf('job_00{tag}%023d', n.i)");
     let credits = moved.get("credits").copied().unwrap_or_default();
-    let value = |table: &str, column: &str| {
+    let value = |table: &str, column: &str, rows: &Rows| {
         match column {
         "id" if table == "jobs" => Some(new_job.clone()),
         // Of several rows of a job each has another last digit.
@@ -187,7 +192,15 @@ fn fill(
         "job_id" => Some(new_job.clone()),
         "org_id" => Some(new_org.clone()),
         "key_id" => Some(new_key.clone()),
-        "seq" => Some("NULL".to_owned()),
+        "seq" => Some(rows.number("n.i")),
+        "previous" => Some(format!(
+            "CASE WHEN {place} > 0 THEN {number} - 1 WHEN n.i >= {organizations} THEN {earlier}
+                  ELSE (SELECT {last} FROM balances WHERE org_id = {new_org} AND mode = t.mode) END",
+            place = rows.place,
+            number = rows.number("n.i"),
+            earlier = rows.last_of(&format!("(n.i - {organizations})")),
+            last = last_of_chain(table),
+        )),
         "storage_key" => Some(format!("t.storage_key || '-{tag}' || n.i")),
         "balance_after" => Some(format!(
             "(SELECT credits FROM balances WHERE org_id = {new_org} AND mode = t.mode) + (n.i / {organizations}) * {credits}
@@ -206,9 +219,10 @@ fn fill(
             rest.push_str(", t.seq");
         }
         let columns = super::columns(db, &table)?;
+        let rows = Rows::of(db, &table, which, job, &columns)?;
         let values: Vec<String> = columns
             .iter()
-            .map(|column| value(&table, column).unwrap_or_else(|| format!("t.{column}")))
+            .map(|column| value(&table, column, &rows).unwrap_or_else(|| format!("t.{column}")))
             .collect();
         let (columns, values) = (columns.join(", "), values.join(", "));
         db.execute(
@@ -236,7 +250,84 @@ fn fill(
         db.prepare_cached(&statement)?
             .execute(params![id, i64::try_from(jobs)?])?;
     }
+    let chains = super::columns(db, "balances")?;
+    for table in ["jobs", "ledger"] {
+        let last = last_of_chain(table);
+        if chains.iter().any(|column| column == last) {
+            db.execute(
+                &format!(
+                    "UPDATE balances SET {last} = t.last
+                     FROM (SELECT org_id, mode, max(seq) AS last FROM {table} GROUP BY org_id, mode) t
+                     WHERE t.org_id = balances.org_id AND t.mode = balances.mode"
+                ),
+                (),
+            )?;
+        }
+    }
     Ok(())
+}
+
+/// The column of a balance that names the last row of its chain.
+fn last_of_chain(table: &str) -> &'static str {
+    if table == "jobs" {
+        "last_job"
+    } else {
+        "last_entry"
+    }
+}
+
+/// The numbers of the copies in a table that has some: those of one job follow each other.
+struct Rows {
+    first: i64,
+    of_each: i64,
+    /// Which of the rows of its job it is, from 0 on.
+    place: String,
+}
+
+impl Rows {
+    fn of(
+        db: &Connection,
+        table: &str,
+        which: &str,
+        job: &str,
+        columns: &[String],
+    ) -> anyhow::Result<Self> {
+        if !columns.iter().any(|column| column == "seq") {
+            return Ok(Self {
+                first: 0,
+                of_each: 0,
+                place: "0".to_owned(),
+            });
+        }
+        let (first, of_each) = db.query_row(
+            &format!(
+                "SELECT coalesce(max(seq), 0) + 1, (SELECT count(*) FROM {table} t WHERE {which} = ?1) FROM {table}"
+            ),
+            [job],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let earlier = which.replace("t.", "u.");
+        Ok(Self {
+            first,
+            of_each,
+            place: format!(
+                "(SELECT count(*) FROM {table} u WHERE {earlier} = '{job}' AND u.seq < t.seq)"
+            ),
+        })
+    }
+
+    fn number(&self, job: &str) -> String {
+        format!("{} + {job} * {} + {}", self.first, self.of_each, self.place)
+    }
+
+    fn last_of(&self, job: &str) -> String {
+        format!(
+            "{} + {job} * {} + {}",
+            self.first,
+            self.of_each,
+            self.of_each - 1
+        )
+    }
 }
 
 /// The jobs, and whatever belongs to one.

@@ -57,6 +57,8 @@ pub fn customers(data: &Data, count: usize) -> anyhow::Result<Vec<Customer>> {
     let pepper = pepper(&db)?;
     let random = Numbers::new(1);
     let transaction = db.transaction()?;
+    let entries: i64 =
+        transaction.query_row("SELECT count(*) FROM ledger", (), |row| row.get(0))?;
     for number in 1..count {
         let id = org_number(number);
         let name = format!("customer {number}");
@@ -67,21 +69,29 @@ pub fn customers(data: &Data, count: usize) -> anyhow::Result<Vec<Customer>> {
             &[("id", &id), ("name", &name)],
             org,
         )?;
-        copy(
-            &transaction,
-            "balances",
-            "org_id = ?1",
-            &[("org_id", &id)],
-            org,
-        )?;
+        // The first one has no row but these: each copy of them follows the one before.
+        let behind = entries * i64::try_from(number)?;
+        transaction
+            .prepare_cached(&copying(
+                &transaction,
+                "balances",
+                "org_id = ?1",
+                &[("org_id", "?2"), ("last_entry", "last_entry + ?3")],
+            )?)?
+            .execute(params![org, id, behind])?;
         transaction
             .prepare_cached(&copying(
                 &transaction,
                 "ledger",
                 "org_id = ?1",
-                &[("seq", "NULL"), ("id", "id || ?2"), ("org_id", "?3")],
+                &[
+                    ("seq", "seq + ?4"),
+                    ("previous", "previous + ?4"),
+                    ("id", "id || ?2"),
+                    ("org_id", "?3"),
+                ],
             )?)?
-            .execute(params![org, number.to_string(), id])?;
+            .execute(params![org, number.to_string(), id, behind])?;
         let make = |mode: Mode| -> anyhow::Result<String> {
             let secret = KeySecret::generate(mode, id.trim_start_matches("org_"), &random);
             let hash = secret.hash(&pepper);

@@ -1,6 +1,6 @@
 //! I1 to I8, each in a few lines that a reader can check against its sentence.
 
-use super::rows::{Books, Entry, JobRow, Purse};
+use super::rows::{Books, Entry, JobRow, Link, Purse};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
@@ -27,6 +27,7 @@ pub(crate) fn check(books: &Books) -> Vec<Violated> {
     let mut found = Vec::new();
     balances(books, &mut found);
     counters(books, &mut found);
+    chains(books, &mut found);
     movements(books, &by_id, &mut found);
     deliveries(books, &mut found);
     queue(books, &mut found);
@@ -103,6 +104,40 @@ fn counters(books: &Books, found: &mut Vec<Violated>) {
             note(found, "I1", what);
         }
     }
+}
+
+/// I1: each row names the one before it with the same purse, and the balance counts them and names the last.
+fn chains(books: &Books, found: &mut Vec<Violated>) {
+    let jobs = by_purse(books.jobs.iter().map(|job| (job.link, &job.purse)));
+    let entries = by_purse(books.entries.iter().map(|entry| (entry.link, &entry.purse)));
+    for balance in &books.balances {
+        for (what, rows, said) in [
+            ("jobs", &jobs, balance.jobs),
+            ("ledger rows", &entries, balance.entries),
+        ] {
+            let (mut count, mut last, mut whole) = (0, None, true);
+            for link in rows.get(&balance.purse).into_iter().flatten() {
+                whole &= link.previous == last;
+                (count, last) = (count + 1, Some(link.seq));
+            }
+            if !whole || said != (count, last) {
+                let purse = &balance.purse;
+                note(found, "I1", format!("{purse:?}: a broken chain of {what}"));
+            }
+        }
+    }
+}
+
+/// In the order of their numbers.
+fn by_purse<'a>(rows: impl Iterator<Item = (Link, &'a Purse)>) -> HashMap<&'a Purse, Vec<Link>> {
+    let mut sorted: HashMap<&Purse, Vec<Link>> = HashMap::new();
+    for (link, purse) in rows {
+        sorted.entry(purse).or_default().push(link);
+    }
+    for links in sorted.values_mut() {
+        links.sort_by_key(|link| link.seq);
+    }
+    sorted
 }
 
 /// I2: one charge a job, of its price; one refund at most, no more than the charge, and as the job says.

@@ -35,10 +35,21 @@ pub(crate) struct Balance {
     pub(crate) charged: i64,
     pub(crate) refunded: i64,
     pub(crate) open: i64,
+    /// How many jobs and how many ledger rows it has, and the last of each.
+    pub(crate) jobs: (i64, Option<i64>),
+    pub(crate) entries: (i64, Option<i64>),
+}
+
+/// The number of a row, and that of the one before it with the same purse.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Link {
+    pub(crate) seq: i64,
+    pub(crate) previous: Option<i64>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
+    pub(crate) link: Link,
     pub(crate) id: String,
     pub(crate) purse: Purse,
     pub(crate) kind: String,
@@ -50,6 +61,7 @@ pub(crate) struct Entry {
 
 #[derive(Debug, Clone)]
 pub(crate) struct JobRow {
+    pub(crate) link: Link,
     pub(crate) id: String,
     pub(crate) purse: Purse,
     pub(crate) status: String,
@@ -111,18 +123,20 @@ impl Books {
         connection.busy_timeout(Duration::from_secs(5))?;
         let snapshot = connection.transaction()?;
         Ok(Self {
-            balances: rows(&snapshot, "SELECT org_id, mode, credits, charged, refunded, open FROM balances", |row| {
+            balances: rows(&snapshot, "SELECT org_id, mode, credits, charged, refunded, open, jobs, last_job, entries, last_entry FROM balances", |row| {
                 Ok(Balance {
                     purse: purse(row)?,
                     credits: row.get(2)?,
                     charged: row.get(3)?,
                     refunded: row.get(4)?,
                     open: row.get(5)?,
+                    jobs: (row.get(6)?, row.get(7)?),
+                    entries: (row.get(8)?, row.get(9)?),
                 })
             })?,
             entries: rows(
                 &snapshot,
-                "SELECT org_id, mode, id, kind, amount, balance_after, job_id, reason FROM ledger ORDER BY seq",
+                "SELECT org_id, mode, id, kind, amount, balance_after, job_id, reason, seq, previous FROM ledger ORDER BY seq",
                 |row| {
                     Ok(Entry {
                         purse: purse(row)?,
@@ -132,13 +146,14 @@ impl Books {
                         balance_after: row.get(5)?,
                         job: row.get(6)?,
                         reason: row.get(7)?,
+                        link: link(row, 8)?,
                     })
                 },
             )?,
             jobs: rows(
                 &snapshot,
                 "SELECT org_id, mode, id, status, price, refunded, call, lease_until, lease_token, deadline_at, started_at,
-                        completed_at
+                        completed_at, seq, previous
                  FROM jobs ORDER BY created_at, id",
                 |row| {
                     Ok(JobRow {
@@ -153,6 +168,7 @@ impl Books {
                         deadline_at: row.get(9)?,
                         started_at: row.get(10)?,
                         completed_at: row.get(11)?,
+                        link: link(row, 12)?,
                     })
                 },
             )?,
@@ -211,6 +227,13 @@ fn rows<T>(
     let mut statement = snapshot.prepare(sql)?;
     let rows = statement.query_map((), |row| read(row))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn link(row: &Row<'_>, first: usize) -> rusqlite::Result<Link> {
+    Ok(Link {
+        seq: row.get(first)?,
+        previous: row.get(first + 1)?,
+    })
 }
 
 fn purse(row: &Row<'_>) -> rusqlite::Result<Purse> {

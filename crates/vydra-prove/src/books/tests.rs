@@ -86,7 +86,7 @@ impl Damaged {
             guards.push_str(&name.unwrap());
             guards.push(';');
         }
-        guards.push_str("DROP INDEX ledger_once_a_job;");
+        guards.push_str("DROP INDEX ledger_of_job;");
         raw.execute_batch(&guards).unwrap();
         let named = self.names.iter().fold(sql.to_owned(), |sql, (name, id)| {
             sql.replace(name, &format!("'{id}'"))
@@ -129,6 +129,10 @@ const DAMAGES: &[(&str, &str, bool)] = &[
     ("I1", "UPDATE balances SET charged = charged + 1 WHERE org_id = OTHER", true),
     ("I1", "UPDATE balances SET refunded = refunded + 1 WHERE org_id = OTHER", true),
     ("I1", "UPDATE balances SET open = open + 1 WHERE org_id = OTHER", true),
+    ("I1", "UPDATE balances SET jobs = jobs + 1 WHERE org_id = OTHER", true),
+    ("I1", "UPDATE balances SET last_entry = last_entry - 1 WHERE org_id = OTHER", true),
+    ("I1", "UPDATE jobs SET previous = NULL WHERE id = WAITING", true),
+    ("I1", "UPDATE ledger SET previous = NULL WHERE job_id = FAILED AND kind = 'refund'", true),
     ("I2", "DELETE FROM ledger WHERE job_id = WAITING", true),
     ("I2", "UPDATE jobs SET refunded = 8 WHERE id = DONE", true),
     ("I2", "UPDATE ledger SET job_id = 'job_gone' WHERE job_id = WAITING", true),

@@ -1,12 +1,13 @@
 //! Jobs from the caller's side: submit, look, cancel.
 
 use super::callers::Moved;
-use super::credits::{self, Taken};
+use super::chains::Chain;
+use super::credits::{self, Place};
 use super::rows::{Columns, collect, first, to_json};
 use super::{assets, idempotency};
 use crate::store::{Cancellation, JobFilter, JobPage, NewJob, Submission};
 use crate::{Result, StoreError};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::{EntryId, JobId, KeyId, OrgId};
@@ -72,19 +73,20 @@ pub(super) fn submit(db: &Connection, new: &NewJob, written: &Written) -> Result
     {
         return Ok(Err(Submission::KeyTaken(Box::new(taken))));
     }
-    let (after, turn) = match credits::take(db, &new.org_id, new.mode, new.price, new.concurrent)? {
-        Taken::Place { after, turn } => (after, turn),
-        Taken::TooManyJobs { open } => return Ok(Err(Submission::TooManyJobs { open })),
-        Taken::InsufficientCredits { available } => {
+    let account = match credits::place(db, &new.org_id, new.mode, new.price, new.concurrent)? {
+        Place::Free(account) => account,
+        Place::TooManyJobs { open } => return Ok(Err(Submission::TooManyJobs { open })),
+        Place::InsufficientCredits { available } => {
             return Ok(Err(Submission::InsufficientCredits { available }));
         }
     };
     db.prepare_cached(
-        "INSERT INTO jobs (id, org_id, key_id, mode, workflow, status, input, call, price, turn, deadline_at, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO jobs (id, previous, org_id, key_id, mode, workflow, status, input, call, price, turn, deadline_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         new.id.as_str(),
+        account.last_job,
         new.org_id.as_str(),
         new.key_id.as_ref().map(KeyId::as_str),
         new.mode.as_str(),
@@ -92,10 +94,11 @@ pub(super) fn submit(db: &Connection, new: &NewJob, written: &Written) -> Result
         written.input,
         written.call,
         new.price.get(),
-        turn,
+        account.turn,
         new.start_by.as_micros(),
         new.now.as_micros(),
     ])?;
+    let job = db.last_insert_rowid();
     let charge = credits::Movement {
         id: &new.entry,
         org: &new.org_id,
@@ -106,7 +109,7 @@ pub(super) fn submit(db: &Connection, new: &NewJob, written: &Written) -> Result
         reason: new.workflow.as_deref().unwrap_or(&new.call.model),
         now: new.now,
     };
-    let remaining = credits::charged(db, &charge, after)?;
+    let remaining = credits::charge(db, &charge, &account, job)?;
     if let Some(wanted) = &new.idempotency {
         idempotency::insert(db, new, wanted)?;
     }
@@ -162,35 +165,44 @@ pub(super) fn get(db: &Connection, org: &OrgId, id: &JobId) -> Result<Option<Job
         .transpose()
 }
 
-pub(super) fn list(db: &Connection, org: &OrgId, filter: &JobFilter) -> Result<JobPage> {
-    const WHERE: &str = "org_id = ?1 AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR workflow = ?3) AND (?4 IS NULL OR mode = ?4)";
-    let mode = filter.mode.map(Mode::as_str);
-    let status = filter.status.map(JobStatus::as_str);
-    let count: i64 = db
-        .prepare_cached(&format!("SELECT count(*) FROM jobs WHERE {WHERE}"))?
-        .query_row(
-            params![org.as_str(), status, filter.workflow, mode],
-            |row| row.get(0),
-        )?;
+pub(super) fn list(
+    db: &Connection,
+    org: &OrgId,
+    mode: Mode,
+    filter: &JobFilter,
+) -> Result<JobPage> {
+    const WANTED: &str = "(?2 IS NULL OR status = ?2) AND (?3 IS NULL OR workflow = ?3)";
+    let (status, workflow) = (filter.status.map(JobStatus::as_str), &filter.workflow);
+    let chain = Chain::Jobs.from("?1");
+    let head = Chain::Jobs.head(db, org, mode)?;
+    let count: i64 = if status.is_none() && workflow.is_none() {
+        head.count
+    } else {
+        db.prepare_cached(&format!(
+            "WITH RECURSIVE {chain}
+             SELECT count(*) FROM job_chain CROSS JOIN jobs ON seq = number WHERE {WANTED}"
+        ))?
+        .query_row(params![head.last, status, workflow], |row| row.get(0))?
+    };
+    let first = match &filter.after {
+        None => head.last,
+        Some(after) => db
+            .prepare_cached(
+                "SELECT previous FROM jobs WHERE id = ?1 AND org_id = ?2 AND mode = ?3",
+            )?
+            .query_row(
+                params![after.as_str(), org.as_str(), mode.as_str()],
+                |row| row.get(0),
+            )
+            .optional()?
+            .flatten(),
+    };
     let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM jobs WHERE {WHERE}
-           AND (?5 IS NULL OR (created_at, id) < (SELECT created_at, id FROM jobs WHERE id = ?5 AND org_id = ?1))
-         ORDER BY created_at DESC, id DESC LIMIT ?6 OFFSET ?7"
+        "WITH RECURSIVE {chain}
+         SELECT {COLUMNS} FROM job_chain CROSS JOIN jobs ON seq = number WHERE {WANTED} LIMIT ?4 OFFSET ?5"
     ))?;
-    let after = filter.after.as_ref().map(JobId::as_str);
-    let jobs = collect(
-        statement.query(params![
-            org.as_str(),
-            status,
-            filter.workflow,
-            mode,
-            after,
-            filter.limit,
-            filter.offset
-        ])?,
-        read,
-    )?;
-    let jobs = jobs
+    let page = params![first, status, workflow, filter.limit, filter.offset];
+    let jobs = collect(statement.query(page)?, read)?
         .into_iter()
         .map(|job| with_outputs(db, job))
         .collect::<Result<_>>()?;

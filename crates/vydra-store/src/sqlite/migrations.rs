@@ -8,6 +8,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_start.sql"),
     include_str!("../../migrations/sqlite/0002_callers.sql"),
     include_str!("../../migrations/sqlite/0003_queue.sql"),
+    include_str!("../../migrations/sqlite/0004_chains.sql"),
 ];
 
 /// Brings the schema up to date, all or nothing, also when two processes start at once.
@@ -16,6 +17,14 @@ pub(super) fn migrate(db: &mut Connection) -> Result<()> {
     if schema(db)? == known {
         return Ok(());
     }
+    // A table that is made anew is away for a moment, with all that refers to it. Inside a transaction it has no effect.
+    db.pragma_update(None, "foreign_keys", false)?;
+    let migrated = bring_up(db, known);
+    db.pragma_update(None, "foreign_keys", true)?;
+    migrated
+}
+
+fn bring_up(db: &mut Connection, known: u32) -> Result<()> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = schema(&transaction)?;
     if found > known {
@@ -25,6 +34,14 @@ pub(super) fn migrate(db: &mut Connection) -> Result<()> {
         if number > found {
             transaction.execute_batch(sql)?;
         }
+    }
+    if transaction
+        .prepare("PRAGMA foreign_key_check")?
+        .exists(())?
+    {
+        return Err(StoreError::Corrupt(
+            "a row refers to another one that does not exist".to_owned(),
+        ));
     }
     transaction.pragma_update(None, "user_version", known)?;
     transaction.commit()?;

@@ -1,7 +1,9 @@
 //! The store on SQLite: one writer thread that commits everything waiting at once, readers on their own connections.
 
 mod assets;
+mod audit;
 mod callers;
+mod chains;
 mod credits;
 mod idempotency;
 mod jobs;
@@ -355,7 +357,7 @@ impl Store for SqliteStore {
     }
 
     async fn audit(&self) -> Result<Audit> {
-        self.scan(credits::audit).await
+        self.scan(audit::audit).await
     }
 
     async fn transactions(
@@ -414,9 +416,10 @@ impl Store for SqliteStore {
         self.look_up(|db| jobs::get(db, org, id))
     }
 
-    async fn jobs(&self, org: &OrgId, filter: JobFilter) -> Result<JobPage> {
+    async fn jobs(&self, org: &OrgId, mode: Mode, filter: JobFilter) -> Result<JobPage> {
         let org = org.clone();
-        self.scan(move |db| jobs::list(db, &org, &filter)).await
+        self.scan(move |db| jobs::list(db, &org, mode, &filter))
+            .await
     }
 
     async fn cancel_job(

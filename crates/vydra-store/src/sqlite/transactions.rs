@@ -1,3 +1,4 @@
+use super::chains::{Chain, Head};
 use super::rows::{Columns, collect};
 use crate::Result;
 use crate::store::{EntryFilter, EntryPage};
@@ -25,58 +26,82 @@ pub(super) fn list(
     filter: &EntryFilter,
 ) -> Result<Option<EntryPage>> {
     // The order of the ledger is the order of its commits; times may be equal, and ids tell nothing.
-    let before: i64 = match &filter.after {
-        None => i64::MAX,
+    let head = Chain::Ledger.head(db, org, mode)?;
+    let first = match &filter.after {
+        None => head.last,
         Some(after) => {
-            let place = db
+            let found = db
                 .prepare_cached(
-                    "SELECT seq FROM ledger WHERE id = ?1 AND org_id = ?2 AND mode = ?3",
+                    "SELECT previous FROM ledger WHERE id = ?1 AND org_id = ?2 AND mode = ?3",
                 )?
                 .query_row(
                     params![after.as_str(), org.as_str(), mode.as_str()],
                     |row| row.get(0),
                 )
                 .optional()?;
-            match place {
-                Some(place) => place,
+            match found {
+                Some(before) => before,
                 None => return Ok(None),
             }
         }
     };
-    let (kind, job) = (
-        filter.kind.map(EntryKind::as_str),
-        filter.job.as_ref().map(JobId::as_str),
-    );
-    // A condition on an absent value would keep the index of what is there from being used.
-    let wanted = match (kind.is_some(), job.is_some()) {
-        (false, false) => "org_id = ?1 AND mode = ?2 AND ?3 IS NULL AND ?4 IS NULL",
-        (true, false) => "org_id = ?1 AND mode = ?2 AND kind = ?3 AND ?4 IS NULL",
-        (false, true) => "job_id = ?4 AND org_id = ?1 AND mode = ?2 AND ?3 IS NULL",
-        (true, true) => "job_id = ?4 AND org_id = ?1 AND mode = ?2 AND kind = ?3",
+    let kind = filter.kind.map(EntryKind::as_str);
+    let (count, entries) = match &filter.job {
+        Some(job) => of_job(db, org, mode, job, (kind, first), filter)?,
+        None => of_chain(db, &head, (kind, first), filter)?,
     };
-    let count: i64 = db
-        .prepare_cached(&format!("SELECT count(*) FROM ledger WHERE {wanted}"))?
-        .query_row(params![org.as_str(), mode.as_str(), kind, job], |row| {
-            row.get(0)
-        })?;
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT id, kind, amount, balance_after, job_id, reason, created_at FROM ledger
-         WHERE {wanted} AND seq < ?5 ORDER BY seq DESC LIMIT ?6 OFFSET ?7"
-    ))?;
-    let entries = collect(
-        statement.query(params![
-            org.as_str(),
-            mode.as_str(),
-            kind,
-            job,
-            before,
-            filter.limit,
-            filter.offset
-        ])?,
-        read,
-    )?;
     Ok(Some(EntryPage {
         entries,
         count: count.unsigned_abs(),
     }))
+}
+
+const COLUMNS: &str = "id, kind, amount, balance_after, job_id, reason, created_at";
+
+/// Kind, if only one is wanted, and the first row that may be shown.
+type From<'a> = (Option<&'a str>, Option<i64>);
+
+fn of_chain(
+    db: &Connection,
+    head: &Head,
+    (kind, first): From<'_>,
+    filter: &EntryFilter,
+) -> Result<(i64, Vec<Entry>)> {
+    let chain = Chain::Ledger.from("?1");
+    let count = if kind.is_none() {
+        head.count
+    } else {
+        db.prepare_cached(&format!(
+            "WITH RECURSIVE {chain}
+             SELECT count(*) FROM ledger_chain CROSS JOIN ledger ON seq = number WHERE kind = ?2"
+        ))?
+        .query_row(params![head.last, kind], |row| row.get(0))?
+    };
+    let mut statement = db.prepare_cached(&format!(
+        "WITH RECURSIVE {chain}
+         SELECT {COLUMNS} FROM ledger_chain CROSS JOIN ledger ON seq = number
+         WHERE (?2 IS NULL OR kind = ?2) LIMIT ?3 OFFSET ?4"
+    ))?;
+    let page = params![first, kind, filter.limit, filter.offset];
+    Ok((count, collect(statement.query(page)?, read)?))
+}
+
+fn of_job(
+    db: &Connection,
+    org: &OrgId,
+    mode: Mode,
+    job: &JobId,
+    (kind, first): From<'_>,
+    filter: &EntryFilter,
+) -> Result<(i64, Vec<Entry>)> {
+    const WANTED: &str = "job_id = ?1 AND org_id = ?2 AND mode = ?3 AND (?4 IS NULL OR kind = ?4)";
+    let (job, org, mode) = (job.as_str(), org.as_str(), mode.as_str());
+    let count = db
+        .prepare_cached(&format!("SELECT count(*) FROM ledger WHERE {WANTED}"))?
+        .query_row(params![job, org, mode, kind], |row| row.get(0))?;
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM ledger WHERE {WANTED} AND seq <= ?5 ORDER BY seq DESC LIMIT ?6 OFFSET ?7"
+    ))?;
+    let page = params![job, org, mode, kind, first, filter.limit, filter.offset];
+    Ok((count, collect(statement.query(page)?, read)?))
 }

@@ -1,3 +1,4 @@
+use super::chains::Chain;
 use super::rows::{Columns, collect};
 use crate::Result;
 use rusqlite::{Connection, params};
@@ -42,21 +43,23 @@ pub(super) fn rows(
         group(by, "j.completed_at"),
         group(by, "l.created_at"),
     );
+    let last = |column| format!("(SELECT {column} FROM balances WHERE org_id = ?1 AND mode = ?2)");
+    let jobs = Chain::Jobs.from(&last("last_job"));
+    let ledger = Chain::Ledger.from(&last("last_entry"));
     // Each thing counts when it happened, so that the credits of a span are those that the ledger moved in it, also for
     // a job that was made before it. One statement sees one snapshot.
     let mut statement = db.prepare_cached(&format!(
-        "SELECT place, sum(jobs), sum(completed), sum(failed), sum(cancelled), sum(charged), sum(refunded) FROM (
+        "WITH RECURSIVE {jobs}, {ledger}
+         SELECT place, sum(jobs), sum(completed), sum(failed), sum(cancelled), sum(charged), sum(refunded) FROM (
              SELECT {made} AS place, 1 AS jobs, 0 AS completed, 0 AS failed, 0 AS cancelled, 0 AS charged, 0 AS refunded
-             FROM jobs j WHERE j.org_id = ?1 AND j.mode = ?2 AND j.created_at >= ?3 AND j.created_at < ?4
+             FROM job_chain CROSS JOIN jobs j ON j.seq = number WHERE j.created_at >= ?3 AND j.created_at < ?4
              UNION ALL
              SELECT {ended}, 0, j.status = 'completed', j.status = 'failed', j.status = 'cancelled', 0, 0
-             FROM jobs j WHERE j.org_id = ?1 AND j.mode = ?2 AND j.created_at < ?4
-                           AND j.completed_at >= ?3 AND j.completed_at < ?4
+             FROM job_chain CROSS JOIN jobs j ON j.seq = number WHERE j.completed_at >= ?3 AND j.completed_at < ?4
              UNION ALL
              SELECT {moved}, 0, 0, 0, 0, iif(l.kind = 'charge', -l.amount, 0), iif(l.kind = 'refund', l.amount, 0)
-             FROM ledger l JOIN jobs j ON j.id = l.job_id
-             WHERE l.org_id = ?1 AND l.mode = ?2 AND l.kind IN ('charge', 'refund')
-               AND l.created_at >= ?3 AND l.created_at < ?4)
+             FROM ledger_chain CROSS JOIN ledger l ON l.seq = number CROSS JOIN jobs j ON j.id = l.job_id
+             WHERE l.kind IN ('charge', 'refund') AND l.created_at >= ?3 AND l.created_at < ?4)
          GROUP BY place ORDER BY place"
     ))?;
     collect(

@@ -18,6 +18,11 @@ const NO_BALANCE: &str = "ledger rows without a balance";
 const CHARGES: &str = "the sum of all charges is not that of the rows";
 const REFUNDS: &str = "the sum of all refunds is not that of the rows";
 const OPEN_JOBS: &str = "the count of open jobs is not that of the rows";
+const JOBS: &str = "the count of jobs is not that of the rows";
+const ENTRIES: &str = "the count of ledger rows is not that of the rows";
+const JOB_LINK: &str = "a job that does not follow the one before it";
+const LAST_JOB: &str = "the last job is not the one that the balance names";
+const LAST_ENTRY: &str = "the last ledger row is not the one that the balance names";
 const END: &str = "a job whose end is not exactly one event";
 const EVENT: &str = "an event that is not the end of its job";
 const ENDLESS: &str = "a job that nothing will end";
@@ -57,15 +62,31 @@ async fn books() -> Books {
 }
 
 impl Books {
-    /// Changes the file behind the store's back, without its guards.
+    /// Changes the file behind the store's back, without its guards, and mends the chains: what is left is a mistake that
+    /// was booked well.
     fn forge(&self, sql: &str) {
+        self.damage(&format!(
+            "{sql};
+             UPDATE jobs SET previous =
+                (SELECT max(seq) FROM jobs p WHERE p.org_id = jobs.org_id AND p.mode = jobs.mode AND p.seq < jobs.seq);
+             UPDATE ledger SET previous =
+                (SELECT max(seq) FROM ledger p WHERE p.org_id = ledger.org_id AND p.mode = ledger.mode AND p.seq < ledger.seq);
+             UPDATE balances SET (jobs, last_job) =
+                (SELECT count(*), max(seq) FROM jobs j WHERE j.org_id = balances.org_id AND j.mode = balances.mode);
+             UPDATE balances SET (entries, last_entry) =
+                (SELECT count(*), max(seq) FROM ledger l WHERE l.org_id = balances.org_id AND l.mode = balances.mode);"
+        ));
+    }
+
+    /// Changes the file behind the store's back, without its guards.
+    fn damage(&self, sql: &str) {
         let raw = Connection::open(&self.path).unwrap();
         raw.execute_batch(
             "PRAGMA foreign_keys = OFF;
              PRAGMA ignore_check_constraints = ON;
              DROP TRIGGER ledger_is_never_edited;
              DROP TRIGGER ledger_is_never_shortened;
-             DROP INDEX ledger_once_a_job;
+             DROP INDEX ledger_of_job;
              DROP TRIGGER jobs_go_forwards;
              DROP TRIGGER ended_jobs_stay;
              DROP TRIGGER jobs_are_never_removed;",
@@ -97,15 +118,18 @@ impl Books {
         assert_eq!(found, expected);
     }
 
-    fn after(&self, kind: &str, job: &Job) -> String {
+    fn row(&self, kind: &str, job: &Job) -> String {
         let raw = Connection::open(&self.path).unwrap();
-        let id: String = raw
-            .query_row(
-                "SELECT id FROM ledger WHERE kind = ?1 AND job_id = ?2",
-                [kind, job.id.as_str()],
-                |row| row.get(0),
-            )
-            .unwrap();
+        raw.query_row(
+            "SELECT id FROM ledger WHERE kind = ?1 AND job_id = ?2",
+            [kind, job.id.as_str()],
+            |row| row.get(0),
+        )
+        .unwrap()
+    }
+
+    fn after(&self, kind: &str, job: &Job) -> String {
+        let id = self.row(kind, job);
         format!("the balance after row {id} is not the sum of the rows up to it")
     }
 }
@@ -297,6 +321,52 @@ async fn counts_that_drifted() {
         let (problem, rows, kept) = expected;
         books.finds(&[(None, problem, rows, kept)]).await;
     }
+}
+
+/// What a list would leave out, or never come to the end of.
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_chains() {
+    for (damage, problem, expected, found) in [
+        (
+            "UPDATE balances SET jobs = jobs + 1 WHERE org_id = ORG AND mode = 'live'",
+            JOBS,
+            3,
+            4,
+        ),
+        (
+            "UPDATE balances SET last_job = 1 WHERE org_id = ORG AND mode = 'live'",
+            LAST_JOB,
+            3,
+            1,
+        ),
+        (
+            "UPDATE balances SET entries = 0 WHERE org_id = ORG AND mode = 'live'",
+            ENTRIES,
+            6,
+            0,
+        ),
+        (
+            "UPDATE balances SET last_entry = NULL WHERE org_id = ORG AND mode = 'live'",
+            LAST_ENTRY,
+            7,
+            0,
+        ),
+    ] {
+        let books = books().await;
+        books.damage(damage);
+        books.finds(&[(None, problem, expected, found)]).await;
+    }
+    let books = books().await;
+    let waiting = &books.waiting;
+    let row = books.row("charge", waiting);
+    books.damage("UPDATE jobs SET previous = 1 WHERE id = WAITING; UPDATE ledger SET previous = NULL WHERE job_id = WAITING");
+    let row = format!("row {row} does not follow the one before it");
+    books
+        .finds(&[
+            (Some(&waiting.id), JOB_LINK, 2, 1),
+            (Some(&waiting.id), &row, 6, 0),
+        ])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -247,13 +247,17 @@ async fn a_foreign_job_is_like_an_unknown_one() {
         limit: 9,
         ..JobFilter::default()
     };
-    let page = f.store.jobs(&other.id, filter.clone()).await.unwrap();
+    let page = f
+        .store
+        .jobs(&other.id, Mode::Live, filter.clone())
+        .await
+        .unwrap();
     assert_eq!((page.jobs, page.count), (vec![older], 1));
     let behind = JobFilter {
         after: Some(job.id.clone()),
         ..filter
     };
-    let page = f.store.jobs(&other.id, behind).await.unwrap();
+    let page = f.store.jobs(&other.id, Mode::Live, behind).await.unwrap();
     assert_eq!(page.jobs, [], "a foreign job is no place in the list");
     check(f).await;
 }
@@ -272,7 +276,7 @@ async fn lists_the_newest_first_in_pages() {
         cancel(&f, &org.id, &all[place].id).await;
         all[place] = f.look(&all[place]).await;
     }
-    let list = async |filter: JobFilter| f.store.jobs(&org.id, filter).await.unwrap();
+    let list = async |filter: JobFilter| f.store.jobs(&org.id, Mode::Live, filter).await.unwrap();
     let page = |limit, offset| JobFilter {
         limit,
         offset,

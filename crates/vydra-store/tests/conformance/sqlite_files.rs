@@ -9,7 +9,7 @@ use vydra_core::api_key::Pepper;
 use vydra_core::ids::OrgId;
 use vydra_core::job::Mode;
 use vydra_core::time::Timestamp;
-use vydra_store::store::{PriorStep, Submission};
+use vydra_store::store::{EntryFilter, PriorStep, Submission};
 use vydra_store::{SqliteStore, Store, StoreError};
 
 fn open(path: &Path) -> Arc<dyn Store> {
@@ -55,6 +55,8 @@ async fn the_database_itself_refuses_wrong_books() {
         "DELETE FROM jobs",
         "UPDATE balances SET open = -1",
         "UPDATE balances SET charged = -1",
+        "UPDATE balances SET jobs = -1",
+        "UPDATE jobs SET previous = seq WHERE status = 'pending'",
         "INSERT INTO events (job_id, org_id, mode, kind, created_at) SELECT job_id, org_id, mode, kind, 1 FROM events",
         "INSERT INTO events (job_id, org_id, mode, kind, created_at) SELECT id, org_id, mode, 'job.lost', 1 FROM jobs WHERE status = 'pending'",
     ];
@@ -147,7 +149,7 @@ async fn a_newer_database_is_refused_and_left_alone() {
             refused,
             Err(StoreError::SchemaTooNew {
                 found: 99,
-                known: 3
+                known: 4
             })
         ),
         "{refused:?}"
@@ -446,6 +448,14 @@ async fn an_older_database_keeps_its_books_and_its_jobs() {
         (70, 35, 5)
     );
     assert_eq!(store.open_jobs(&org, Mode::Live).await.unwrap(), 2);
+    let entries = EntryFilter {
+        limit: 9,
+        ..EntryFilter::default()
+    };
+    let entries = store.transactions(&org, Mode::Live, entries).await.unwrap();
+    let entries = entries.unwrap().entries;
+    let listed: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
+    assert_eq!(listed, ["5", "4", "3", "2", "1"]);
     assert!(store.asset_by_storage_key("k").await.unwrap().is_some());
     let due = store.next_due().await.unwrap();
     assert_eq!(due.deadline, Some(Timestamp::from_micros(99)));

@@ -479,12 +479,14 @@ impl Model {
         }
         let mut found = BTreeMap::new();
         for org in &self.orgs {
-            let all = JobFilter {
-                limit: u32::MAX,
-                ..JobFilter::default()
-            };
-            for job in f.store.jobs(org, all).await?.jobs {
-                found.insert(job.id.clone(), (job.status, job.refunded.get()));
+            for mode in [Mode::Live, Mode::Test] {
+                let all = JobFilter {
+                    limit: u32::MAX,
+                    ..JobFilter::default()
+                };
+                for job in f.store.jobs(org, mode, all).await?.jobs {
+                    found.insert(job.id.clone(), (job.status, job.refunded.get()));
+                }
             }
         }
         let expected: BTreeMap<_, _> = self

@@ -1,0 +1,126 @@
+//! The books added up again.
+
+use super::rows::{Columns, collect};
+use crate::Result;
+use rusqlite::Connection;
+use vydra_core::ids::{JobId, OrgId};
+use vydra_core::job::Mode;
+use vydra_core::ledger::{Audit, Imbalance};
+
+/// Each query lists organization, mode, job, what is wrong, what should be and what is. They trust no index and no other
+/// table: rows are added up, never looked up, so that a second charge or one of another organization is seen too.
+const AUDITS: &[&str] = &[
+    "SELECT b.org_id, b.mode, NULL, 'the balance is not the sum of its ledger rows', coalesce(l.amount, 0), b.credits
+     FROM balances b LEFT JOIN (SELECT org_id, mode, sum(amount) AS amount FROM ledger GROUP BY org_id, mode) l
+                            ON l.org_id = b.org_id AND l.mode = b.mode
+     WHERE b.credits <> coalesce(l.amount, 0)",
+    "SELECT l.org_id, l.mode, NULL, 'ledger rows without a balance', sum(l.amount), 0
+     FROM ledger l LEFT JOIN balances b ON b.org_id = l.org_id AND b.mode = l.mode
+     WHERE b.org_id IS NULL GROUP BY l.org_id, l.mode",
+    "SELECT l.org_id, l.mode, l.job_id, 'the balance after row ' || l.id || ' is not the sum of the rows up to it', l.running, l.balance_after
+     FROM (SELECT *, sum(amount) OVER (PARTITION BY org_id, mode ORDER BY seq) AS running FROM ledger) l
+     WHERE l.running <> l.balance_after",
+    "SELECT j.org_id, j.mode, j.id, 'the charge is not the price of the job', -j.price, coalesce(l.charged, 0)
+     FROM jobs j LEFT JOIN (SELECT job_id, org_id, mode, sum(amount) AS charged FROM ledger
+                            WHERE kind = 'charge' GROUP BY job_id, org_id, mode) l
+                        ON l.job_id = j.id AND l.org_id = j.org_id AND l.mode = j.mode
+     WHERE coalesce(l.charged, 0) <> -j.price",
+    "SELECT j.org_id, j.mode, j.id, 'the refund is not what the job says', j.refunded, coalesce(l.paid_back, 0)
+     FROM jobs j LEFT JOIN (SELECT job_id, org_id, mode, sum(amount) AS paid_back FROM ledger
+                            WHERE kind = 'refund' GROUP BY job_id, org_id, mode) l
+                        ON l.job_id = j.id AND l.org_id = j.org_id AND l.mode = j.mode
+     WHERE coalesce(l.paid_back, 0) <> j.refunded",
+    "SELECT l.org_id, l.mode, l.job_id, 'rows of a job that the organization does not have', 0, sum(l.amount)
+     FROM ledger l LEFT JOIN jobs j ON j.id = l.job_id AND j.org_id = l.org_id AND j.mode = l.mode
+     WHERE l.job_id IS NOT NULL AND j.id IS NULL GROUP BY l.org_id, l.mode, l.job_id",
+    "SELECT j.org_id, j.mode, j.id, 'a job that did not deliver was not refunded in full', j.price, j.refunded
+     FROM jobs j WHERE j.status IN ('failed', 'cancelled') AND j.refunded <> j.price",
+    "SELECT j.org_id, j.mode, j.id, 'a job that has not ended was refunded', 0, j.refunded
+     FROM jobs j WHERE j.status IN ('pending', 'running') AND j.refunded <> 0",
+    "SELECT b.org_id, b.mode, NULL, 'the sum of all charges is not that of the rows', coalesce(l.charged, 0), b.charged
+     FROM balances b LEFT JOIN (SELECT org_id, mode, -sum(amount) AS charged FROM ledger
+                                WHERE kind = 'charge' GROUP BY org_id, mode) l
+                            ON l.org_id = b.org_id AND l.mode = b.mode
+     WHERE b.charged <> coalesce(l.charged, 0)",
+    "SELECT b.org_id, b.mode, NULL, 'the sum of all refunds is not that of the rows', coalesce(l.paid_back, 0), b.refunded
+     FROM balances b LEFT JOIN (SELECT org_id, mode, sum(amount) AS paid_back FROM ledger
+                                WHERE kind = 'refund' GROUP BY org_id, mode) l
+                            ON l.org_id = b.org_id AND l.mode = b.mode
+     WHERE b.refunded <> coalesce(l.paid_back, 0)",
+    "SELECT b.org_id, b.mode, NULL, 'the count of open jobs is not that of the rows', coalesce(j.jobs, 0), b.open
+     FROM balances b LEFT JOIN (SELECT org_id, mode, count(*) AS jobs FROM jobs NOT INDEXED
+                                WHERE status IN ('pending', 'running') GROUP BY org_id, mode) j
+                            ON j.org_id = b.org_id AND j.mode = b.mode
+     WHERE b.open <> coalesce(j.jobs, 0)",
+    "SELECT j.org_id, j.mode, j.id, 'a job that does not follow the one before it', j.before, j.previous
+     FROM (SELECT id, org_id, mode, previous, lag(seq) OVER (PARTITION BY org_id, mode ORDER BY seq) AS before FROM jobs) j
+     WHERE j.before IS NOT j.previous",
+    "SELECT l.org_id, l.mode, l.job_id, 'row ' || l.id || ' does not follow the one before it', l.before, l.previous
+     FROM (SELECT id, org_id, mode, job_id, previous, lag(seq) OVER (PARTITION BY org_id, mode ORDER BY seq) AS before FROM ledger) l
+     WHERE l.before IS NOT l.previous",
+    "SELECT b.org_id, b.mode, NULL, 'the last job is not the one that the balance names', j.last, b.last_job
+     FROM balances b LEFT JOIN (SELECT org_id, mode, max(seq) AS last FROM jobs GROUP BY org_id, mode) j
+                            ON j.org_id = b.org_id AND j.mode = b.mode
+     WHERE b.last_job IS NOT j.last",
+    "SELECT b.org_id, b.mode, NULL, 'the last ledger row is not the one that the balance names', l.last, b.last_entry
+     FROM balances b LEFT JOIN (SELECT org_id, mode, max(seq) AS last FROM ledger GROUP BY org_id, mode) l
+                            ON l.org_id = b.org_id AND l.mode = b.mode
+     WHERE b.last_entry IS NOT l.last",
+    "SELECT b.org_id, b.mode, NULL, 'the count of jobs is not that of the rows', coalesce(j.jobs, 0), b.jobs
+     FROM balances b LEFT JOIN (SELECT org_id, mode, count(*) AS jobs FROM jobs GROUP BY org_id, mode) j
+                            ON j.org_id = b.org_id AND j.mode = b.mode
+     WHERE b.jobs <> coalesce(j.jobs, 0)",
+    "SELECT b.org_id, b.mode, NULL, 'the count of ledger rows is not that of the rows', coalesce(l.entries, 0), b.entries
+     FROM balances b LEFT JOIN (SELECT org_id, mode, count(*) AS entries FROM ledger GROUP BY org_id, mode) l
+                            ON l.org_id = b.org_id AND l.mode = b.mode
+     WHERE b.entries <> coalesce(l.entries, 0)",
+    "SELECT j.org_id, j.mode, j.id, 'a job whose end is not exactly one event', j.status IN ('completed', 'failed', 'cancelled'), count(e.seq)
+     FROM jobs j LEFT JOIN events e ON e.job_id = j.id AND e.org_id = j.org_id AND e.mode = j.mode AND e.kind = 'job.' || j.status
+     GROUP BY j.id HAVING count(e.seq) <> (j.status IN ('completed', 'failed', 'cancelled'))",
+    "SELECT e.org_id, e.mode, e.job_id, 'an event that is not the end of its job', 0, 1
+     FROM events e LEFT JOIN jobs j ON j.id = e.job_id AND j.org_id = e.org_id AND j.mode = e.mode AND e.kind = 'job.' || j.status
+     WHERE j.id IS NULL",
+    "SELECT j.org_id, j.mode, j.id, 'a job that nothing will end', 1, 0
+     FROM jobs j WHERE j.status IN ('pending', 'running') AND j.deadline_at IS NULL",
+    "SELECT a.org_id, b.mode, b.id, 'an asset of a job that is not its organization''s', 1, 0
+     FROM assets a JOIN jobs b ON b.id = a.job_id WHERE a.org_id <> b.org_id",
+    "SELECT j.org_id, j.mode, j.id, 'outputs of a job that did not deliver', 0, count(*)
+     FROM assets a JOIN jobs j ON j.id = a.job_id WHERE a.role = 'output' AND j.status <> 'completed' GROUP BY j.id",
+    "SELECT i.org_id, i.mode, i.job_id, 'an idempotency key of another organization''s job', 1, 0
+     FROM idempotency_keys i JOIN jobs j ON j.id = i.job_id WHERE j.org_id <> i.org_id OR j.mode <> i.mode",
+];
+
+pub(super) fn audit(db: &Connection) -> Result<Audit> {
+    // One snapshot: a charge that is committed between two of the queries must not look like a difference.
+    let snapshot = db.unchecked_transaction()?;
+    let count = |table: &str| {
+        snapshot.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| {
+            row.get::<_, i64>(0)
+        })
+    };
+    let mut audit = Audit {
+        organizations: count("organizations")?.unsigned_abs(),
+        entries: count("ledger")?.unsigned_abs(),
+        jobs: count("jobs")?.unsigned_abs(),
+        imbalances: Vec::new(),
+    };
+    for sql in AUDITS {
+        let mut statement = snapshot.prepare(sql)?;
+        audit
+            .imbalances
+            .extend(collect(statement.query(())?, imbalance)?);
+    }
+    Ok(audit)
+}
+
+fn imbalance(row: &mut Columns<'_, '_>) -> Result<Imbalance> {
+    Ok(Imbalance {
+        org_id: OrgId::trusted(row.take()?),
+        mode: row.word_if_any(Mode::parse)?,
+        job_id: row.take::<Option<String>>()?.map(JobId::trusted),
+        problem: row.take()?,
+        // A chain that begins here follows nothing.
+        expected: row.take::<Option<i64>>()?.unwrap_or(0),
+        found: row.take::<Option<i64>>()?.unwrap_or(0),
+    })
+}
