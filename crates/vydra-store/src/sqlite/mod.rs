@@ -4,6 +4,7 @@ mod assets;
 mod audit;
 mod callers;
 mod chains;
+mod checkpoints;
 mod credits;
 mod idempotency;
 mod jobs;

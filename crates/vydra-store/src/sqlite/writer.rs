@@ -9,6 +9,7 @@
 //! waiting for the disk: what it wrote is in the log file, where it outlives the process, and the next durable commit
 //! takes it to the disk.
 
+use super::checkpoints::Checkpoints;
 use crate::{Result, StoreError};
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -128,7 +129,8 @@ where
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> Result<Self> {
+    pub(super) fn start(mut connection: Connection) -> Result<Self> {
+        let checkpoints = Checkpoints::of(&mut connection)?;
         let (queue, waiting) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("vydra-writer".to_owned())
@@ -136,6 +138,7 @@ impl Writer {
                 let mut database = Database {
                     connection,
                     durability: None,
+                    checkpoints,
                 };
                 database.write_all(waiting);
             })
@@ -184,6 +187,7 @@ impl Writer {
 struct Database {
     connection: Connection,
     durability: Option<Durability>,
+    checkpoints: Checkpoints,
 }
 
 impl Database {
@@ -197,6 +201,7 @@ impl Database {
             for command in batch.drain(..) {
                 command.answer(committed);
             }
+            self.checkpoints.keep_up(&self.connection);
         }
     }
 
