@@ -179,6 +179,16 @@ impl Engine {
         })
     }
 
+    /// By the worker of this process, if one works here.
+    async fn submit(&self, new: NewJob) -> vydra_store::Result<Submission> {
+        if let Some(floor) = self.floor() {
+            return floor.submit(new).await;
+        }
+        let submitted = self.store().submit_job(new).await;
+        self.work.notify_one();
+        submitted
+    }
+
     async fn start(
         &self,
         caller: &Caller,
@@ -238,8 +248,7 @@ impl Engine {
         }
         let now = self.now();
         let submission = self
-            .store()
-            .submit_job(NewJob {
+            .submit(NewJob {
                 id: JobId::new(now, self.random()),
                 org_id: caller.organization.id.clone(),
                 key_id: caller.origin_key().cloned(),
@@ -252,12 +261,12 @@ impl Engine {
                 concurrent: caller.limits.concurrent,
                 idempotency: asked.ticket.map(|ticket| self.remembered(ticket)),
                 start_by: now.plus(self.settings().worker.max_wait),
+                start: None,
                 now,
             })
             .await?;
         match submission {
-            Submission::Accepted { job, remaining } => {
-                self.work.notify_one();
+            Submission::Accepted { job, remaining, .. } => {
                 tracing::info!(job.id = %job.id, org.id = %job.org_id, model = %job.call.model, credits = %price, "job accepted");
                 Ok(Started {
                     job: *job,

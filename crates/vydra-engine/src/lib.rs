@@ -59,7 +59,7 @@ use limits::RateLimiter;
 use passwords::Passwords;
 use sessions::LoginTries;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use strangers::Strangers;
 use tokio::sync::{Mutex, Notify, Semaphore};
@@ -75,6 +75,7 @@ use vydra_outbound::media::MediaStore;
 use vydra_outbound::registry::Registry;
 use vydra_outbound::url_guard::Network;
 use vydra_store::Store;
+use worker::Floor;
 
 /// How many input files are fetched at once: each is held in memory while it is checked.
 const FETCHES: usize = 8;
@@ -166,6 +167,8 @@ pub struct Engine {
     endings_of_uploads: TaskTracker,
     /// Rung when there is a job to claim.
     work: Notify,
+    /// Of the worker that works here, while it takes new jobs.
+    floor: std::sync::Mutex<Weak<Floor>>,
     fetches: Semaphore,
     fetch_shares: inputs::FetchShares,
     /// In mebibytes.
@@ -194,6 +197,7 @@ impl Engine {
             hurrying: CancellationToken::new(),
             endings_of_uploads: TaskTracker::new(),
             work: Notify::new(),
+            floor: std::sync::Mutex::default(),
             fetches: Semaphore::new(FETCHES),
             fetch_shares: inputs::FetchShares::default(),
             input_budget: Semaphore::new(INPUT_BUDGET_MIB as usize),

@@ -18,6 +18,7 @@ use vydra_core::random::letters_and_digits;
 use vydra_core::time::Timestamp;
 use vydra_store::store::{
     Claim, Creation, Lease, LeaseToken, NewJob, NewOrganization, Outcome, Overdue, Settlement,
+    Share, Start,
 };
 use vydra_store::{SqliteStore, Store};
 use vydra_testkit::SeededRandom;
@@ -134,18 +135,31 @@ impl Fixture {
             concurrent: MANY_JOBS,
             idempotency: None,
             start_by: FOREVER,
+            start: None,
             now: self.now(),
+        }
+    }
+
+    fn token(&self) -> LeaseToken {
+        LeaseToken(letters_and_digits(&self.random, 22))
+    }
+
+    /// Of a worker that has a place.
+    pub(crate) fn start(&self) -> Start {
+        Start {
+            token: self.token(),
+            lease: LEASE,
+            limit: PROCESSING_LIMIT,
         }
     }
 
     pub(crate) fn claim(&self, mode: Mode, count: usize) -> Claim {
         Claim {
             mode,
-            tokens: (0..count)
-                .map(|_| LeaseToken(letters_and_digits(&self.random, 22)))
-                .collect(),
+            tokens: (0..count).map(|_| self.token()).collect(),
+            free: count,
             held: Vec::new(),
-            share: u32::MAX,
+            share: Share(u32::MAX),
             now: self.now(),
             lease: LEASE,
             limit: PROCESSING_LIMIT,

@@ -15,7 +15,8 @@ use crate::server::Data;
 use crate::system;
 
 const CONNECTIONS: usize = 64;
-const CONCURRENCY: usize = 256;
+/// More places than jobs that are on their way at once, so that none waits for one: test keys have a quarter of them.
+const CONCURRENCY: usize = 1_024;
 /// How long the jobs that are left may take, once no more come.
 const PATIENCE: Duration = Duration::from_mins(10);
 const LOOK: Duration = Duration::from_millis(5);
@@ -124,7 +125,7 @@ fn ended(db: &Connection, kind: Kind) -> anyhow::Result<u64> {
 pub fn measure(lab: &mut Lab) -> anyhow::Result<Section> {
     let mut section = Section::new("jobs", "Whole jobs: submitted, run and settled")
         .note(format!(
-            "{CONNECTIONS} connections submit, {ORGANIZATIONS} organizations or one (hot), worker.concurrency {CONCURRENCY} (of which test keys have a quarter). The rate is of jobs that ended, from the first request until none is left. `fails at once`: charge, claim, refund. `instant file`: the local provider with a ready-made file, written durably. The ledger is audited after each."
+            "{CONNECTIONS} connections submit, {ORGANIZATIONS} organizations or one (hot), worker.concurrency {CONCURRENCY} (of which test keys have a quarter). The rate is of jobs that ended, from the first request until none is left. `fails at once`: charge, start, refund. `instant file`: the local provider with a ready-made file, written durably. The ledger is audited after each."
         ));
     for run in 1..=lab.options().runs {
         lab.durable_yardsticks(&mut section)?;

@@ -1,28 +1,24 @@
 //! The worker: claims no more jobs than it has room for, runs each under its lease, and ends what is over.
 
 mod attempt;
+mod floor;
 mod stages;
 mod step;
 mod sweep;
 mod walk;
 
+pub(crate) use floor::Floor;
+use floor::{Aside, Room, SHARE};
+
 use crate::{Engine, Result};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use vydra_core::error_code::ErrorCode;
-use vydra_core::ids::OrgId;
-use vydra_core::job::{Failure, Mode, PROCESSING_LIMIT};
-use vydra_core::random::letters_and_digits;
+use vydra_core::job::{Failure, PROCESSING_LIMIT};
 use vydra_core::time::Timestamp;
-use vydra_store::store::{Claim, ClaimedJob, Lease, LeaseToken, Outcome, Settlement};
+use vydra_store::store::{Claim, ClaimedJob, Lease, Outcome, Settlement};
 
-/// The sandbox has one place for so many of the others.
-const SANDBOX_SHARE: usize = 4;
-/// Three quarters of the places for one organization, three quarters of the rest for the next.
-const SHARE: u32 = 3;
 const SHORTEST_REST: Duration = Duration::from_millis(50);
 /// Also without a due job the store is looked at this often: another process may have changed it.
 const LONGEST_REST: Duration = Duration::from_secs(10);
@@ -34,93 +30,15 @@ const HAND_BACK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Worker {
     engine: Arc<Engine>,
-    rooms: [Room; 2],
-    attempts: TaskTracker,
-    /// Set when draining is over: what still runs is handed back.
-    halt: CancellationToken,
+    floor: Arc<Floor>,
     last_forgotten: Mutex<Option<Timestamp>>,
-}
-
-/// Places for jobs of one mode: what test keys start takes none from what is paid for.
-#[derive(Debug)]
-struct Room {
-    mode: Mode,
-    places: usize,
-    taken: Arc<Mutex<Taken>>,
-}
-
-/// Who holds the places of a room.
-#[derive(Debug, Default)]
-struct Taken {
-    all: usize,
-    by_organization: HashMap<OrgId, u32>,
-}
-
-/// A place in a room, until it is dropped.
-#[derive(Debug)]
-struct Place {
-    taken: Arc<Mutex<Taken>>,
-    org: OrgId,
-}
-
-impl Room {
-    fn new(mode: Mode, places: usize) -> Self {
-        Self {
-            mode,
-            places: places.max(1),
-            taken: Arc::default(),
-        }
-    }
-
-    fn free(&self) -> usize {
-        self.places.saturating_sub(lock(&self.taken).all)
-    }
-
-    fn held(&self) -> Vec<(OrgId, u32)> {
-        let taken = lock(&self.taken);
-        let held = taken.by_organization.iter();
-        held.map(|(org, places)| (org.clone(), *places)).collect()
-    }
-
-    fn take(&self, org: &OrgId) -> Place {
-        let mut taken = lock(&self.taken);
-        taken.all += 1;
-        *taken.by_organization.entry(org.clone()).or_default() += 1;
-        Place {
-            taken: Arc::clone(&self.taken),
-            org: org.clone(),
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = lock(&self.taken);
-        taken.all -= 1;
-        if let Some(places) = taken.by_organization.get_mut(&self.org) {
-            *places -= 1;
-            if *places == 0 {
-                taken.by_organization.remove(&self.org);
-            }
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Worker {
     pub fn new(engine: Arc<Engine>) -> Self {
-        let concurrency = engine.settings().worker.concurrency.max(1);
         Self {
+            floor: Arc::new(Floor::new(Arc::clone(&engine))),
             engine,
-            rooms: [
-                Room::new(Mode::Live, concurrency),
-                Room::new(Mode::Test, concurrency / SANDBOX_SHARE),
-            ],
-            attempts: TaskTracker::new(),
-            halt: CancellationToken::new(),
             last_forgotten: Mutex::default(),
         }
     }
@@ -140,6 +58,7 @@ impl Worker {
 
     /// Works until `stop`, then drains.
     pub async fn run(self, stop: CancellationToken) {
+        self.engine.open_floor(&self.floor);
         while !stop.is_cancelled() {
             let rest = match self.round().await {
                 Ok(rest) => rest,
@@ -158,6 +77,7 @@ impl Worker {
                 () = tokio::time::sleep(rest) => {}
             }
         }
+        self.engine.close_floor();
         self.drain().await;
     }
 
@@ -166,11 +86,12 @@ impl Worker {
         self.expire().await?;
         self.forget().await?;
         let mut count = 0;
-        for room in &self.rooms {
-            let claimed = self.claim(room).await?;
+        for room in &self.floor.rooms {
+            let aside = room.set_aside(|free| free);
+            let claimed = self.claim(&aside).await?;
             count += claimed.len();
             for job in claimed {
-                attempt::run(&self.engine, job, &self.halt).await;
+                attempt::run(&self.engine, job, &self.floor.halt).await;
             }
         }
         Ok(count)
@@ -178,16 +99,8 @@ impl Worker {
 
     /// Starts what can be started, ends what is over, and says how long there is nothing more to do.
     async fn round(&self) -> Result<Duration> {
-        for room in &self.rooms {
-            for job in self.claim(room).await? {
-                let place = room.take(&job.job.org_id);
-                let (engine, halt) = (Arc::clone(&self.engine), self.halt.clone());
-                self.attempts.spawn(async move {
-                    attempt::run(&engine, job, &halt).await;
-                    drop(place);
-                    engine.work.notify_one();
-                });
-            }
+        for room in &self.floor.rooms {
+            while self.fill(room).await? {}
         }
         self.forget().await?;
         let due = self.engine.store().next_due().await?;
@@ -202,20 +115,32 @@ impl Worker {
         }))
     }
 
-    async fn claim(&self, room: &Room) -> Result<Vec<ClaimedJob>> {
+    /// Begins jobs that wait. Whether there may be more.
+    async fn fill(&self, room: &Room) -> Result<bool> {
+        // The other half is for what comes in the meantime and need not wait at all.
+        let mut aside = room.set_aside(|free| free.div_ceil(2));
+        let places = aside.places;
+        let claimed = self.claim(&aside).await?;
+        let more = places > 0 && claimed.len() == places;
+        for job in claimed {
+            if let Some(place) = aside.give(&job.job.org_id) {
+                self.floor.run(job, place);
+            }
+        }
+        Ok(more)
+    }
+
+    async fn claim(&self, aside: &Aside<'_>) -> Result<Vec<ClaimedJob>> {
         let engine = &self.engine;
-        let free = room.free();
-        if free == 0 {
+        if aside.places == 0 {
             return Ok(Vec::new());
         }
-        // Randomness costs more than the rest of a claim: one secret for all, and a number for each.
-        let secret = letters_and_digits(engine.random(), 24);
-        let tokens = (0..free)
-            .map(|place| LeaseToken(format!("{secret}-{place}")))
-            .collect();
+        let room = aside.room;
+        let tokens = (0..aside.places).map(|_| self.floor.token()).collect();
         let claim = Claim {
             mode: room.mode,
             tokens,
+            free: aside.free,
             held: room.held(),
             share: SHARE,
             now: engine.now(),
@@ -248,24 +173,27 @@ impl Worker {
     }
 
     async fn drain(&self) {
-        self.attempts.close();
-        if tokio::time::timeout(self.engine.settings().worker.drain, self.attempts.wait())
-            .await
-            .is_ok()
+        self.floor.attempts.close();
+        if tokio::time::timeout(
+            self.engine.settings().worker.drain,
+            self.floor.attempts.wait(),
+        )
+        .await
+        .is_ok()
         {
             return;
         }
         tracing::info!(
-            jobs = self.attempts.len(),
+            jobs = self.floor.attempts.len(),
             "handing back the jobs that still run"
         );
-        self.halt.cancel();
-        if tokio::time::timeout(HAND_BACK, self.attempts.wait())
+        self.floor.halt.cancel();
+        if tokio::time::timeout(HAND_BACK, self.floor.attempts.wait())
             .await
             .is_err()
         {
             tracing::warn!(
-                jobs = self.attempts.len(),
+                jobs = self.floor.attempts.len(),
                 "some jobs could not be handed back; the next start takes them over"
             );
         }

@@ -24,4 +24,6 @@ mod recovery;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]
+mod start;
+#[cfg(test)]
 mod workflows;

@@ -79,6 +79,8 @@ pub(super) struct Account {
     credits: i64,
     /// Of the job, in the order of [`super::worker::claim`].
     pub(super) turn: i64,
+    /// The highest turn that was ever begun.
+    pub(super) begun: i64,
     pub(super) last_job: Option<i64>,
 }
 
@@ -92,14 +94,15 @@ pub(super) fn place(
 ) -> Result<Place> {
     let found = db
         .prepare_cached(
-            "SELECT open, credits, max(turn, (SELECT turn FROM turns WHERE mode = ?2)), last_job
-             FROM balances WHERE org_id = ?1 AND mode = ?2",
+            "SELECT open, credits, max(b.turn, t.turn), t.turn, last_job
+             FROM balances b JOIN turns t USING (mode) WHERE org_id = ?1 AND mode = ?2",
         )?
         .query_row(params![org.as_str(), mode.as_str()], |row| {
             let account = Account {
                 credits: row.get(1)?,
                 turn: row.get(2)?,
-                last_job: row.get(3)?,
+                begun: row.get(3)?,
+                last_job: row.get(4)?,
             };
             Ok((row.get(0)?, account))
         })

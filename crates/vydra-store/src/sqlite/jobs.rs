@@ -4,10 +4,13 @@ use super::callers::Moved;
 use super::chains::Chain;
 use super::credits::{self, Place};
 use super::rows::{Columns, collect, first, to_json};
-use super::{assets, idempotency};
-use crate::store::{Cancellation, JobFilter, JobPage, NewJob, Submission};
+use super::{assets, idempotency, worker};
+use crate::store::{
+    Cancellation, ClaimedJob, JobFilter, JobPage, Lease, NewJob, Start, Submission,
+};
 use crate::{Result, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeMap;
 use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::{EntryId, JobId, KeyId, OrgId};
@@ -65,7 +68,13 @@ pub(super) fn with_outputs(db: &Connection, mut job: Job) -> Result<Job> {
 }
 
 /// What is left of the balance, or why there is no job.
-pub(super) type Submitted = std::result::Result<Credits, Submission>;
+pub(super) type Submitted = std::result::Result<Accepted, Submission>;
+
+#[derive(Clone, Copy)]
+pub(super) struct Accepted {
+    pub(super) remaining: Credits,
+    pub(super) begun: bool,
+}
 
 pub(super) fn submit(db: &Connection, new: &NewJob, written: &Written) -> Result<Submitted> {
     if let Some(wanted) = &new.idempotency
@@ -80,9 +89,15 @@ pub(super) fn submit(db: &Connection, new: &NewJob, written: &Written) -> Result
             return Ok(Err(Submission::InsufficientCredits { available }));
         }
     };
+    let start = match &new.start {
+        Some(start) if worker::at_once(db, new.mode, new.now)? => Some(start),
+        _ => None,
+    };
     db.prepare_cached(
-        "INSERT INTO jobs (id, previous, org_id, key_id, mode, workflow, status, input, call, price, turn, deadline_at, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7, ?8, ?9, ?10, ?11, ?12)",
+        "INSERT INTO jobs (id, previous, org_id, key_id, mode, workflow, status, input, call, price, turn, deadline_at, created_at,
+             attempt, lease_token, lease_until, started_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, iif(?13 IS NULL, 'pending', 'running'), ?7, ?8, ?9, ?10, ?11, ?12,
+             ?13 IS NOT NULL, ?13, ?14, iif(?13 IS NULL, NULL, ?12))",
     )?
     .execute(params![
         new.id.as_str(),
@@ -95,8 +110,12 @@ pub(super) fn submit(db: &Connection, new: &NewJob, written: &Written) -> Result
         written.call,
         new.price.get(),
         account.turn,
-        new.start_by.as_micros(),
+        start
+            .map_or(new.start_by, |start| new.now.plus(start.limit))
+            .as_micros(),
         new.now.as_micros(),
+        start.map(|start| start.token.0.as_str()),
+        start.map(|start| new.now.plus(start.lease).as_micros()),
     ])?;
     let job = db.last_insert_rowid();
     let charge = credits::Movement {
@@ -110,10 +129,16 @@ pub(super) fn submit(db: &Connection, new: &NewJob, written: &Written) -> Result
         now: new.now,
     };
     let remaining = credits::charge(db, &charge, &account, job)?;
+    if start.is_some() && account.turn > account.begun {
+        worker::begin(db, new.mode, account.turn)?;
+    }
     if let Some(wanted) = &new.idempotency {
         idempotency::insert(db, new, wanted)?;
     }
-    Ok(Ok(remaining))
+    Ok(Ok(Accepted {
+        remaining,
+        begun: start.is_some(),
+    }))
 }
 
 /// The documents of a new job as text, made before the writer's time is taken.
@@ -153,6 +178,24 @@ pub(super) fn fresh(new: NewJob) -> Job {
         started_at: None,
         completed_at: None,
         outputs: Vec::new(),
+    }
+}
+
+/// The same as the worker has it that began it at once.
+pub(super) fn begun(job: &Job, start: Start) -> ClaimedJob {
+    ClaimedJob {
+        job: Job {
+            status: JobStatus::Running,
+            started_at: Some(job.created_at),
+            ..job.clone()
+        },
+        lease: Lease {
+            job: job.id.clone(),
+            token: start.token,
+        },
+        attempt: 1,
+        steps: BTreeMap::new(),
+        deadline: job.created_at.plus(start.limit),
     }
 }
 

@@ -392,10 +392,10 @@ impl Store for SqliteStore {
             .write_moving(
                 move |db| {
                     let submitted = jobs::submit(db, &shared, &written)?;
-                    let moved = submitted.as_ref().ok().map(|credits| Moved {
+                    let moved = submitted.as_ref().ok().map(|accepted| Moved {
                         org: shared.org_id.clone(),
                         mode: shared.mode,
-                        credits: *credits,
+                        credits: accepted.remaining,
                     });
                     Ok((submitted, moved))
                 },
@@ -405,10 +405,16 @@ impl Store for SqliteStore {
             .0;
         Ok(match submitted {
             // The writer's time is everybody's: whatever can be done elsewhere is.
-            Ok(remaining) => Submission::Accepted {
-                job: Box::new(jobs::fresh(Arc::unwrap_or_clone(new))),
-                remaining,
-            },
+            Ok(accepted) => {
+                let mut new = Arc::unwrap_or_clone(new);
+                let start = new.start.take().filter(|_| accepted.begun);
+                let job = Box::new(jobs::fresh(new));
+                Submission::Accepted {
+                    begun: start.map(|start| Box::new(jobs::begun(&job, start))),
+                    remaining: accepted.remaining,
+                    job,
+                }
+            }
             Err(refused) => refused,
         })
     }

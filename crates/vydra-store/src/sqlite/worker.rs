@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use vydra_core::asset::Asset;
 use vydra_core::ids::{EntryId, JobId};
-use vydra_core::job::JobStatus;
+use vydra_core::job::{JobStatus, Mode};
 use vydra_core::time::Timestamp;
 
 pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Claimed> {
@@ -25,10 +25,27 @@ pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Claimed> {
         begun = begun.max(candidate.turn);
     }
     if let Some(turn) = begun {
-        db.prepare_cached("UPDATE turns SET turn = ?2 WHERE mode = ?1 AND turn < ?2")?
-            .execute(params![claim.mode.as_str(), turn])?;
+        begin(db, claim.mode, turn)?;
     }
     Ok(claimed)
+}
+
+/// Whoever was idle joins the queue at the highest turn that was begun.
+pub(super) fn begin(db: &Connection, mode: Mode, turn: i64) -> Result<()> {
+    db.prepare_cached("UPDATE turns SET turn = ?2 WHERE mode = ?1 AND turn < ?2")?
+        .execute(params![mode.as_str(), turn])?;
+    Ok(())
+}
+
+/// Whether nobody waits for a place, so that a new job passes nobody over.
+pub(super) fn at_once(db: &Connection, mode: Mode, now: Timestamp) -> Result<bool> {
+    let waits: bool = db
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 'pending' AND mode = ?1)
+                 OR EXISTS (SELECT 1 FROM jobs WHERE status = 'running' AND lease_until <= ?2 AND mode = ?1)",
+        )?
+        .query_row(params![mode.as_str(), now.as_micros()], |row| row.get(0))?;
+    Ok(!waits)
 }
 
 /// A job that may be taken.
@@ -93,12 +110,13 @@ impl Choice<'_> {
     /// Takes what may be taken, in order. False when it has passed over so many that it gave up.
     fn choose(&mut self, mut rows: rusqlite::Rows<'_>, patience: usize) -> Result<bool> {
         let mut passed_over = 0;
-        while let free @ 1.. = self.claim.tokens.len() - self.found.len()
+        while self.found.len() < self.claim.tokens.len()
             && let Some(row) = rows.next()?
         {
             let org = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
             let places = self.held.get(org).copied().unwrap_or(0);
-            if !self.claim.allows(places, free) {
+            let free = self.claim.free.saturating_sub(self.found.len());
+            if !self.claim.share.allows(places, free) {
                 if !self.full.contains(org) {
                     self.full.insert(org.to_owned());
                 }

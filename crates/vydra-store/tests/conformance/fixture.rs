@@ -23,7 +23,7 @@ use vydra_core::time::{Clock, Timestamp};
 use vydra_core::user::{PasswordHash, Role, User};
 use vydra_store::store::{
     Claim, ClaimedJob, Creation, Grant, LeaseToken, NewJob, NewOrganization, NewRotation,
-    NewSession, NewUser, Outcome, Overdue, Settlement, StepRoute, Submission, UserCreation,
+    NewSession, NewUser, Outcome, Overdue, Settlement, Share, StepRoute, Submission, UserCreation,
 };
 use vydra_store::{SqliteStore, Store};
 
@@ -309,6 +309,7 @@ impl Fixture {
             concurrent: MANY_JOBS,
             idempotency: None,
             start_by: FOREVER,
+            start: None,
             now: self.now(),
         }
     }
@@ -336,8 +337,9 @@ impl Fixture {
         Claim {
             mode,
             tokens: self.tokens(count),
+            free: count,
             held: Vec::new(),
-            share: u32::MAX,
+            share: Share(u32::MAX),
             now,
             lease: LEASE,
             limit: PROCESSING_LIMIT,

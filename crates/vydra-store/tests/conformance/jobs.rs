@@ -27,7 +27,12 @@ async fn takes_the_price_and_remembers_everything() {
     new.call.script.slow_ms = 5;
     new.input = crate::fixture::document(&json!({"z": 1, "a": ["é\u{1F98A}", null, 1.5]}));
     let submitted = f.store.submit_job(new.clone()).await.unwrap();
-    let Submission::Accepted { job, remaining } = submitted else {
+    let Submission::Accepted {
+        job,
+        remaining,
+        begun: None,
+    } = submitted
+    else {
         panic!("{submitted:?}");
     };
     let expected = Job {

@@ -27,6 +27,8 @@ mod sessions;
 #[cfg(test)]
 mod sqlite_files;
 #[cfg(test)]
+mod start;
+#[cfg(test)]
 mod transactions;
 #[cfg(test)]
 mod usage;

@@ -11,7 +11,7 @@ use vydra_core::ids::JobId;
 use vydra_core::job::{Job, JobStatus, Mode, PROCESSING_LIMIT};
 use vydra_core::time::Timestamp;
 use vydra_store::StoreError;
-use vydra_store::store::{ClaimedJob, Due, Lease, LeaseToken, NewJob, PriorStep};
+use vydra_store::store::{ClaimedJob, Due, Lease, LeaseToken, NewJob, PriorStep, Share};
 
 /// Every write of a worker is refused, and changes nothing.
 pub(crate) async fn assert_lease_lost(f: &Fixture, lease: &Lease) {
@@ -701,7 +701,7 @@ async fn nobody_holds_every_place() {
                 .iter()
                 .map(|(org, places)| (named(org), *places))
                 .collect(),
-            share: 3,
+            share: Share(3),
             ..f.new_claim(Mode::Live, free, f.now())
         }
     };
@@ -733,7 +733,7 @@ async fn a_queue_that_does_not_move_hides_nobody() {
     }
     let claim = || vydra_store::store::Claim {
         held: vec![(greedy.id.clone(), 12)],
-        share: 3,
+        share: Share(3),
         ..f.new_claim(Mode::Live, 4, f.now())
     };
     for _ in 0..300 {

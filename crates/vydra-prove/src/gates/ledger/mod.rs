@@ -30,8 +30,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => (0..200_i64, 0..50_i64).prop_map(|(live, test)| Step::Organization { live, test }),
         2 => (p.clone(), mode(), 1..100_i64).prop_map(|(org, mode, amount)| Step::Grant { org, mode, amount }),
-        8 => (p.clone(), mode(), 1..60_i64, prop_oneof![Just(MANY_JOBS), 0..6_u32], any::<bool>())
-            .prop_map(|(org, mode, price, concurrent, keyed)| Step::Submit { org, mode, price, concurrent, keyed }),
+        8 => (p.clone(), mode(), 1..60_i64, prop_oneof![Just(MANY_JOBS), 0..6_u32], any::<bool>(), any::<bool>())
+            .prop_map(|(org, mode, price, concurrent, keyed, at_once)| Step::Submit { org, mode, price, concurrent, keyed, at_once }),
         5 => (mode(), 0..4_usize).prop_map(|(mode, count)| Step::Claim { mode, count }),
         6 => (p.clone(), settle).prop_map(|(lease, how)| Step::Settle { lease, how }),
         3 => (p.clone(), p.clone()).prop_map(|(job, by)| Step::Cancel { job, by }),

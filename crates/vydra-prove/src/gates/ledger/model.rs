@@ -12,7 +12,7 @@ use vydra_core::ledger::CreditTotals;
 use vydra_core::time::Timestamp;
 use vydra_store::StoreError;
 use vydra_store::store::{
-    Cancellation, Grant, JobFilter, Lease, NewIdempotency, NewJob, Submission,
+    Cancellation, ClaimedJob, Grant, JobFilter, Lease, NewIdempotency, NewJob, Submission,
 };
 
 /// A number that picks one of what there is by then.
@@ -35,6 +35,7 @@ pub(super) enum Step {
         price: i64,
         concurrent: u32,
         keyed: bool,
+        at_once: bool,
     },
     Claim {
         mode: Mode,
@@ -93,6 +94,20 @@ struct Work {
     lease_until: Timestamp,
     deadline: Timestamp,
     attempt: u32,
+}
+
+impl Work {
+    fn begin(&mut self, claimed: &ClaimedJob, now: Timestamp) -> anyhow::Result<()> {
+        if self.status == JobStatus::Pending {
+            self.deadline = now.plus(PROCESSING_LIMIT);
+        }
+        self.status = JobStatus::Running;
+        self.lease_until = now.plus(LEASE);
+        self.attempt += 1;
+        self.lease = Some(claimed.lease.clone());
+        ensure!((claimed.attempt, claimed.deadline) == (self.attempt, self.deadline));
+        Ok(())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -163,6 +178,7 @@ impl Model {
                 price,
                 concurrent,
                 keyed,
+                at_once,
             } => {
                 let Some(org) = pick(org, &self.orgs) else {
                     return Ok(());
@@ -180,6 +196,7 @@ impl Model {
                         expires_at: new.now.plus(REMEMBERED * 1_000),
                     });
                 }
+                new.start = at_once.then(|| f.start());
                 self.submit(f, new).await
             }
             Step::SubmitAgain { submission } => {
@@ -300,7 +317,11 @@ impl Model {
         } else if known {
             ensure!(matches!(answer, Err(StoreError::Database(_))), "{answer:?}");
         } else {
-            let Ok(Submission::Accepted { remaining, .. }) = answer else {
+            let begins = new.start.is_some() && self.nobody_waits(new.mode, new.now);
+            let Ok(Submission::Accepted {
+                remaining, begun, ..
+            }) = answer
+            else {
                 bail!("{answer:?}");
             };
             ensure!(remaining.get() == available - new.price.get());
@@ -308,7 +329,8 @@ impl Model {
             purse.remaining -= new.price.get();
             purse.used += new.price.get();
             self.entries += 1;
-            self.jobs.push(Work {
+            ensure!(begun.is_some() == begins, "{begun:?}");
+            let mut job = Work {
                 new: new.clone(),
                 status: JobStatus::Pending,
                 refunded: 0,
@@ -316,7 +338,12 @@ impl Model {
                 lease_until: Timestamp::from_micros(0),
                 deadline: new.start_by,
                 attempt: 0,
-            });
+            };
+            if let Some(begun) = begun {
+                job.begin(&begun, new.now)?;
+                self.leases.push(begun.lease);
+            }
+            self.jobs.push(job);
         }
         self.submissions.push(new);
         Ok(())
@@ -344,17 +371,21 @@ impl Model {
                 .find(|job| job.new.id == claimed.job.id);
             let job = job.context("a job that nobody submitted")?;
             ensure!(claimable(job), "{job:?} was claimed");
-            if job.status == JobStatus::Pending {
-                job.deadline = now.plus(PROCESSING_LIMIT);
-            }
-            job.status = JobStatus::Running;
-            job.lease_until = now.plus(LEASE);
-            job.attempt += 1;
-            job.lease = Some(claimed.lease.clone());
-            ensure!((claimed.attempt, claimed.deadline) == (job.attempt, job.deadline));
+            job.begin(&claimed, now)?;
             self.leases.push(claimed.lease);
         }
         Ok(())
+    }
+
+    fn nobody_waits(&self, mode: Mode, now: Timestamp) -> bool {
+        !self.jobs.iter().any(|job| {
+            let waits = match job.status {
+                JobStatus::Pending => true,
+                JobStatus::Running => job.lease_until <= now,
+                JobStatus::Completed | JobStatus::Failed | JobStatus::Cancelled => false,
+            };
+            waits && job.new.mode == mode
+        })
     }
 
     fn place_of(&self, lease: &Lease) -> anyhow::Result<usize> {
