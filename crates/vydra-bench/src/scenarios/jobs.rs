@@ -15,8 +15,10 @@ use crate::server::Data;
 use crate::system;
 
 const CONNECTIONS: usize = 64;
-/// More places than jobs that are on their way at once, so that none waits for one: test keys have a quarter of them.
-const CONCURRENCY: usize = 1_024;
+/// More places than jobs that are on their way at once, so that none waits for one.
+const PLACES: usize = 256;
+/// Of `worker.concurrency`, this part is the places of test keys.
+const PART_OF_TEST_KEYS: usize = 4;
 /// How long the jobs that are left may take, once no more come.
 const PATIENCE: Duration = Duration::from_mins(10);
 const LOOK: Duration = Duration::from_millis(5);
@@ -36,6 +38,14 @@ impl Kind {
         match self {
             Self::Fails => "fails at once",
             Self::Instant => "instant file",
+        }
+    }
+
+    /// `worker.concurrency`, for as many places in either case.
+    const fn concurrency(self) -> usize {
+        match self {
+            Self::Fails => PLACES * PART_OF_TEST_KEYS,
+            Self::Instant => PLACES,
         }
     }
 
@@ -67,7 +77,7 @@ pub fn whole(
     span: Duration,
 ) -> anyhow::Result<Whole> {
     let mut setting = lab.setting();
-    setting.concurrency = CONCURRENCY;
+    setting.concurrency = kind.concurrency();
     setting.instant = kind == Kind::Instant;
     data.configure(&setting)?;
     let server = data.serve()?;
@@ -125,7 +135,7 @@ fn ended(db: &Connection, kind: Kind) -> anyhow::Result<u64> {
 pub fn measure(lab: &mut Lab) -> anyhow::Result<Section> {
     let mut section = Section::new("jobs", "Whole jobs: submitted, run and settled")
         .note(format!(
-            "{CONNECTIONS} connections submit, {ORGANIZATIONS} organizations or one (hot), worker.concurrency {CONCURRENCY} (of which test keys have a quarter). The rate is of jobs that ended, from the first request until none is left. `fails at once`: charge, start, refund. `instant file`: the local provider with a ready-made file, written durably. The ledger is audited after each."
+            "{CONNECTIONS} connections submit, {ORGANIZATIONS} organizations or one (hot), {PLACES} places of the worker. The rate is of jobs that ended, from the first request until none is left. `fails at once`: charge, start, refund. `instant file`: the local provider with a ready-made file, written durably. The ledger is audited after each."
         ));
     for run in 1..=lab.options().runs {
         lab.durable_yardsticks(&mut section)?;

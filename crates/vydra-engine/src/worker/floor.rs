@@ -223,6 +223,8 @@ impl Floor {
                 _ => None,
             };
             let _gone = answer.send(submitted);
+            // The answer first: a job may keep this thread for a while before it waits for anything.
+            tokio::task::yield_now().await;
             match begun {
                 Some(job) => floor.attempt(*job, place).await,
                 None => floor.leave(place),
