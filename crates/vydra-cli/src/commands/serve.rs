@@ -2,9 +2,10 @@
 
 use super::DataArguments;
 use crate::config::{Config, Sources};
+use crate::output;
 use crate::system::SystemRandom;
+use crate::telemetry::{self, Telemetry};
 use crate::wiring::{self, ServerLock};
-use crate::{output, telemetry};
 use anyhow::{Context, bail};
 use clap::Args;
 use std::net::SocketAddr;
@@ -58,12 +59,14 @@ pub(super) struct Server {
     ended: CancellationToken,
     pub(super) signal: StopSignal,
     _lock: ServerLock,
+    /// The last to be dropped: the others may have something to say.
+    _telemetry: Telemetry,
 }
 
 impl Server {
     pub(super) async fn start(sources: &Sources) -> anyhow::Result<Self> {
         let config = Config::load(sources)?;
-        telemetry::start(&config.log)?;
+        let telemetry = telemetry::start(&config.log)?;
         let signal = StopSignal::listen()?;
         warn_of_open_networks(&config);
         let lock = ServerLock::take(&config)?;
@@ -147,6 +150,7 @@ impl Server {
             ended,
             signal,
             _lock: lock,
+            _telemetry: telemetry,
         })
     }
 
