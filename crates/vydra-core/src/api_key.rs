@@ -129,14 +129,15 @@ fn checksum(body: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
+    let mut text = String::with_capacity(bytes.len() * 2);
+    text.extend(
+        bytes
+            .iter()
+            .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]),
+    );
+    text
 }
 
 /// The server's part of the mark: without it, a copy of the key table tells nothing.
@@ -318,6 +319,17 @@ mod tests {
             let text = format!("vydra_live_user_01jd_{tail}");
             assert_eq!(KeySecret::parse(&text), None, "{text}");
         }
+    }
+
+    /// RFC 4231, test case 2, with its key filled up with the zeros that HMAC adds.
+    #[test]
+    fn the_mark_is_hmac_sha256_in_hex() {
+        let mut pepper = [0; 32];
+        pepper[..4].copy_from_slice(b"Jefe");
+        assert_eq!(
+            Pepper::new(pepper).mark("what do ya want for nothing?"),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::limits::Standing;
 use crate::{Engine, Error, Exceeded, LimitKind, Result};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use vydra_core::api_key::{ApiKey, KeySecret};
 use vydra_core::error_code::ErrorCode;
@@ -71,10 +72,10 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub fn granted(&self) -> GrantedScopes {
+    pub fn granted(&self) -> Cow<'_, GrantedScopes> {
         match &self.identity {
-            Identity::Key(key) => key.scopes.clone(),
-            Identity::Person { role, .. } => role.scopes(),
+            Identity::Key(key) => Cow::Borrowed(&key.scopes),
+            Identity::Person { role, .. } => Cow::Owned(role.scopes()),
         }
     }
 

@@ -42,8 +42,8 @@ pub fn router(state: ApiState) -> Router {
 }
 
 fn around(state: ApiState) -> Around {
-    let routes = Router::new()
-        .nest(routes::PREFIX, routes::all(state.engine.catalog()).router)
+    let routes = routes::all(state.engine.catalog())
+        .router
         .route("/media/{*key}", get(media::get))
         .route("/openapi.json", get(openapi::get))
         .route("/docs", get(docs::get))

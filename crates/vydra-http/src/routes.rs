@@ -19,7 +19,7 @@ pub const PREFIX: &str = "/api/v1";
 #[derive(Debug, Clone)]
 pub struct Operation {
     pub method: Method,
-    /// As in the router: `/jobs/{id}`.
+    /// Behind [`PREFIX`]: `/jobs/{id}`.
     pub path: Cow<'static, str>,
     pub access: Access,
     /// Whether credits are taken for it.
@@ -112,7 +112,10 @@ impl Routes {
             charges,
             handler,
         };
-        self.router = self.router.route(&path, on(filter, gated));
+        // Nested below the prefix, every request would be taken apart and put together again.
+        self.router = self
+            .router
+            .route(&format!("{PREFIX}{path}"), on(filter, gated));
         self.operations.push(Operation {
             method,
             path,

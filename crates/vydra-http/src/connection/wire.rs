@@ -16,6 +16,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+/// An answer with more of them passes untouched.
+const MAX_FIELDS: usize = 64;
 const MALFORMED: &str = "The HTTP request is malformed";
 const URI_TOO_LONG: &str = "The request's URI is too long";
 const HEAD_TOO_LARGE: &str = "The request's header fields are too many or too large";
@@ -139,58 +141,52 @@ fn within(left: usize, chunked: bool) -> Place {
     }
 }
 
-struct Head<'a> {
+/// The head of an answer, and what its message is bounded by.
+#[derive(Debug, Clone, Copy)]
+struct Head {
     status: u16,
-    text: &'a str,
     length: usize,
+    chunked: bool,
+    body: Option<usize>,
 }
 
 fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes, wanted)
 }
 
-fn head(bytes: &[u8]) -> Option<Head<'_>> {
-    bytes.strip_prefix(b"HTTP/1.")?;
-    let length = position(bytes, b"\r\n\r\n")? + 4;
-    // Header fields of ours are ASCII; those that are not belong to nothing that we follow.
-    let text = std::str::from_utf8(&bytes[..length]).ok()?;
-    let status = text.get(9..12)?.parse().ok()?;
-    Some(Head {
-        status,
-        text,
+fn head(bytes: &[u8]) -> Option<Head> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut parsed = httparse::Response::new(&mut fields);
+    let length = match parsed.parse(bytes).ok()? {
+        httparse::Status::Complete(length) => length,
+        httparse::Status::Partial => return None,
+    };
+    let mut head = Head {
+        status: parsed.code?,
         length,
-    })
+        chunked: false,
+        body: None,
+    };
+    for field in parsed.headers {
+        if field.name.eq_ignore_ascii_case("transfer-encoding") {
+            head.chunked = true;
+        } else if field.name.eq_ignore_ascii_case("content-length") {
+            head.body = std::str::from_utf8(field.value).ok()?.parse().ok();
+        }
+    }
+    Some(head)
 }
 
-impl Head<'_> {
-    fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        let lines = self.text.lines().skip(1);
-        lines
-            .filter_map(|line| line.split_once(':'))
-            .map(|(name, value)| (name, value.trim()))
-    }
-
-    fn field(&self, wanted: &str) -> Option<&str> {
-        self.fields()
-            .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
-            .map(|(_, value)| value)
-    }
-
+impl Head {
     fn followed_by(&self, is_head: bool) -> Place {
         if is_head || matches!(self.status, 204 | 304) {
             return within(self.length, false);
         }
-        let mut body = None;
-        for (name, value) in self.fields() {
-            if name.eq_ignore_ascii_case("transfer-encoding") {
-                return within(self.length, true);
-            }
-            if name.eq_ignore_ascii_case("content-length") {
-                body = value.parse::<usize>().ok();
-            }
+        if self.chunked {
+            return within(self.length, true);
         }
-        body.and_then(|body| body.checked_add(self.length))
-            .map_or(Place::Untouched, |all| within(all, false))
+        let all = self.body.and_then(|body| body.checked_add(self.length));
+        all.map_or(Place::Untouched, |all| within(all, false))
     }
 }
 
@@ -333,8 +329,15 @@ fn answer(state: &ApiState, status: u16, own: &[u8]) -> Bytes {
             out.extend_from_slice(part);
         }
     }
-    if let Some(date) = head(own).and_then(|own| own.field("date").map(str::to_owned)) {
-        out.extend_from_slice(format!("date: {date}\r\n").as_bytes());
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut own_head = httparse::Response::new(&mut fields);
+    if own_head.parse(own).is_ok()
+        && let Some(date) = own_head
+            .headers
+            .iter()
+            .find(|field| field.name.eq_ignore_ascii_case("date"))
+    {
+        out.extend_from_slice(&[b"date: ", date.value, b"\r\n"].concat());
     }
     out.extend_from_slice(format!("content-length: {}\r\n\r\n", text.len()).as_bytes());
     out.extend_from_slice(&text);

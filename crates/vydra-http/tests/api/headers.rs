@@ -133,6 +133,22 @@ async fn a_browser_sees_the_headers_also_of_an_error() {
     }
 }
 
+/// A cache that keeps the one answer must not give it to who would get the other.
+#[tokio::test]
+async fn what_only_a_browser_reads_is_sent_to_browsers_alone() {
+    let api = Api::new().await;
+    for path in ["organization", "nothing"] {
+        let plain = api.get(path).send().await;
+        assert_eq!(plain.header("access-control-allow-origin"), None);
+        assert_eq!(plain.header("access-control-expose-headers"), None);
+        assert_eq!(plain.header("vary"), Some("origin"));
+        let call = api.get(path).header("origin", "null");
+        let of_a_page = call.send().await;
+        assert_eq!(of_a_page.header("access-control-allow-origin"), Some("*"));
+        assert_eq!(of_a_page.header("vary"), Some("origin"));
+    }
+}
+
 #[tokio::test]
 async fn a_panic_too_has_its_headers() {
     let api = Api::idle().await;
