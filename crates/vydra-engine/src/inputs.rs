@@ -1,8 +1,10 @@
-//! Media that a request names: found in our own storage, or fetched once through the guarded client, before anything is
-//! charged (contract, section 9).
+//! Media that a request names: found in our own storage, fetched once through the guarded client, or given in the text
+//! itself (RFC 2397), before anything is charged (contract, section 9).
 
 use crate::uploads::KEY_PREFIX;
 use crate::{Engine, Error, Result};
+use bytes::Bytes;
+use data_url::DataUrl;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +15,7 @@ use vydra_core::catalog::{InputSchema, MediaField};
 use vydra_core::ids::{AssetId, OrgId};
 use vydra_core::job::Call;
 use vydra_outbound::fetch::FetchError;
-use vydra_outbound::sniff::sniff;
+use vydra_outbound::sniff::{Sniffed, sniff};
 use vydra_outbound::url_guard::{MAX_LENGTH, Refusal};
 
 /// How a job names a stored file.
@@ -119,6 +121,12 @@ impl Engine {
         input: &mut Map<String, Value>,
     ) -> Result<()> {
         for Named { field, kind, url } in named(schema, input) {
+            if is_inline(url) {
+                inline(url, kind)
+                    .and_then(|bytes| examine(kind, &bytes).map(drop))
+                    .map_err(|why| refused(&field, &why))?;
+                continue;
+            }
             check_text(url).map_err(|why| refused(&field, &why))?;
             match self.own_asset(org, url).await? {
                 Own::Found(asset) => *url = reference(&field, kind, &asset)?,
@@ -133,7 +141,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Fetches what [`Self::look_at_urls`] has let pass, and keeps it.
+    /// Keeps what [`Self::look_at_urls`] has let pass: what stands in the text, and what has to be fetched.
     pub(crate) async fn take_in(
         &self,
         org: &OrgId,
@@ -141,10 +149,16 @@ impl Engine {
         input: &mut Map<String, Value>,
     ) -> Result<()> {
         for Named { field, kind, url } in named(schema, input) {
-            if !url.starts_with(REFERENCE) {
-                let asset = self.fetch(org, &field, kind, url).await?;
-                *url = reference(&field, kind, &asset)?;
+            if url.starts_with(REFERENCE) {
+                continue;
             }
+            let bytes = if is_inline(url) {
+                inline(url, kind).map_err(|why| refused(&field, &why))?
+            } else {
+                self.fetch(org, &field, kind, url).await?
+            };
+            let asset = self.keep(org, &field, kind, bytes).await?;
+            *url = format!("{REFERENCE}{}", asset.id);
         }
         Ok(())
     }
@@ -225,7 +239,7 @@ impl Engine {
         Ok(if ours { Own::Absent } else { Own::Elsewhere })
     }
 
-    async fn fetch(&self, org: &OrgId, field: &str, kind: MediaKind, url: &str) -> Result<Asset> {
+    async fn fetch(&self, org: &OrgId, field: &str, kind: MediaKind, url: &str) -> Result<Bytes> {
         let share = self.fetch_shares.of(org);
         let _share = tokio::time::timeout(FETCH_PATIENCE, share.acquire())
             .await
@@ -235,25 +249,15 @@ impl Engine {
             .await
             .map_err(|busy| Error::Unavailable(Box::new(busy)))?
             .map_err(|closed| Error::Internal(Box::new(closed)))?;
-        let bytes = self
-            .parts
+        self.parts
             .fetcher
             .fetch(url, max_bytes(kind))
             .await
-            .map_err(|error| refused(field, &unreadable(error)))?;
-        let found = sniff(&bytes).ok_or_else(|| {
-            refused(
-                field,
-                &format!("it does not lead to {}", with_article(kind)),
-            )
-        })?;
-        if found.dimensions.is_some_and(is_too_large) {
-            let why = format!(
-                "the image is larger than {MAX_SIDE} pixels a side or {} megapixels",
-                MAX_PIXELS / 1_000_000
-            );
-            return Err(refused(field, &why));
-        }
+            .map_err(|error| refused(field, &unreadable(error)))
+    }
+
+    async fn keep(&self, org: &OrgId, field: &str, kind: MediaKind, bytes: Bytes) -> Result<Asset> {
+        let found = examine(kind, &bytes).map_err(|why| refused(field, &why))?;
         let asset = Asset {
             id: AssetId::new(self.now(), self.random()),
             org_id: org.clone(),
@@ -275,14 +279,46 @@ impl Engine {
     }
 }
 
+fn is_inline(url: &str) -> bool {
+    url.get(..DATA.len())
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case(DATA))
+}
+
+/// The bytes of a `data:` URI. What type it claims says nothing: the bytes do.
+fn inline(url: &str, kind: MediaKind) -> std::result::Result<Bytes, String> {
+    let unreadable =
+        || "it is not a complete data: URI, such as data:image/png;base64,…".to_owned();
+    let url = DataUrl::process(url).map_err(|_| unreadable())?;
+    let (bytes, _fragment) = url.decode_to_vec().map_err(|_| unreadable())?;
+    if u64::try_from(bytes.len()).is_ok_and(|bytes| bytes <= max_bytes(kind)) {
+        Ok(bytes.into())
+    } else {
+        Err(FetchError::TooLarge.to_string())
+    }
+}
+
+/// What the bytes are, if that is what the field takes.
+fn examine(kind: MediaKind, bytes: &[u8]) -> std::result::Result<Sniffed, String> {
+    let found = sniff(bytes)
+        // An image that does not tell its size is none.
+        .filter(|found| found.kind != MediaKind::Image || found.dimensions.is_some())
+        .ok_or_else(|| format!("it does not lead to {}", with_article(kind)))?;
+    if found.dimensions.is_some_and(is_too_large) {
+        return Err(format!(
+            "the image is larger than {MAX_SIDE} pixels a side or {} megapixels",
+            MAX_PIXELS / 1_000_000
+        ));
+    }
+    if found.kind != kind {
+        return Err(another_kind(found.kind, kind));
+    }
+    Ok(found)
+}
+
 /// What no URL of whomever may be.
 fn check_text(url: &str) -> std::result::Result<(), String> {
     if url.trim().is_empty() {
         return Err("it is empty".to_owned());
-    }
-    let scheme = url.trim_start().get(..DATA.len());
-    if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(DATA)) {
-        return Err("data: URIs are not supported yet; send the file to POST /api/v1/upload and give the url of its answer".to_owned());
     }
     if url.trim() != url {
         return Err("it begins or ends with a space".to_owned());
@@ -297,12 +333,15 @@ fn reference(field: &str, kind: MediaKind, asset: &Asset) -> Result<String> {
     if asset.kind == kind {
         return Ok(format!("{REFERENCE}{}", asset.id));
     }
-    let why = format!(
+    Err(refused(field, &another_kind(asset.kind, kind)))
+}
+
+fn another_kind(found: MediaKind, wanted: MediaKind) -> String {
+    format!(
         "it leads to {}, not to {}",
-        with_article(asset.kind),
-        with_article(kind)
-    );
-    Err(refused(field, &why))
+        with_article(found),
+        with_article(wanted)
+    )
 }
 
 /// A name that leads inside and one that leads nowhere sound alike: otherwise callers could explore our network.

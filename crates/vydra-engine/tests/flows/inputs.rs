@@ -166,10 +166,119 @@ async fn a_file_of_the_web_is_fetched_once_and_kept() {
     assert_eq!(server.requests(), 1);
 }
 
+/// The bytes in the text of the URI itself, every one of them escaped.
+fn escaped(bytes: &[u8]) -> String {
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+    format!("data:text/html,{}", digits.concat())
+}
+
+fn base64(bytes: &[u8]) -> String {
+    let digits = |group: &[u8]| {
+        let all = group
+            .iter()
+            .fold(0, |all, byte| all << 8 | u32::from(*byte));
+        let all = all << (8 * (3 - group.len()));
+        let digit = |place: usize| {
+            let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+            char::from(alphabet[(all >> (18 - 6 * place) & 63) as usize])
+        };
+        let padding = "=".repeat(3 - group.len());
+        (0..=group.len()).map(digit).collect::<String>() + &padding
+    };
+    bytes.chunks(3).map(digits).collect()
+}
+
+#[tokio::test]
+async fn a_file_in_the_text_is_kept_like_one_of_the_web() {
+    let flow = Flow::new().await;
+    let picture = files::png(30, 20);
+    for text in [
+        format!("data:image/png;base64,{}", base64(&picture)),
+        format!("Data:;BASE64,{}", base64(&picture)),
+        // What it claims to be counts for nothing.
+        escaped(&picture),
+    ] {
+        let before = flow.credits().await;
+        let input = json!({"prompt": "p", "imageUrl": text});
+        let job = flow.call("gemini/edit", input).await;
+        let shown = job.input["imageUrl"].as_str().unwrap();
+        assert!(shown.starts_with("asset:ast_"), "{shown}");
+        flow.step().await;
+        flow.expect(&job, JobStatus::Completed, before - 5).await;
+        let request = flow.provider.submitted().pop().unwrap();
+        let [media] = request.media.as_slice() else {
+            panic!("{:?}", request.media)
+        };
+        assert_eq!(media.media_type, "image/png");
+        assert_eq!(media.bytes, picture);
+    }
+}
+
+#[tokio::test]
+async fn several_files_in_the_text_keep_their_order() {
+    let flow = Flow::new().await;
+    let texts = [files::png(1, 2), files::png(3, 4)].map(|file| escaped(&file));
+    let input = json!({"prompt": "p", "imageUrl": texts[0], "imageUrls": texts});
+    let job = flow.call("flux-edit/edit", input).await;
+    flow.step().await;
+    let left = CREDITS - job.price.get();
+    flow.expect(&job, JobStatus::Completed, left).await;
+    let request = flow.provider.submitted().remove(0);
+    let given: Vec<_> = request.media.iter().map(|media| &media.bytes).collect();
+    let (one, two) = (&files::png(1, 2), &files::png(3, 4));
+    assert_eq!(given, [one, one, two]);
+}
+
+#[tokio::test]
+async fn a_file_in_the_text_reaches_the_steps_of_a_workflow() {
+    let flow = Flow::new().await;
+    let mut input = flow
+        .engine
+        .catalog()
+        .workflow("renovation-timelapse")
+        .unwrap()
+        .example_input
+        .clone();
+    input.insert("imageUrl".to_owned(), escaped(&files::png(64, 48)).into());
+    let asked = vydra_engine::Asked::default();
+    let started = flow
+        .engine
+        .create_job(&flow.caller, "renovation-timelapse", input, asked)
+        .await
+        .unwrap();
+    let call = serde_json::to_string(&started.job.call.steps).unwrap();
+    assert!(
+        call.contains("asset:ast_") && !call.contains("data:"),
+        "{call}"
+    );
+}
+
+#[tokio::test]
+async fn a_file_in_the_text_is_held_to_the_same_bounds() {
+    let flow = Flow::new().await;
+    let mut bomb = files::png(1, 1).to_vec();
+    bomb[16..20].copy_from_slice(&8_193_u32.to_be_bytes());
+    let too_long = vec![0; 20 * 1_024 * 1_024 + 1];
+    for (file, why) in [
+        (bomb, "larger than 8192 pixels"),
+        (files::mp4().to_vec(), "leads to a video, not to an image"),
+        (too_long, "the file is too large"),
+    ] {
+        let text = format!("data:image/png;base64,{}", base64(&file));
+        let input = json!({"prompt": "p", "imageUrl": text});
+        let (field, sentence) = invalid_url(flow.try_call("gemini/edit", input).await);
+        assert_eq!(field, "imageUrl");
+        assert!(sentence.contains(why), "{sentence}");
+    }
+    assert_eq!(flow.credits().await, CREDITS);
+}
+
 #[tokio::test]
 async fn a_page_of_the_web_is_no_image() {
     let flow = Flow::with(|setup| setup.readable = vec!["127.0.0.1"]).await;
-    for file in ["<!doctype html>".into(), files::mp4()] {
+    // The last says what it is, and not how large.
+    let signature = files::png(1, 1).slice(..8);
+    for file in ["<!doctype html>".into(), files::mp4(), signature] {
         let server = FileServer::of(file).await;
         let input = json!({"prompt": "p", "imageUrl": server.url});
         let (_, sentence) = invalid_url(flow.try_call("gemini/edit", input).await);
@@ -259,11 +368,12 @@ fn bad_urls() -> Vec<(String, &'static str)> {
             "user name or password",
         ),
         (long.as_str(), "at most 2048 characters"),
-        (
-            "data:image/png;base64,iVBORw0KGgo=",
-            "data: URIs are not supported yet",
-        ),
-        ("DATA:,x", "data: URIs are not supported yet"),
+        ("data:", "not a complete data: URI"),
+        ("DATA:image/png", "not a complete data: URI"),
+        ("data:image/png;base64,????", "not a complete data: URI"),
+        ("data:image/png;base64,iVBORw0KGgo=", "does not lead to"),
+        ("data:,", "does not lead to"),
+        ("data:text/html,<script>1</script>", "does not lead to"),
         ("ftp://example.com/x.png", "only http and https"),
         ("javascript:alert(1)", "only http and https"),
         ("file:///etc/passwd", "only http and https"),
