@@ -13,7 +13,7 @@ struct Need {
     purpose: &'static str,
 }
 
-const NEEDS: [Need; 7] = [
+const NEEDS: [Need; 8] = [
     Need {
         program: "cc",
         package: "g++",
@@ -43,6 +43,11 @@ const NEEDS: [Need; 7] = [
         program: "ffprobe",
         package: "ffmpeg",
         purpose: "looks into the media that the tests make",
+    },
+    Need {
+        program: "ip",
+        package: "iproute2",
+        purpose: "makes the little Internet of a proof",
     },
     Need {
         program: "python3",
@@ -193,6 +198,7 @@ mod tests {
                 "curl",
                 "espeak-ng",
                 "ffmpeg",
+                "iproute2",
                 "python3-venv"
             ]
         );

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ pub(crate) struct Answer {
 /// A call that costs credits.
 #[derive(Debug, Clone)]
 pub(crate) struct Purchase {
-    pub(crate) path: &'static str,
+    pub(crate) path: Cow<'static, str>,
     pub(crate) body: Value,
     /// Of `X-Vydra-Simulate`; empty for none.
     pub(crate) outcome: &'static str,
@@ -82,7 +83,7 @@ impl Api {
 
     pub(crate) async fn buy(&self, purchase: &Purchase) -> anyhow::Result<Option<Answer>> {
         let mut request = self
-            .request(Method::POST, purchase.path)
+            .request(Method::POST, &purchase.path)
             .json(&purchase.body);
         if !purchase.outcome.is_empty() {
             request = request.header("x-vydra-simulate", purchase.outcome);

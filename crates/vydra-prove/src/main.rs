@@ -36,7 +36,7 @@ Examples:
   cargo xtask prove faults --only 'cancel a running job'
                                                    the cases of one gate whose name has these words";
 
-/// Prove what we promise about jobs and credits.
+/// Prove what we promise about jobs, credits and URLs.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask prove", after_help = EXAMPLES)]
 struct Arguments {
@@ -66,6 +66,9 @@ struct Arguments {
     /// A folder on a real disk, for the gates that need one.
     #[arg(long, hide = true, default_value = "target/prove")]
     disk: PathBuf,
+    /// Given by a gate that begins itself again in a namespace.
+    #[arg(long, hide = true)]
+    inside: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -110,6 +113,7 @@ fn prove(arguments: &Arguments) -> anyhow::Result<bool> {
             log: arguments.log.clone(),
             binary: std::path::absolute(&arguments.binary)?,
             disk: std::path::absolute(&arguments.disk)?,
+            inside: arguments.inside,
             progress: reporter.progress(),
         };
         let outcome = gates::carry_out(gate, &run);

@@ -144,7 +144,7 @@ async fn customer(bank: Arc<Bank>, api: Api, mut random: StdRng) -> anyhow::Resu
         let purchase = if random.random_bool(0.2) {
             // Delivered at once: what is charged stays charged.
             Purchase {
-                path: "models/elevenlabs/tts",
+                path: "models/elevenlabs/tts".into(),
                 body: json!({"text": "Again."}),
                 outcome: "",
                 respond_async: true,
@@ -159,7 +159,7 @@ async fn customer(bank: Arc<Bank>, api: Api, mut random: StdRng) -> anyhow::Resu
                 "SLOW=2s,GENERATION_FAILED",
             ];
             Purchase {
-                path: "jobs",
+                path: "jobs".into(),
                 body: json!({"workflow": "generate_video", "input": input}),
                 outcome: outcomes.choose(&mut random).copied().unwrap_or_default(),
                 respond_async: true,

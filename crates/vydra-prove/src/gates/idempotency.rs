@@ -149,7 +149,7 @@ fn purchase(random: &mut StdRng, number: u64) -> (String, Purchase) {
     let key = format!("key-{number}");
     let outcomes = ["", "", "GENERATION_FAILED", "SLOW=50ms", "FLAKY=1"];
     let purchase = Purchase {
-        path: "models/elevenlabs/tts",
+        path: "models/elevenlabs/tts".into(),
         body: json!({"text": format!("Number {number}.")}),
         outcome: outcomes.choose(random).copied().unwrap_or_default(),
         respond_async: random.random_bool(0.5),

@@ -159,7 +159,7 @@ fn purchase(random: &mut StdRng, key: &str) -> Purchase {
         outcome
     };
     Purchase {
-        path,
+        path: path.into(),
         body,
         outcome,
         // A lost one is never heard of again.

@@ -8,6 +8,7 @@ mod idempotency;
 mod kill;
 mod ledger;
 mod simulation;
+mod ssrf;
 
 use crate::report::Progress;
 use std::path::PathBuf;
@@ -78,6 +79,13 @@ pub(crate) const ALL: &[Gate] = &[
         prove: bank::prove,
     },
     Gate {
+        name: "ssrf",
+        short: "G9",
+        commit: 1_500,
+        release: 20_000,
+        prove: ssrf::prove,
+    },
+    Gate {
         name: "kill",
         short: "G2",
         commit: 200,
@@ -99,6 +107,8 @@ pub(crate) struct Run {
     pub(crate) binary: PathBuf,
     /// A folder on a real disk.
     pub(crate) disk: PathBuf,
+    /// Whether this process is in the namespace already that its gate made.
+    pub(crate) inside: bool,
     pub(crate) progress: Progress,
 }
 
