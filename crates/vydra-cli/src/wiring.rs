@@ -33,11 +33,7 @@ pub fn engine(config: &Config, address: Option<SocketAddr>) -> anyhow::Result<Ar
         catalog: Arc::new(catalog(config)?),
         providers: providers(config)?,
         media: media(config)?,
-        fetcher: InputFetcher::new(
-            UrlGuard::new(config.input_networks()?),
-            FetchLimits::default(),
-        )
-        .context("the client for input URLs could not be set up")?,
+        fetcher: fetcher(config).context("the client for input URLs could not be set up")?,
         clock: Arc::new(SystemClock),
         random,
         settings: Settings {
@@ -106,6 +102,15 @@ fn media(config: &Config) -> anyhow::Result<MediaStore> {
     let path = config.media_path()?;
     MediaStore::folder(&path)
         .with_context(|| format!("cannot use the media folder {}", path.display()))
+}
+
+fn fetcher(config: &Config) -> anyhow::Result<InputFetcher> {
+    let guard = UrlGuard::new(config.input_networks()?);
+    let fetcher = InputFetcher::new(guard, FetchLimits::default())?;
+    match config.egress_proxy()? {
+        Some(proxy) => Ok(fetcher.through(&proxy)?),
+        None => Ok(fetcher),
+    }
 }
 
 fn providers(config: &Config) -> anyhow::Result<Registry> {

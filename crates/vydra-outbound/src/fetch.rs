@@ -4,6 +4,7 @@
 //! redirects are followed by hand and checked like the first URL; time and size are bounded. Nothing may be sent here
 //! that the caller did not name: no key, no cookie, no referrer.
 
+use crate::egress_proxy::EgressProxy;
 use crate::http::{ClientFactory, SetupError};
 use crate::url_guard::{Reach, Refusal, UrlGuard};
 use async_trait::async_trait;
@@ -18,7 +19,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use url::Url;
+use url::{Host, Url};
 
 pub use crate::http::SetupError as FetchSetupError;
 
@@ -184,6 +185,8 @@ pub struct InputFetcher {
     /// reqwest tells its resolver no port, so the stricter rule for unusual ports has a client of its own.
     public: Route,
     allowed: Route,
+    /// Through the operator's proxy, if there is one.
+    proxied: Option<reqwest::Client>,
 }
 
 impl InputFetcher {
@@ -211,9 +214,25 @@ impl InputFetcher {
         Ok(Self {
             public: route(Reach::Public)?,
             allowed: route(Reach::Allowed)?,
+            proxied: None,
             guard,
             limits,
         })
+    }
+
+    /// The same, but what is not in a network that the operator allows is read through `proxy`.
+    ///
+    /// The guard refuses what it would refuse without it. But the proxy looks a name up by itself, later, so that it has to
+    /// refuse private addresses, too; and a name that is not known here is left to it.
+    pub fn through(mut self, proxy: &EgressProxy) -> Result<Self, FetchSetupError> {
+        let client = ClientFactory::new()?
+            .builder(self.limits.connect)
+            .proxy(proxy.of_all_schemes()?)
+            .pool_max_idle_per_host(0)
+            .http1_only()
+            .build()?;
+        self.proxied = Some(client);
+        Ok(self)
     }
 
     /// Says whether `url` could be called, as far as its text tells: no name is looked up.
@@ -226,9 +245,13 @@ impl InputFetcher {
         let url = self.guard.check_url(url)?;
         if let Some(name) = url.domain() {
             let addresses = self.route(&url).resolver.addresses(name);
-            tokio::time::timeout(self.limits.connect, addresses)
+            let known = tokio::time::timeout(self.limits.connect, addresses)
                 .await
-                .map_err(|_| FetchError::TimedOut)??;
+                .map_err(|_| FetchError::TimedOut)?;
+            match known {
+                Err(FetchError::Unreachable) if self.proxied.is_some() => {}
+                known => drop(known?),
+            }
         }
         Ok(url)
     }
@@ -285,18 +308,56 @@ impl InputFetcher {
 
     /// One GET of a checked URL.
     async fn request(&self, url: &Url) -> Result<Response, FetchError> {
-        let route = self.route(url);
-        let answer = route.client.get(url.clone()).send();
-        let response = tokio::time::timeout(self.limits.headers, answer)
+        let answer = async {
+            match &self.proxied {
+                Some(client) if !self.is_near(url).await? => far(client, url).await,
+                _ => self.near(url).await,
+            }
+        };
+        tokio::time::timeout(self.limits.headers, answer)
             .await
             .map_err(|_| FetchError::TimedOut)?
-            .map_err(|error| explain(&error))?;
+    }
+
+    /// Whether it leads into a network that the operator allows, which no way out is asked for.
+    async fn is_near(&self, url: &Url) -> Result<bool, FetchError> {
+        if self.guard.reach(url) == Reach::Allowed {
+            return Ok(true);
+        }
+        let is_allowed = |ip| self.guard.check_address_within(ip, Reach::Allowed).is_ok();
+        match url.host() {
+            Some(Host::Ipv4(ip)) => Ok(is_allowed(IpAddr::V4(ip))),
+            Some(Host::Ipv6(ip)) => Ok(is_allowed(IpAddr::V6(ip))),
+            Some(Host::Domain(name)) => match self.public.resolver.addresses(name).await {
+                Ok(addresses) => Ok(addresses.into_iter().all(is_allowed)),
+                // Behind a proxy a machine often knows no names of the world.
+                Err(FetchError::Unreachable) => Ok(false),
+                Err(refused) => Err(refused),
+            },
+            None => Ok(false),
+        }
+    }
+
+    async fn near(&self, url: &Url) -> Result<Response, FetchError> {
+        let route = self.route(url);
+        let answer = route.client.get(url.clone()).send().await;
+        let response = answer.map_err(|error| explain(&error))?;
         // Cannot differ from what was checked; if it ever does, nothing of the answer leaves here.
         let peer = response.remote_addr().ok_or(Refusal::ForbiddenAddress)?;
         self.guard
             .check_address_within(peer.ip(), route.resolver.reach)?;
         Ok(response)
     }
+}
+
+async fn far(client: &reqwest::Client, url: &Url) -> Result<Response, FetchError> {
+    let answer = client.get(url.clone()).send().await;
+    let response = answer.map_err(|error| explain(&error))?;
+    // The proxy's own word, which is not about the file.
+    if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        return Err(FetchError::Unreachable);
+    }
+    Ok(response)
 }
 
 fn is_redirect(status: StatusCode) -> bool {

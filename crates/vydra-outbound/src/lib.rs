@@ -6,6 +6,7 @@
 //! The commonest change: a new provider. Make a folder in `providers/`, implement [`provider::Provider`], and register
 //! it in the binary's `wiring.rs`.
 
+pub mod egress_proxy;
 pub mod fetch;
 mod http;
 pub mod media;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use vydra_core::plan::{Limits, Plans};
+use vydra_outbound::egress_proxy::EgressProxy;
 use vydra_outbound::url_guard::Network;
 
 pub use layers::Sources;
@@ -130,6 +131,7 @@ impl std::fmt::Debug for Secret {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outbound {
+    pub proxy: Secret,
     pub webhook_allow_networks: Vec<String>,
     pub input_allow_networks: Vec<String>,
 }
@@ -273,6 +275,7 @@ impl Config {
             }
         }
         self.input_networks()?;
+        self.egress_proxy()?;
         networks(
             "outbound.webhook_allow_networks",
             &self.outbound.webhook_allow_networks,
@@ -296,6 +299,17 @@ impl Config {
             "outbound.input_allow_networks",
             &self.outbound.input_allow_networks,
         )
+    }
+
+    pub fn egress_proxy(&self) -> Result<Option<EgressProxy>, ConfigError> {
+        let proxy = &self.outbound.proxy;
+        if proxy.is_empty() {
+            return Ok(None);
+        }
+        let parsed = proxy.0.parse::<EgressProxy>();
+        parsed
+            .map(Some)
+            .map_err(|error| ConfigError::key("outbound.proxy", error.to_string()))
     }
 
     pub fn trusted_proxies(&self) -> Result<Vec<Network>, ConfigError> {

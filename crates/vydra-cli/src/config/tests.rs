@@ -119,6 +119,11 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
         ("[sever]\nlisten = \"x\"", "sever"),
         ("[server]\nlisten = \"nowhere\"", "server.listen"),
         ("[server]\nlisten = 5", "server.listen"),
+        ("[outbound]\nproxy = \"10.0.0.9:3128\"", "outbound.proxy"),
+        (
+            "[outbound]\nproxy = \"socks5://10.0.0.9\"",
+            "outbound.proxy",
+        ),
         ("[server]\nsync_wait = \"soon\"", "server.sync_wait"),
         ("[server]\nmax_connections = 0", "server.max_connections"),
         ("[server]\nmax_connections = -1", "server.max_connections"),
@@ -182,4 +187,15 @@ fn a_secret_is_not_shown() {
     let number = load(Some("[providers.local]\napi_key = 987654321\n"), &[]).unwrap_err();
     assert!(!number.to_string().contains("987654321"), "{number}");
     load(None, &[("VYDRA__PROVIDERS__LOCAL__API_KEY", "987654321")]).unwrap();
+}
+
+#[test]
+fn a_proxy_may_have_a_password_and_nobody_sees_it() {
+    let config = |proxy: &str| load(Some(&format!("[outbound]\nproxy = \"{proxy}\"")), &[]);
+    assert!(config("").unwrap().egress_proxy().unwrap().is_none());
+    let good = config("http://me:hidden@10.0.0.9:3128").unwrap();
+    assert!(good.egress_proxy().unwrap().is_some());
+    assert!(!format!("{good:?}").contains("hidden"));
+    let refused = config("http://me:hidden@10.0.0.9/path").unwrap_err();
+    assert!(!format!("{refused:?}{refused}").contains("hidden"));
 }

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod answers;
+mod proxy;
 mod redirects;
 
 use super::*;
