@@ -8,6 +8,7 @@ use crate::provider::{
     Accepted, Context, ErrorKind, MediaInput, Output, Polled, Provider, ProviderError, Request,
     Submitted,
 };
+use crate::sniff::sniff;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ready::Ready;
@@ -245,8 +246,8 @@ fn picture_size(ratio: Option<&str>, side: u32, images: &[&[u8]], action: Action
     let given = images
         .first()
         .filter(|_| action == Action::Edit)
-        .and_then(|image| render::probe(image));
-    let Some((_, width, height)) = given else {
+        .and_then(|image| sniff(image)?.dimensions);
+    let Some((width, height)) = given else {
         return square;
     };
     let longest = u64::from(width.max(height).max(1));

@@ -1,100 +1,12 @@
 //! Images from outside: recognised by their first bytes, decoded within limits.
 
 use super::RenderError;
+use crate::sniff::sniff;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use std::io::Cursor;
 
 const MAX_SIDE: u32 = 8192;
 const MAX_PIXELS: u64 = 40_000_000;
-
-/// Media type, width and height, from the header alone; `None` for anything that is not one of our four formats.
-pub fn probe(bytes: &[u8]) -> Option<(&'static str, u32, u32)> {
-    let (width, height) = match format(bytes)? {
-        ImageFormat::Png => (be32(bytes, 16)?, be32(bytes, 20)?),
-        ImageFormat::Gif => (le16(bytes, 6)?, le16(bytes, 8)?),
-        ImageFormat::WebP => webp_size(bytes)?,
-        _ => jpeg_size(bytes)?,
-    };
-    (width > 0 && height > 0).then_some((format(bytes)?.to_mime_type(), width, height))
-}
-
-fn format(bytes: &[u8]) -> Option<ImageFormat> {
-    match bytes {
-        [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => Some(ImageFormat::Png),
-        [0xff, 0xd8, 0xff, ..] => Some(ImageFormat::Jpeg),
-        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(ImageFormat::Gif),
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => Some(ImageFormat::WebP),
-        _ => None,
-    }
-}
-
-fn take<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at + N)?.try_into().ok()
-}
-
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    take(bytes, at).map(u32::from_be_bytes)
-}
-
-fn be16(bytes: &[u8], at: usize) -> Option<u32> {
-    take(bytes, at).map(|pair| u32::from(u16::from_be_bytes(pair)))
-}
-
-fn le16(bytes: &[u8], at: usize) -> Option<u32> {
-    take(bytes, at).map(|pair| u32::from(u16::from_le_bytes(pair)))
-}
-
-fn le24(bytes: &[u8], at: usize) -> Option<u32> {
-    take::<3>(bytes, at).map(|[a, b, c]| u32::from_le_bytes([a, b, c, 0]))
-}
-
-fn webp_size(bytes: &[u8]) -> Option<(u32, u32)> {
-    match bytes.get(12..16)? {
-        b"VP8X" => Some((le24(bytes, 24)? + 1, le24(bytes, 27)? + 1)),
-        b"VP8L" => {
-            let bits = u32::from_le_bytes(take(bytes, 21)?);
-            Some(((bits & 0x3fff) + 1, ((bits >> 14) & 0x3fff) + 1))
-        }
-        b"VP8 " => Some((le16(bytes, 26)? & 0x3fff, le16(bytes, 28)? & 0x3fff)),
-        _ => None,
-    }
-}
-
-fn jpeg_size(bytes: &[u8]) -> Option<(u32, u32)> {
-    let mut at = 2;
-    loop {
-        while *bytes.get(at)? != 0xff {
-            at += 1;
-        }
-        while *bytes.get(at)? == 0xff {
-            at += 1;
-        }
-        let marker = *bytes.get(at)?;
-        at += 1;
-        match marker {
-            0xc4 | 0xc8 | 0xcc => {}
-            0xc0..=0xcf => return Some((be16(bytes, at + 5)?, be16(bytes, at + 3)?)),
-            0xd9 | 0xda => return None,
-            0x01 | 0xd0..=0xd8 => continue,
-            _ => {}
-        }
-        at += be16(bytes, at)? as usize;
-    }
-}
 
 fn unreadable(reason: &impl ToString) -> RenderError {
     RenderError::UnreadableImage(reason.to_string())
@@ -102,8 +14,13 @@ fn unreadable(reason: &impl ToString) -> RenderError {
 
 /// Refuses what claims to be too large before anything is allocated for it.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, RenderError> {
-    let format = format(bytes).ok_or_else(|| unreadable(&"not a PNG, JPEG, WebP or GIF image"))?;
-    let (_, width, height) = probe(bytes).ok_or_else(|| unreadable(&"the header is damaged"))?;
+    let found = sniff(bytes);
+    let format = found
+        .and_then(|found| ImageFormat::from_mime_type(found.media_type))
+        .ok_or_else(|| unreadable(&"not a PNG, JPEG, WebP or GIF image"))?;
+    let (width, height) = found
+        .and_then(|found| found.dimensions)
+        .ok_or_else(|| unreadable(&"the header is damaged"))?;
     let pixels = u64::from(width) * u64::from(height);
     if width > MAX_SIDE || height > MAX_SIDE || pixels > MAX_PIXELS {
         return Err(RenderError::TooLarge);
@@ -166,10 +83,9 @@ mod tests {
     ];
 
     #[test]
-    fn every_format_is_probed_and_decoded() {
+    fn every_format_is_decoded() {
         for format in FORMATS {
             let bytes = sample(format);
-            assert_eq!(probe(&bytes), Some((format.to_mime_type(), 40, 24)));
             assert_eq!(decode(&bytes).unwrap().dimensions(), (40, 24));
         }
     }
@@ -179,13 +95,12 @@ mod tests {
         for format in FORMATS {
             let bytes = sample(format);
             for length in 0..bytes.len().min(120) {
-                probe(&bytes[..length]);
                 if format != ImageFormat::Jpeg {
                     assert!(decode(&bytes[..length]).is_err(), "{format:?} {length}");
                 }
             }
         }
-        assert_eq!(probe(b"<svg/>"), None);
+        assert!(decode(b"<svg/>").is_err());
     }
 
     #[test]

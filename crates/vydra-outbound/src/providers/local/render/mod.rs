@@ -35,7 +35,6 @@ mod style;
 mod timelapse;
 mod tones;
 
-pub use decode::probe;
 pub use edit::edit;
 pub use film::{FRAMES_PER_SECOND, film};
 pub use speech::{Espeak, speak};
