@@ -60,7 +60,7 @@ impl fmt::Debug for MediaStream {
 }
 
 /// What of a file is held in memory while it is written.
-const PART: usize = 256 * 1_024;
+const PART: usize = 64 * 1_024;
 
 /// A file on its way into the storage: nobody reads it before [`Self::finish`]. Dropping it leaves nothing behind.
 #[derive(Debug)]

@@ -81,6 +81,16 @@ impl Api {
         send(self.request(Method::DELETE, &format!("jobs/{job}"))).await
     }
 
+    /// A form with one file.
+    pub(crate) async fn upload(&self, name: &str, file: &[u8]) -> anyhow::Result<Option<Answer>> {
+        let (content_type, body) = form(name, file);
+        let request = self
+            .request(Method::POST, "upload")
+            .header("content-type", content_type)
+            .body(body);
+        send(request).await
+    }
+
     pub(crate) async fn buy(&self, purchase: &Purchase) -> anyhow::Result<Option<Answer>> {
         let mut request = self
             .request(Method::POST, &purchase.path)
@@ -96,6 +106,15 @@ impl Api {
         }
         send(request).await
     }
+}
+
+/// The content type of a form with one file, and its bytes (RFC 7578).
+pub(crate) fn form(name: &str, file: &[u8]) -> (&'static str, Vec<u8>) {
+    let head = format!(
+        "--the-end-of-a-part\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n"
+    );
+    let body = [head.as_bytes(), file, b"\r\n--the-end-of-a-part--\r\n"].concat();
+    ("multipart/form-data; boundary=the-end-of-a-part", body)
 }
 
 /// None when the connection ended before the answer did. An answer that came whole and cannot be understood is an error.

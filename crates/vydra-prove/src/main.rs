@@ -36,7 +36,7 @@ Examples:
   cargo xtask prove faults --only 'cancel a running job'
                                                    the cases of one gate whose name has these words";
 
-/// Prove what we promise about jobs, credits and URLs.
+/// Prove what we promise about jobs, credits, files and URLs.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask prove", after_help = EXAMPLES)]
 struct Arguments {

@@ -155,6 +155,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    pub(crate) fn process(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the server has ended by itself")
+    }
+
     /// As a loss of power would, but for the disk's own memory.
     pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
         ensure!(
@@ -167,7 +171,7 @@ impl Server {
 
     /// As an operator stops it.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        let process = self.child.id().context("the server has ended by itself")?;
+        let process = self.process()?;
         let asked = Command::new("kill")
             .args(["-TERM", &process.to_string()])
             .status()

@@ -3,10 +3,14 @@ use crate::ApiState;
 use crate::auth::Authorized;
 use crate::error::{ApiError, ErrorBody};
 use axum::Json;
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::StatusCode;
+use futures_util::Stream;
 use serde::Serialize;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use utoipa::ToSchema;
 use vydra_core::asset::Asset;
@@ -70,6 +74,13 @@ pub(crate) async fn create(
 ) -> Result<Json<UploadView>, ApiError> {
     let limit = usize::try_from(MAX_UPLOAD + ENVELOPE).unwrap_or(usize::MAX);
     DefaultBodyLimit::max(limit).apply(&mut request);
+    let request = request.map(|body| {
+        Body::from_stream(OneByOne {
+            body: body.into_data_stream(),
+            rest: Bytes::new(),
+            given: false,
+        })
+    });
     let form = Multipart::from_request(request, &state)
         .await
         .map_err(|_| Error::invalid("The Content-Type must be multipart/form-data"))?;
@@ -78,6 +89,37 @@ pub(crate) async fn create(
         .map_err(|_| Error::invalid("The upload took longer than 5 minutes"))??;
     let public_url = &state.engine.settings().public_url;
     Ok(Json(UploadView::of(asset, public_url)))
+}
+
+/// The reader of forms takes all that has come before it gives anything away: of many senders at once that is much memory. Here it
+/// finds one small piece at a time.
+struct OneByOne {
+    body: BodyDataStream,
+    /// Of the last piece that came.
+    rest: Bytes,
+    given: bool,
+}
+
+const PIECE: usize = 16 * 1_024;
+
+impl Stream for OneByOne {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if std::mem::take(&mut self.given) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_next(cx)) {
+                Some(Ok(piece)) => self.rest = piece,
+                end => return Poll::Ready(end),
+            }
+        }
+        self.given = true;
+        let size = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(self.rest.split_to(size))))
+    }
 }
 
 /// Reads the form to its end before the file counts: what is cut off is no upload.

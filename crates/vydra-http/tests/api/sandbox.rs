@@ -264,7 +264,11 @@ async fn real(api: &Api, code: ErrorCode) -> Option<Answer> {
     let call = match code {
         ErrorCode::InvalidInput => image(json!({})),
         ErrorCode::InvalidFileType => file(vec![0; 100]),
-        ErrorCode::FileTooLarge => file(vec![0; 22_000_000]),
+        ErrorCode::FileTooLarge => {
+            let mut large = vydra_testkit::files::png(1, 1).to_vec();
+            large.resize(22_000_000, 0);
+            file(large)
+        }
         ErrorCode::InvalidUrl => image(json!({"prompt": "p", "imageUrl": "http://10.0.0.1/"})),
         ErrorCode::MissingAuth => api.get("models").without("authorization"),
         ErrorCode::InvalidFormat => api.get("models").key("nonsense"),

@@ -9,6 +9,7 @@ mod kill;
 mod ledger;
 mod simulation;
 mod ssrf;
+mod uploads;
 
 use crate::report::Progress;
 use std::path::PathBuf;
@@ -84,6 +85,14 @@ pub(crate) const ALL: &[Gate] = &[
         commit: 1_500,
         release: 20_000,
         prove: ssrf::prove,
+    },
+    Gate {
+        name: "uploads",
+        short: "G10",
+        // Damaged files, beside those that are always sent.
+        commit: 500,
+        release: 100_000,
+        prove: uploads::prove,
     },
     Gate {
         name: "kill",

@@ -31,10 +31,12 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, RenderError> {
     limits.max_alloc = Some(pixels * 4 + 16 * 1024 * 1024);
 
     // Decoders are other people's code fed with strangers' bytes: a panic in one is a bad image, not our end.
-    let decoded = std::panic::catch_unwind(|| {
+    let decoded = std::panic::catch_unwind(move || {
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-        reader.limits(limits);
+        reader.limits(limits.clone());
         let mut decoder = reader.into_decoder()?;
+        // The decoder counts only what it needs besides the pixels, which may have twice as many bits as ours.
+        limits.reserve(decoder.total_bytes())?;
         let orientation = decoder.orientation()?;
         let mut image = DynamicImage::from_decoder(decoder)?;
         image.apply_orientation(orientation);
@@ -115,6 +117,15 @@ mod tests {
             decode(&truncated),
             Err(RenderError::UnreadableImage(_))
         ));
+    }
+
+    #[test]
+    fn more_bits_than_there_is_room_for_are_too_large() {
+        let deep = image::ImageBuffer::<image::Rgba<u16>, _>::new(2_400, 2_400);
+        let mut bytes = Vec::new();
+        deep.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
+            .unwrap();
+        assert!(matches!(decode(&bytes), Err(RenderError::TooLarge)));
     }
 
     #[test]
