@@ -7,6 +7,8 @@ use std::io::Cursor;
 
 const MAX_SIDE: u32 = 8192;
 const MAX_PIXELS: u64 = 40_000_000;
+/// For rows, tables and colour profiles: some megabytes of these become as many hundred if they are let.
+const BESIDES_PIXELS: u64 = 4 * 1024 * 1024;
 
 fn unreadable(reason: &impl ToString) -> RenderError {
     RenderError::UnreadableImage(reason.to_string())
@@ -28,7 +30,7 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, RenderError> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(pixels * 4 + 16 * 1024 * 1024);
+    limits.max_alloc = Some(pixels * 4 + BESIDES_PIXELS);
 
     // Decoders are other people's code fed with strangers' bytes: a panic in one is a bad image, not our end.
     let decoded = std::panic::catch_unwind(move || {
