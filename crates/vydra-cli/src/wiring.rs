@@ -21,7 +21,7 @@ use vydra_outbound::registry::Registry;
 use vydra_outbound::url_guard::UrlGuard;
 use vydra_store::{SqliteStore, Store};
 
-/// Everything that a command needs, on the data that it was pointed to.
+/// Everything that a command needs, on the data that it was pointed to. A server has an address, and holds the lock.
 pub fn engine(config: &Config, address: Option<SocketAddr>) -> anyhow::Result<Arc<Engine>> {
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let public_url = match (config.server.public_url.as_str(), address) {
@@ -29,7 +29,7 @@ pub fn engine(config: &Config, address: Option<SocketAddr>) -> anyhow::Result<Ar
         (url, _) => url.to_owned(),
     };
     let parts = Parts {
-        store: store(config, random.as_ref())?,
+        store: store(config, address.is_some(), random.as_ref())?,
         catalog: Arc::new(catalog(config)?),
         providers: providers(config)?,
         media: media(config)?,
@@ -79,11 +79,16 @@ pub fn catalog(config: &Config) -> anyhow::Result<Catalog> {
     )?)
 }
 
-fn store(config: &Config, random: &dyn Random) -> anyhow::Result<Arc<dyn Store>> {
+fn store(config: &Config, is_server: bool, random: &dyn Random) -> anyhow::Result<Arc<dyn Store>> {
     let path = config.database_path()?;
     if let Some(folder) = path.parent() {
         private_folder(folder)?;
     }
+    // Under a server of the older version no schema is changed.
+    let _alone = (!is_server && SqliteStore::is_outdated(&path)?)
+        .then(|| ServerLock::take(config))
+        .transpose()
+        .context("the database is of an older version and would have to be brought up to date")?;
     let store = SqliteStore::open(&path, &Pepper::generate(random))
         .with_context(|| format!("cannot open the database {}", path.display()))?;
     Ok(Arc::new(store))

@@ -234,3 +234,27 @@ async fn every_command_explains_itself() {
     ];
     assert_eq!(leaves, all);
 }
+
+/// A server of the older version would go on writing rows as it knows them.
+#[tokio::test]
+async fn no_schema_is_changed_under_a_server() {
+    let data = Data::new();
+    data.org("acme", 10).await;
+    let server = data.serve().await;
+    let database = rusqlite::Connection::open(data.path("vydra.db")).unwrap();
+    let version: u32 = database
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
+    database
+        .pragma_update(None, "user_version", version - 1)
+        .unwrap();
+    for words in [&["org", "list"][..], &["migrate"], &["ledger", "audit"]] {
+        let told = refuse(&data, words, "the database is of an older version").await;
+        assert!(told.contains("already working on"), "{told}");
+    }
+    database
+        .pragma_update(None, "user_version", version)
+        .unwrap();
+    data.json(&["org", "list"]).await;
+    server.stop().await;
+}

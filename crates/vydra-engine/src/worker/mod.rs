@@ -88,7 +88,7 @@ impl Worker {
         let mut count = 0;
         for room in &self.floor.rooms {
             let aside = room.set_aside(|free| free);
-            let claimed = self.claim(&aside).await?;
+            let (claimed, _) = self.claim(&aside).await?;
             count += claimed.len();
             for job in claimed {
                 attempt::run(&self.engine, job, &self.floor.halt).await;
@@ -120,8 +120,8 @@ impl Worker {
         // The other half is for what comes in the meantime and need not wait at all.
         let mut aside = room.set_aside(|free| free.div_ceil(2));
         let places = aside.places;
-        let claimed = self.claim(&aside).await?;
-        let more = places > 0 && claimed.len() == places;
+        let (claimed, taken) = self.claim(&aside).await?;
+        let more = places > 0 && taken == places;
         for job in claimed {
             if let Some(place) = aside.give(&job.job.org_id) {
                 self.floor.run(job, place);
@@ -130,10 +130,11 @@ impl Worker {
         Ok(more)
     }
 
-    async fn claim(&self, aside: &Aside<'_>) -> Result<Vec<ClaimedJob>> {
+    /// The jobs to run, and how many were taken with those that cannot be read.
+    async fn claim(&self, aside: &Aside<'_>) -> Result<(Vec<ClaimedJob>, usize)> {
         let engine = &self.engine;
         if aside.places == 0 {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0));
         }
         let room = aside.room;
         let tokens = (0..aside.places).map(|_| self.floor.token()).collect();
@@ -148,10 +149,11 @@ impl Worker {
             limit: PROCESSING_LIMIT,
         };
         let claimed = engine.store().claim_jobs(claim).await?;
+        let taken = claimed.jobs.len() + claimed.unreadable.len();
         for lease in claimed.unreadable {
             self.fail_unreadable(&lease).await;
         }
-        Ok(claimed.jobs)
+        Ok((claimed.jobs, taken))
     }
 
     /// Nobody can run it, and nobody shall pay for it.

@@ -47,13 +47,19 @@ CREATE TABLE jobs_4 (
     CHECK (status NOT IN ('failed', 'cancelled') OR refunded = price)
 ) STRICT;
 
+-- The order is found among ids alone: whole rows would not fit into memory.
+CREATE TEMP TABLE order_of_jobs (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, previous INTEGER);
+INSERT INTO order_of_jobs (seq, id, previous)
+    SELECT seq, id, lag(seq) OVER (PARTITION BY org_id, mode ORDER BY seq)
+    FROM (SELECT id, org_id, mode, row_number() OVER (ORDER BY created_at, id) AS seq FROM jobs);
 INSERT INTO jobs_4 (seq, id, previous, org_id, key_id, mode, workflow, status, progress, status_message, input, call, price,
                     refunded, failure_code, failure_message, failure_reason, retryable, attempt, provider, external_id, turn,
                     lease_token, lease_until, deadline_at, created_at, started_at, completed_at)
-    SELECT seq, id, lag(seq) OVER (PARTITION BY org_id, mode ORDER BY seq), org_id, key_id, mode, workflow, status, progress,
-           status_message, input, call, price, refunded, failure_code, failure_message, failure_reason, retryable, attempt,
-           provider, external_id, turn, lease_token, lease_until, deadline_at, created_at, started_at, completed_at
-    FROM (SELECT *, row_number() OVER (ORDER BY created_at, id) AS seq FROM jobs) ORDER BY seq;
+    SELECT o.seq, j.id, o.previous, org_id, key_id, mode, workflow, status, progress, status_message, input, call, price,
+           refunded, failure_code, failure_message, failure_reason, retryable, attempt, provider, external_id, turn,
+           lease_token, lease_until, deadline_at, created_at, started_at, completed_at
+    FROM order_of_jobs o CROSS JOIN jobs j ON j.id = o.id ORDER BY o.seq;
+DROP TABLE order_of_jobs;
 DROP TABLE jobs;
 ALTER TABLE jobs_4 RENAME TO jobs;
 
@@ -101,10 +107,13 @@ CREATE TABLE ledger_4 (
     CHECK ((kind IN ('charge', 'refund')) <= (job_id IS NOT NULL))
 ) STRICT;
 
+CREATE TEMP TABLE order_of_ledger (seq INTEGER PRIMARY KEY, previous INTEGER);
+INSERT INTO order_of_ledger (seq, previous)
+    SELECT seq, lag(seq) OVER (PARTITION BY org_id, mode ORDER BY seq) FROM ledger;
 INSERT INTO ledger_4 (seq, id, previous, org_id, mode, kind, amount, balance_after, job_id, reason, created_at)
-    SELECT seq, id, lag(seq) OVER (PARTITION BY org_id, mode ORDER BY seq), org_id, mode, kind, amount, balance_after, job_id,
-           reason, created_at
-    FROM ledger ORDER BY seq;
+    SELECT l.seq, id, o.previous, org_id, mode, kind, amount, balance_after, job_id, reason, created_at
+    FROM order_of_ledger o CROSS JOIN ledger l ON l.seq = o.seq ORDER BY o.seq;
+DROP TABLE order_of_ledger;
 DROP TABLE ledger;
 ALTER TABLE ledger_4 RENAME TO ledger;
 

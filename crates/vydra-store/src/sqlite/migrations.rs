@@ -1,7 +1,8 @@
 //! The schema by numbers, and the few settings that live in the database itself.
 
 use crate::{Result, StoreError};
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use std::path::Path;
 use vydra_core::api_key::Pepper;
 
 const MIGRATIONS: &[&str] = &[
@@ -13,7 +14,7 @@ const MIGRATIONS: &[&str] = &[
 
 /// Brings the schema up to date, all or nothing, also when two processes start at once.
 pub(super) fn migrate(db: &mut Connection) -> Result<()> {
-    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    let known = known();
     if schema(db)? == known {
         return Ok(());
     }
@@ -46,6 +47,20 @@ fn bring_up(db: &mut Connection, known: u32) -> Result<()> {
     transaction.pragma_update(None, "user_version", known)?;
     transaction.commit()?;
     Ok(())
+}
+
+/// Whether there is a database that [`migrate`] would change.
+pub(super) fn is_outdated(path: &Path) -> Result<bool> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let found = schema(&Connection::open_with_flags(path, flags)?)?;
+    Ok((1..known()).contains(&found))
+}
+
+fn known() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
 }
 
 fn schema(db: &Connection) -> Result<u32> {

@@ -93,6 +93,12 @@ impl SqliteStore {
         })
     }
 
+    /// Whether there is a database here whose schema [`Self::open`] would change. A server of the older version must not
+    /// work on it meanwhile or afterwards: it would go on writing as if nothing had changed.
+    pub fn is_outdated(path: &Path) -> Result<bool> {
+        migrations::is_outdated(path)
+    }
+
     async fn write<T, F>(&self, command: F) -> Result<T>
     where
         T: Send + 'static,
