@@ -22,6 +22,9 @@ use vydra_outbound::url_guard::{MAX_LENGTH, Refusal};
 pub(crate) const REFERENCE: &str = vydra_core::job::ASSET;
 /// What a file in the text itself begins with.
 const DATA: &str = "data:";
+/// How long that and the type behind it may be. The type counts for nothing, and its reader compares each parameter with all
+/// before it.
+const MAX_DATA_HEAD: usize = 256;
 const MIB: u64 = 1_024 * 1_024;
 /// How long a request waits for its turn to fetch a file.
 const FETCH_PATIENCE: Duration = Duration::from_secs(5);
@@ -288,6 +291,9 @@ fn is_inline(url: &str) -> bool {
 fn inline(url: &str, kind: MediaKind) -> std::result::Result<Bytes, String> {
     let unreadable =
         || "it is not a complete data: URI, such as data:image/png;base64,…".to_owned();
+    if !url.bytes().take(MAX_DATA_HEAD).any(|byte| byte == b',') {
+        return Err(unreadable());
+    }
     let url = DataUrl::process(url).map_err(|_| unreadable())?;
     let (bytes, _fragment) = url.decode_to_vec().map_err(|_| unreadable())?;
     if u64::try_from(bytes.len()).is_ok_and(|bytes| bytes <= max_bytes(kind)) {

@@ -115,7 +115,11 @@ impl Around {
         });
         let headers = response.headers_mut();
         headers.reserve(FIELDS);
-        if is_of_a_page {
+        // What caches keep for everybody may be filled by a program and read by a page, and many caches ignore Vary.
+        let is_for_caches = headers
+            .get(header::CACHE_CONTROL)
+            .is_some_and(|value| value.as_bytes().starts_with(b"public"));
+        if is_of_a_page || is_for_caches {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN);
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }

@@ -214,6 +214,22 @@ async fn a_file_in_the_text_is_kept_like_one_of_the_web() {
     }
 }
 
+/// To read them all would take as long as their number squared.
+#[tokio::test]
+async fn a_file_in_the_text_has_a_short_type() {
+    let flow = Flow::new().await;
+    let many: Vec<String> = (0..20)
+        .map(|number| format!(";name{number:07}=1"))
+        .collect();
+    let many = many.concat();
+    let text = format!("data:image/png{many},{}", &escaped(&files::png(1, 1))[15..]);
+    let input = json!({"prompt": "p", "imageUrl": text});
+    let (_, sentence) = invalid_url(flow.try_call("gemini/edit", input).await);
+    assert!(sentence.contains("not a complete data: URI"), "{sentence}");
+    let input = json!({"prompt": "p", "imageUrl": text.replace(&many, &many[..98])});
+    flow.call("gemini/edit", input).await;
+}
+
 #[tokio::test]
 async fn several_files_in_the_text_keep_their_order() {
     let flow = Flow::new().await;

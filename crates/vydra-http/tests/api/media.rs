@@ -36,6 +36,8 @@ async fn a_file_is_served_as_what_it_is() {
         ("cross-origin-resource-policy", "cross-origin"),
         ("accept-ranges", "bytes"),
         ("cache-control", "public, max-age=31536000, immutable"),
+        // Also to whoever is no page: a cache may keep the answer for one.
+        ("access-control-allow-origin", "*"),
     ] {
         assert_eq!(answer.header(name), Some(value));
     }
