@@ -92,6 +92,18 @@ id!(
     /// A stored media file.
     AssetId, "ast_"
 );
+id!(
+    /// The end of a job, as it is told to others. There is one of each job, and both have the same letters.
+    EventId, "evt_"
+);
+id!(
+    /// Where an organization wants to be told of events.
+    EndpointId, "whe_"
+);
+id!(
+    /// One event on its way to one address.
+    DeliveryId, "dlv_"
+);
 
 #[cfg(test)]
 mod tests {

@@ -23,4 +23,5 @@ pub mod session;
 pub mod time;
 pub mod usage;
 pub mod user;
+pub mod webhook;
 pub mod window;

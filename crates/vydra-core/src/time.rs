@@ -22,6 +22,12 @@ impl Timestamp {
         moment.ok().map(|moment| Self(moment.as_microsecond()))
     }
 
+    /// A date as HTTP headers have it (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+    pub fn parse_http(text: &str) -> Option<Self> {
+        let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
+        Some(Self(zoned.timestamp().as_microsecond()))
+    }
+
     pub const fn as_micros(self) -> i64 {
         self.0
     }
@@ -116,6 +122,17 @@ mod tests {
             "2026-01-01T00:00:00Q",
         ] {
             assert_eq!(Timestamp::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn dates_of_http_are_read() {
+        assert_eq!(
+            Timestamp::parse_http("Sun, 06 Nov 1994 08:49:37 GMT").map(Timestamp::as_seconds),
+            Some(784_111_777)
+        );
+        for wrong in ["", "120", "1994-11-06T08:49:37Z", "Sun, 06 Nov 1994"] {
+            assert_eq!(Timestamp::parse_http(wrong), None, "{wrong}");
         }
     }
 

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, LOCATION};
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -267,7 +267,7 @@ impl InputFetcher {
     async fn follow(&self, url: &str, max_bytes: u64) -> Result<Bytes, FetchError> {
         let mut url = self.guard.check_url(url)?;
         for _ in 0..=self.limits.redirects {
-            let response = self.request(&url).await?;
+            let response = self.request(&url, |client| client.get(url.clone())).await?;
             let status = response.status();
             if status.is_success() {
                 return body(response, max_bytes).await;
@@ -306,12 +306,33 @@ impl InputFetcher {
         }
     }
 
-    /// One GET of a checked URL.
-    async fn request(&self, url: &Url) -> Result<Response, FetchError> {
+    /// One POST, and the head of what it was answered. Redirects are not followed.
+    pub(crate) async fn post(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, FetchError> {
+        let url = self.guard.check_url(url)?;
+        let post = |client: &reqwest::Client| {
+            client
+                .post(url.clone())
+                .headers(headers.clone())
+                .body(body.clone())
+        };
+        self.request(&url, post).await
+    }
+
+    /// One request to a checked URL.
+    async fn request(
+        &self,
+        url: &Url,
+        of: impl Fn(&reqwest::Client) -> RequestBuilder,
+    ) -> Result<Response, FetchError> {
         let answer = async {
             match &self.proxied {
-                Some(client) if !self.is_near(url).await? => far(client, url).await,
-                _ => self.near(url).await,
+                Some(client) if !self.is_near(url).await? => far(of(client)).await,
+                _ => self.near(url, of).await,
             }
         };
         tokio::time::timeout(self.limits.headers, answer)
@@ -338,9 +359,13 @@ impl InputFetcher {
         }
     }
 
-    async fn near(&self, url: &Url) -> Result<Response, FetchError> {
+    async fn near(
+        &self,
+        url: &Url,
+        of: impl Fn(&reqwest::Client) -> RequestBuilder,
+    ) -> Result<Response, FetchError> {
         let route = self.route(url);
-        let answer = route.client.get(url.clone()).send().await;
+        let answer = of(&route.client).send().await;
         let response = answer.map_err(|error| explain(&error))?;
         // Cannot differ from what was checked; if it ever does, nothing of the answer leaves here.
         let peer = response.remote_addr().ok_or(Refusal::ForbiddenAddress)?;
@@ -350,8 +375,8 @@ impl InputFetcher {
     }
 }
 
-async fn far(client: &reqwest::Client, url: &Url) -> Result<Response, FetchError> {
-    let answer = client.get(url.clone()).send().await;
+async fn far(request: RequestBuilder) -> Result<Response, FetchError> {
+    let answer = request.send().await;
     let response = answer.map_err(|error| explain(&error))?;
     // The proxy's own word, which is not about the file.
     if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {

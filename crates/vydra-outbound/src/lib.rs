@@ -1,5 +1,5 @@
-//! Who we call: providers, media storage, URLs that users name. Whatever leaves the process goes through here, with a
-//! bound on time and size, and a check of the address.
+//! Who we call: providers, media storage, URLs that users name, receivers of webhooks. Whatever leaves the process goes
+//! through here, with a bound on time and size, and a check of the address.
 //!
 //! Nothing here knows the store, the ledger or the clock.
 //!
@@ -16,3 +16,4 @@ pub mod registry;
 pub mod scrub;
 pub mod sniff;
 pub mod url_guard;
+pub mod webhook;
