@@ -12,13 +12,16 @@ use std::sync::Arc;
 use vydra_core::api_key::Pepper;
 use vydra_core::catalog::Catalog;
 use vydra_core::random::Random;
-use vydra_engine::{AuthSettings, Engine, LimitSettings, Parts, Settings, WorkerSettings};
+use vydra_engine::{
+    AuthSettings, Engine, LimitSettings, Parts, Settings, WebhookSettings, WorkerSettings,
+};
 use vydra_outbound::fetch::{FetchLimits, InputFetcher};
 use vydra_outbound::media::MediaStore;
 use vydra_outbound::providers::local::Local;
 use vydra_outbound::providers::sandbox::Sandbox;
 use vydra_outbound::registry::Registry;
 use vydra_outbound::url_guard::UrlGuard;
+use vydra_outbound::webhook::WebhookSender;
 use vydra_store::{SqliteStore, Store};
 
 /// Everything that a command needs, on the data that it was pointed to. A server has an address, and holds the lock.
@@ -34,6 +37,8 @@ pub fn engine(config: &Config, address: Option<SocketAddr>) -> anyhow::Result<Ar
         providers: providers(config)?,
         media: media(config)?,
         fetcher: fetcher(config).context("the client for input URLs could not be set up")?,
+        webhooks: webhooks(config).context("the client for webhooks could not be set up")?,
+        show_job: vydra_http::show_job,
         clock: Arc::new(SystemClock),
         random,
         settings: Settings {
@@ -51,6 +56,11 @@ pub fn engine(config: &Config, address: Option<SocketAddr>) -> anyhow::Result<Ar
                 lease: config.worker.lease.0,
                 max_attempts: config.worker.max_attempts,
                 drain: config.worker.drain.0,
+            },
+            webhooks: WebhookSettings {
+                retries: config.retry_schedule(),
+                timeout: config.webhooks.timeout.0,
+                concurrency: config.webhooks.concurrency,
             },
             limits: LimitSettings {
                 unauthenticated_per_minute: config.limits.unauthenticated_per_minute,
@@ -116,6 +126,12 @@ fn fetcher(config: &Config) -> anyhow::Result<InputFetcher> {
         Some(proxy) => Ok(fetcher.through(&proxy)?),
         None => Ok(fetcher),
     }
+}
+
+fn webhooks(config: &Config) -> anyhow::Result<WebhookSender> {
+    let guard = UrlGuard::new(config.webhook_networks()?);
+    let (timeout, proxy) = (config.webhooks.timeout.0, config.egress_proxy()?);
+    Ok(WebhookSender::new(guard, timeout, proxy.as_ref())?)
 }
 
 fn providers(config: &Config) -> anyhow::Result<Registry> {

@@ -96,6 +96,19 @@ impl Client {
         self.send(self.http.get(self.url("/billing/credits"))).await
     }
 
+    /// The ends of jobs behind the event `after`, or `latest`; held back until there is one or `wait` is over (at most a
+    /// minute).
+    pub async fn events(&self, after: Option<&str>, wait: Duration) -> Result<Value, ClientError> {
+        let after = after.map_or_else(String::new, |after| format!("&after={after}"));
+        let path = format!("/events?limit=100&wait={}{after}", wait.as_secs().min(60));
+        self.send(self.http.get(self.url(&path))).await
+    }
+
+    /// With what the organization's webhooks are signed.
+    pub async fn webhook_secret(&self) -> Result<Value, ClientError> {
+        self.send(self.http.get(self.url("/webhooks/secret"))).await
+    }
+
     /// A media file. The key is not sent: the address alone opens it.
     pub async fn download(&self, url: &str) -> Result<Bytes, ClientError> {
         Ok(self

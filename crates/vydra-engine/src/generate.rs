@@ -22,6 +22,8 @@ pub struct Asked<'a> {
     pub simulate: Option<&'a str>,
     /// The most that it may cost.
     pub max_credits: Option<Credits>,
+    /// Where the end of the job is told, besides the endpoints of the organization.
+    pub webhook_url: Option<&'a str>,
     /// Of a request with an idempotency key, from [`Engine::begin`].
     pub ticket: Option<&'a Ticket>,
 }
@@ -208,6 +210,9 @@ impl Engine {
         call.pricing.version = self.catalog().price_version().to_owned();
         self.look_at_urls(&caller.organization.id, schema, &mut call.input)
             .await?;
+        if let Some(url) = asked.webhook_url {
+            self.check_webhook_url("webhookUrl", url).await?;
+        }
         let remaining = caller.organization.credits(caller.mode());
         if let Some(allowed) = asked.max_credits.filter(|allowed| *allowed < price) {
             return Err(Error::TooExpensive {
@@ -257,6 +262,7 @@ impl Engine {
                 input: shown,
                 call,
                 price,
+                webhook_url: asked.webhook_url.map(str::to_owned),
                 entry: self.new_entry(),
                 concurrent: caller.limits.concurrent,
                 idempotency: asked.ticket.map(|ticket| self.remembered(ticket)),

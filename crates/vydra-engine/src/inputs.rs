@@ -90,7 +90,7 @@ pub(crate) fn texts(value: &Value) -> impl Iterator<Item = &str> {
     several.iter().filter_map(Value::as_str)
 }
 
-fn refused(field: &str, why: &str) -> Error {
+pub(crate) fn refused(field: &str, why: &str) -> Error {
     Error::InvalidUrl {
         field: field.to_owned(),
         sentence: format!("Invalid URL in {field}: {why}"),
@@ -192,13 +192,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    /// Whether a webhook could be sent there, as far as the URL itself tells.
-    pub fn check_webhook_url(&self, url: &str) -> Result<()> {
-        check_text(url)
-            .and_then(|()| self.check_shape(url))
-            .map_err(|why| refused("webhookUrl", &why))
     }
 
     fn check_shape(&self, url: &str) -> std::result::Result<(), String> {
@@ -322,7 +315,7 @@ fn examine(kind: MediaKind, bytes: &[u8]) -> std::result::Result<Sniffed, String
 }
 
 /// What no URL of whomever may be.
-fn check_text(url: &str) -> std::result::Result<(), String> {
+pub(crate) fn check_text(url: &str) -> std::result::Result<(), String> {
     if url.trim().is_empty() {
         return Err("it is empty".to_owned());
     }
@@ -351,7 +344,7 @@ fn another_kind(found: MediaKind, wanted: MediaKind) -> String {
 }
 
 /// A name that leads inside and one that leads nowhere sound alike: otherwise callers could explore our network.
-fn unreadable(error: FetchError) -> String {
+pub(crate) fn unreadable(error: FetchError) -> String {
     match error {
         FetchError::Refused(Refusal::ForbiddenHost | Refusal::ForbiddenAddress)
         | FetchError::Unreachable => "the address cannot be reached".to_owned(),

@@ -161,6 +161,8 @@ impl Engine {
     pub(crate) fn ended(&self, job: &Job) {
         tracing::info!(job.id = %job.id, org.id = %job.org_id, status = job.status.as_str(), refunded = %job.refunded, "job ended");
         self.endings.announce(job);
-        self.changes.announce(&job.id);
+        self.changes.ring(&job.id);
+        self.ends.ring(&job.org_id);
+        self.mail.notify_one();
     }
 }

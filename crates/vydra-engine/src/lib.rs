@@ -7,8 +7,10 @@
 
 mod admission;
 mod assets;
+mod bells;
 mod bots;
 mod credits;
+mod deliverer;
 mod endings;
 mod error;
 mod events;
@@ -25,18 +27,21 @@ mod quotes;
 mod sessions;
 mod simulate;
 mod strangers;
+mod streams;
 mod throttle;
 mod transactions;
 mod uploads;
 mod usage;
 mod users;
+mod webhooks;
 pub mod worker;
 
 pub use admission::{Access, Caller, Credentials, Identity};
 pub use assets::OpenMedia;
 pub use bots::{NewBot, RegisteredBot};
+pub use deliverer::Deliverer;
 pub use error::{Error, Result};
-pub use events::{EventKind, JobEvent, JobEvents, Watching};
+pub use events::{EventQuery, Feed};
 pub use generate::{Asked, Preference, Started};
 pub use idempotency::{Begun, KeyConflict, Ticket};
 pub use jobs::JobQuery;
@@ -46,14 +51,16 @@ pub use models::ListedModel;
 pub use organizations::NewOrganizationRequest;
 pub use quotes::{Quote, Quoted};
 pub use sessions::{LoggedIn, LoginRequest, Person};
+pub use streams::{EventKind, JobEvent, JobEvents, Watching};
 pub use transactions::{JobCharges, TransactionQuery};
 pub use uploads::{MAX_UPLOAD, Upload, no_file, upload_too_large};
 pub use usage::{Usage, UsageQuery};
 pub use users::{CreatedUser, NewUserRequest};
+pub use webhooks::{DeliveryQuery, EndpointUpdate, MAX_DESCRIPTION, MAX_ENDPOINTS, NewEndpoint};
 
+use bells::Bells;
 use bots::Registrations;
 use endings::{Endings, Running};
-use events::{Changes, Streams};
 use idempotency::InFlight;
 use limits::RateLimiter;
 use passwords::Passwords;
@@ -62,18 +69,22 @@ use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use strangers::Strangers;
+use streams::Streams;
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vydra_core::catalog::Catalog;
-use vydra_core::ids::EntryId;
+use vydra_core::ids::{EntryId, JobId, OrgId};
+use vydra_core::job::Job;
 use vydra_core::plan::Plans;
 use vydra_core::random::Random;
 use vydra_core::time::{Clock, Timestamp};
+use vydra_core::webhook::RetrySchedule;
 use vydra_outbound::fetch::InputFetcher;
 use vydra_outbound::media::MediaStore;
 use vydra_outbound::registry::Registry;
 use vydra_outbound::url_guard::Network;
+use vydra_outbound::webhook::WebhookSender;
 use vydra_store::Store;
 use worker::Floor;
 
@@ -91,6 +102,9 @@ pub struct Parts {
     pub providers: Registry,
     pub media: MediaStore,
     pub fetcher: InputFetcher,
+    pub webhooks: WebhookSender,
+    /// How a job is shown, to whoever asks for it and in webhooks; with the address of this server.
+    pub show_job: fn(Job, &str) -> serde_json::Value,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub settings: Settings,
@@ -105,7 +119,17 @@ pub struct Settings {
     pub sync_wait: Duration,
     pub auth: AuthSettings,
     pub worker: WorkerSettings,
+    pub webhooks: WebhookSettings,
     pub limits: LimitSettings,
+}
+
+#[derive(Debug, Clone)]
+pub struct WebhookSettings {
+    pub retries: RetrySchedule,
+    /// How long one attempt takes at most.
+    pub timeout: Duration,
+    /// How many are sent at once.
+    pub concurrency: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -158,7 +182,12 @@ pub struct Engine {
     endings: Endings,
     running: Running,
     in_flight: InFlight,
-    changes: Changes,
+    /// Rung whenever something happens to a job in this process.
+    changes: Arc<Bells<JobId>>,
+    /// Rung whenever a job of the organization ends in this process.
+    ends: Arc<Bells<OrgId>>,
+    /// Rung when there may be webhooks to send.
+    mail: Notify,
     streams: Arc<Streams>,
     /// Set when the process stops: streams end, and nothing that waits is begun any more.
     closing: CancellationToken,
@@ -191,7 +220,9 @@ impl Engine {
             endings: Endings::default(),
             running: Running::default(),
             in_flight: InFlight::default(),
-            changes: Changes::default(),
+            changes: Arc::default(),
+            ends: Arc::default(),
+            mail: Notify::new(),
             streams: Arc::default(),
             closing: CancellationToken::new(),
             hurrying: CancellationToken::new(),

@@ -1,10 +1,10 @@
 //! What happens to a job, as it happens, for whoever holds a stream open.
 
+use crate::bells::Listener;
 use crate::{Caller, Engine, Error, Exceeded, LimitKind, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use vydra_core::ids::{JobId, OrgId};
 use vydra_core::job::{Job, JobStatus};
@@ -53,7 +53,7 @@ pub struct JobEvents {
     last: Option<u16>,
     /// What is to be told first.
     fresh: Option<Job>,
-    changes: Option<watch::Receiver<()>>,
+    changes: Listener<JobId>,
     ends_at: Instant,
     _place: Place,
 }
@@ -83,7 +83,7 @@ impl Engine {
                 standing: Some(caller.standing),
             })
         })?;
-        let changes = self.changes.of(&job.id);
+        let changes = self.changes.listen(job.id.clone());
         // It may have changed before we began to listen.
         let job = self.store().job(&org, &job.id).await?;
         let job = job.ok_or(Error::JobNotFound)?;
@@ -93,7 +93,7 @@ impl Engine {
             id: job.id.clone(),
             last: seen,
             fresh: Some(job),
-            changes: Some(changes),
+            changes,
             ends_at: Instant::now() + LONGEST_STREAM,
             _place: place,
         })))
@@ -138,11 +138,9 @@ impl JobEvents {
 
     /// The job when something may have happened to it; None when the stream is over.
     async fn changed(&mut self) -> Option<Job> {
-        let changes = self.changes.as_mut()?;
         loop {
             tokio::select! {
-                // The sender lives as long as somebody listens.
-                _ = changes.changed() => {}
+                () = self.changes.rung() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = tokio::time::sleep_until(self.ends_at) => return None,
                 () = self.engine.closing.cancelled() => return None,
@@ -158,51 +156,12 @@ impl JobEvents {
     }
 }
 
-impl Drop for JobEvents {
-    fn drop(&mut self) {
-        // Before the look whether anybody still listens.
-        self.changes = None;
-        self.engine.changes.forget(&self.id);
-    }
-}
-
 /// Higher with every change that is told.
 fn mark_of(job: &Job) -> u16 {
     match job.status {
         JobStatus::Pending => 0,
         JobStatus::Running => 1 + u16::from(job.progress.min(99)),
         JobStatus::Completed | JobStatus::Failed | JobStatus::Cancelled => END,
-    }
-}
-
-/// Rung whenever something happens to a job in this process.
-#[derive(Debug, Default)]
-pub(crate) struct Changes {
-    watched: Mutex<HashMap<JobId, watch::Sender<()>>>,
-}
-
-impl Changes {
-    fn of(&self, job: &JobId) -> watch::Receiver<()> {
-        lock(&self.watched)
-            .entry(job.clone())
-            .or_insert_with(|| watch::channel(()).0)
-            .subscribe()
-    }
-
-    pub(crate) fn announce(&self, job: &JobId) {
-        if let Some(bell) = lock(&self.watched).get(job) {
-            bell.send_replace(());
-        }
-    }
-
-    fn forget(&self, job: &JobId) {
-        let mut watched = lock(&self.watched);
-        if watched
-            .get(job)
-            .is_some_and(|bell| bell.receiver_count() == 0)
-        {
-            watched.remove(job);
-        }
     }
 }
 
@@ -275,19 +234,5 @@ mod tests {
         assert_eq!(refused, (STREAMS, STREAMS));
         places.clear();
         assert!(lock(&streams.open).is_empty());
-    }
-
-    #[test]
-    fn whoever_stops_listening_leaves_nothing_behind() {
-        let changes = Changes::default();
-        let job = JobId::trusted("job_1".to_owned());
-        let (one, two) = (changes.of(&job), changes.of(&job));
-        drop(one);
-        changes.forget(&job);
-        changes.announce(&job);
-        assert!(two.has_changed().unwrap());
-        drop(two);
-        changes.forget(&job);
-        assert!(lock(&changes.watched).is_empty());
     }
 }

@@ -212,6 +212,24 @@ impl Fields {
         text
     }
 
+    /// The same, but it may be empty.
+    pub(crate) fn note_if_any(&mut self, name: &'static str, longest: usize) -> Option<String> {
+        let text = self.text_if_any(name)?;
+        if text.chars().count() > longest || text.chars().any(char::is_control) {
+            let expected = format!("at most {longest} printable characters");
+            self.tell(name, "not usable", expected);
+        }
+        Some(text)
+    }
+
+    pub(crate) fn bool_if_any(&mut self, name: &'static str) -> Option<bool> {
+        if let Value::Bool(value) = self.take(name)? {
+            return Some(value);
+        }
+        self.tell(name, "wrong type", "boolean");
+        None
+    }
+
     /// One of a few words.
     pub(crate) fn word_if_any<T>(
         &mut self,
@@ -366,6 +384,7 @@ pub(crate) fn wait(text: Option<&str>) -> Result<Duration, ApiError> {
 pub(crate) fn asked<'a>(
     headers: &'a HeaderMap,
     max_credits: Option<Credits>,
+    webhook_url: Option<&'a str>,
     ticket: Option<&'a Ticket>,
 ) -> Asked<'a> {
     let simulate = headers
@@ -375,8 +394,26 @@ pub(crate) fn asked<'a>(
         preference: preference(headers),
         simulate,
         max_credits,
+        webhook_url,
         ticket,
     }
+}
+
+/// Where the end of the job is to be told. The field is taken out of the body, for it is no part of the input.
+pub(crate) fn webhook_url(body: &mut Map<String, Value>) -> Result<Option<String>, ApiError> {
+    let mut named = None;
+    for name in ["webhookUrl", "webhook_url"] {
+        match body.remove(name) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(url)) => named = Some(url),
+            Some(_) => {
+                return Err(ApiError(
+                    Violations::one("webhookUrl", "wrong type", "string").into(),
+                ));
+            }
+        }
+    }
+    Ok(named)
 }
 
 /// The most that a call may cost: the smallest of all that its body and its headers say. The fields are taken out of the

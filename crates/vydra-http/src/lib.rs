@@ -19,6 +19,7 @@ pub mod routes;
 mod v1;
 
 pub use connection::{ServeOptions, serve};
+pub use v1::jobs::show as show_job;
 
 use axum::Router;
 use axum::extract::Request;

@@ -78,6 +78,21 @@ impl Routes {
         )
     }
 
+    fn patch<H, T>(self, path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, ApiState>,
+        T: 'static,
+    {
+        self.on(
+            Method::PATCH,
+            MethodFilter::PATCH,
+            path,
+            access,
+            false,
+            handler,
+        )
+    }
+
     fn delete<H, T>(self, path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Self
     where
         H: Handler<T, ApiState>,
@@ -166,7 +181,7 @@ pub(crate) fn all(catalog: &Catalog) -> Routes {
         .get("/jobs/{id}", OwnJobs, v1::jobs::get)
         .delete("/jobs/{id}", OwnJobs, v1::jobs::cancel)
         .get("/jobs/{id}/charges", OwnJobs, v1::transactions::of_job)
-        .get("/jobs/{id}/events", OwnJobs, v1::events::stream)
+        .get("/jobs/{id}/events", OwnJobs, v1::streams::get)
         .post("/upload", scope(Scope::UploadWrite), v1::uploads::create)
         .get("/api-keys", scope(Scope::KeysRead), v1::keys::list)
         .post("/api-keys", Person, v1::keys::create)
@@ -176,6 +191,62 @@ pub(crate) fn all(catalog: &Catalog) -> Routes {
             "/api-keys/{id}/rotate",
             scope(Scope::KeysWrite),
             v1::keys::rotate,
+        )
+        .get("/events", scope(Scope::JobsRead), v1::events::list)
+        .get(
+            "/webhooks/endpoints",
+            scope(Scope::WebhooksRead),
+            v1::webhooks::list,
+        )
+        .post(
+            "/webhooks/endpoints",
+            scope(Scope::WebhooksWrite),
+            v1::webhooks::create,
+        )
+        .get(
+            "/webhooks/endpoints/{id}",
+            scope(Scope::WebhooksRead),
+            v1::webhooks::get,
+        )
+        .patch(
+            "/webhooks/endpoints/{id}",
+            scope(Scope::WebhooksWrite),
+            v1::webhooks::update,
+        )
+        .delete(
+            "/webhooks/endpoints/{id}",
+            scope(Scope::WebhooksWrite),
+            v1::webhooks::delete,
+        )
+        .get(
+            "/webhooks/secret",
+            scope(Scope::WebhooksWrite),
+            v1::webhooks::secret,
+        )
+        .post(
+            "/webhooks/secret/rotate",
+            scope(Scope::WebhooksWrite),
+            v1::webhooks::rotate,
+        )
+        .post(
+            "/webhooks/test",
+            scope(Scope::WebhooksWrite),
+            v1::webhooks::test,
+        )
+        .get(
+            "/webhooks/deliveries",
+            scope(Scope::WebhooksRead),
+            v1::deliveries::list,
+        )
+        .get(
+            "/webhooks/deliveries/{id}",
+            scope(Scope::WebhooksRead),
+            v1::deliveries::get,
+        )
+        .post(
+            "/webhooks/deliveries/{id}/resend",
+            scope(Scope::WebhooksWrite),
+            v1::deliveries::resend,
         )
         .post("/auth/login", Public, v1::sessions::login)
         .post("/auth/logout", Public, v1::sessions::logout)

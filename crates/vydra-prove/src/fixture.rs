@@ -131,6 +131,7 @@ impl Fixture {
                 pricing: Pricing::default(),
             },
             price: credits(price),
+            webhook_url: None,
             entry: self.entry(),
             concurrent: MANY_JOBS,
             idempotency: None,

@@ -1,7 +1,13 @@
 //! The list of things that can happen to our data, and what each one promises.
 
+mod webhooks;
 mod worker;
 
+pub use webhooks::{
+    ClaimedDeliveries, ClaimedDelivery, DeliveryClaim, DeliveryFilter, DeliveryOutcome,
+    DeliveryPage, EndpointChange, Event, Lane, NewNotice, Resending, Settled, SettledDelivery,
+    WebhookStore,
+};
 pub use worker::{
     Claim, Claimed, ClaimedJob, Due, Expired, Lease, LeaseToken, Outcome, Overdue, PriorStep,
     Settlement, Share, Start, StepRoute,
@@ -25,7 +31,7 @@ use vydra_core::usage::{UsageBy, UsageRow};
 use vydra_core::user::{Membership, PasswordHash, Role, User};
 
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store: WebhookStore + Send + Sync + std::fmt::Debug {
     /// The secret under which keys are marked; the same for every process on this database.
     fn pepper(&self) -> Pepper;
 
@@ -374,6 +380,8 @@ pub struct NewJob {
     pub input: Map<String, Value>,
     pub call: Call,
     pub price: Credits,
+    /// Where its end is told, besides the endpoints of the organization.
+    pub webhook_url: Option<String>,
     pub entry: EntryId,
     /// How many jobs of the organization may be open at once, this one counted.
     pub concurrent: u32,

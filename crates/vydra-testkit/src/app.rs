@@ -8,6 +8,7 @@ use crate::{ManualClock, SeededRandom};
 use object_store::memory::InMemory;
 use object_store::path::Path as Location;
 use object_store::{GetOptions, ObjectStore};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,17 +23,19 @@ use vydra_core::job::{Job, Mode};
 use vydra_core::organization::Organization;
 use vydra_core::plan::{Limits, Plans};
 use vydra_core::user::{Password, Role, User};
+use vydra_core::webhook::RetrySchedule;
 use vydra_engine::worker::Worker;
 use vydra_engine::{
-    Access, AuthSettings, Caller, Credentials, Engine, LimitSettings, NewKey,
-    NewOrganizationRequest, NewUserRequest, Parts, Settings, WorkerSettings,
+    Access, AuthSettings, Caller, Credentials, Deliverer, Engine, LimitSettings, NewKey,
+    NewOrganizationRequest, NewUserRequest, Parts, Settings, WebhookSettings, WorkerSettings,
 };
 use vydra_outbound::fetch::{FetchLimits, InputFetcher};
 use vydra_outbound::media::MediaStore;
 use vydra_outbound::provider::Provider;
 use vydra_outbound::providers::sandbox::Sandbox;
 use vydra_outbound::registry::Registry;
-use vydra_outbound::url_guard::UrlGuard;
+use vydra_outbound::url_guard::{Network, UrlGuard};
+use vydra_outbound::webhook::WebhookSender;
 use vydra_store::{SqliteStore, Store};
 
 /// The address that the application believes to have.
@@ -54,6 +57,11 @@ pub struct Setup {
     pub others: Vec<Arc<ScriptedProvider>>,
     /// Private networks that inputs may be fetched from.
     pub readable: Vec<&'static str>,
+    /// Private networks that webhooks may be sent to.
+    pub receivers: Vec<&'static str>,
+    pub webhooks: WebhookSettings,
+    /// How a job is shown in webhooks.
+    pub show_job: fn(Job, &str) -> Value,
     pub sync_wait: Duration,
     pub auth: AuthSettings,
     pub worker: WorkerSettings,
@@ -81,6 +89,13 @@ impl Default for Setup {
             fallback: true,
             others: Vec::new(),
             readable: Vec::new(),
+            receivers: Vec::new(),
+            webhooks: WebhookSettings {
+                retries: RetrySchedule([5, 30, 300].map(Duration::from_secs).to_vec()),
+                timeout: Duration::from_secs(20),
+                concurrency: 16,
+            },
+            show_job: |job, _public_url| json!({"id": job.id, "status": job.status}),
             sync_wait: Duration::from_secs(20),
             auth: AuthSettings {
                 session_lifetime: Duration::from_hours(720),
@@ -120,6 +135,7 @@ pub struct TestApp {
     /// Changes take effect at the next [`Self::restart`].
     pub setup: Setup,
     worker: Worker,
+    deliverer: Deliverer,
     background: CancellationToken,
     working: Mutex<Option<TaskTracker>>,
     memory: Arc<InMemory>,
@@ -155,6 +171,7 @@ impl TestApp {
         let started = start(&folder, &setup, &clock, &random, &provider, &memory);
         Self {
             worker: Worker::new(Arc::clone(&started.engine)),
+            deliverer: Deliverer::new(Arc::clone(&started.engine)),
             background: CancellationToken::new(),
             working: Mutex::default(),
             clock,
@@ -198,7 +215,9 @@ impl TestApp {
         (self.store, self.engine, self.life) = (started.store, started.engine, started.life);
         self.engine.load_usage().await?;
         self.worker = Worker::new(Arc::clone(&self.engine));
-        self.worker.take_over().await
+        self.worker.take_over().await?;
+        self.deliverer = Deliverer::new(Arc::clone(&self.engine));
+        self.deliverer.take_over().await
     }
 
     /// Works until `moment`, and then dies as a process does: nothing that runs comes to its end.
@@ -216,11 +235,18 @@ impl TestApp {
         self.worker.step().await.unwrap()
     }
 
-    /// A worker in the background, until the application is dropped or restarted.
+    /// Every webhook that is due now is tried once, one after the other. Says how many.
+    pub async fn deliver(&self) -> usize {
+        self.deliverer.step().await.unwrap()
+    }
+
+    /// A worker and a deliverer in the background, until the application is dropped or restarted.
     pub fn work(&self) {
         let tasks = TaskTracker::new();
         let worker = Worker::new(Arc::clone(&self.engine));
         tasks.spawn(worker.run(self.background.clone()));
+        let deliverer = Deliverer::new(Arc::clone(&self.engine));
+        tasks.spawn(deliverer.run(self.background.clone()));
         *self.working.lock().unwrap() = Some(tasks);
     }
 
@@ -437,6 +463,8 @@ fn start(
         providers,
         media: media(folder.path(), memory, life.as_ref()),
         fetcher: setup.fetcher.clone().unwrap_or_else(|| fetcher(setup)),
+        webhooks: webhooks(setup),
+        show_job: setup.show_job,
         clock: Arc::clone(clock) as _,
         random: Arc::clone(random) as _,
         settings: Settings {
@@ -445,6 +473,7 @@ fn start(
             sync_wait: setup.sync_wait,
             auth: setup.auth.clone(),
             worker: setup.worker.clone(),
+            webhooks: setup.webhooks.clone(),
             limits: setup.limits.clone(),
         },
     });
@@ -475,15 +504,26 @@ fn catalog(own: &str) -> Arc<Catalog> {
 }
 
 fn fetcher(setup: &Setup) -> InputFetcher {
-    let networks = setup.readable.iter().map(|text| text.parse().unwrap());
     let limits = FetchLimits {
         connect: Duration::from_millis(500),
         headers: Duration::from_secs(1),
         total: Duration::from_secs(2),
         ..FetchLimits::default()
     };
-    let guard = UrlGuard::new(networks.collect());
+    let guard = UrlGuard::new(networks(&setup.readable));
     InputFetcher::with_lookup(guard, limits, Names).unwrap()
+}
+
+fn networks(list: &[&str]) -> Vec<Network> {
+    list.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn webhooks(setup: &Setup) -> WebhookSender {
+    if let Some(fetcher) = &setup.fetcher {
+        return WebhookSender::over(fetcher.clone());
+    }
+    let guard = UrlGuard::new(networks(&setup.receivers));
+    WebhookSender::with_lookup(guard, setup.webhooks.timeout, None, Names).unwrap()
 }
 
 fn media(folder: &Path, memory: &Arc<InMemory>, life: Option<&Life>) -> MediaStore {

@@ -16,7 +16,9 @@ use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
 use vydra_core::asset::Asset;
 use vydra_core::credits::Credits;
 use vydra_core::idempotency::{IdempotencyKey, IdempotencyRecord, StoredAnswer};
-use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId, UserId};
+use vydra_core::ids::{
+    AssetId, DeliveryId, EndpointId, EntryId, EventId, JobId, KeyId, OrgId, UserId,
+};
 use vydra_core::job::{Job, Mode};
 use vydra_core::ledger::{Audit, CreditTotals};
 use vydra_core::organization::Organization;
@@ -25,13 +27,16 @@ use vydra_core::session::SessionMark;
 use vydra_core::time::Timestamp;
 use vydra_core::usage::{UsageBy, UsageRow};
 use vydra_core::user::{Membership, PasswordHash, Role, User};
+use vydra_core::webhook::{Delivery, Endpoint, WebhookSecret, WebhookSecrets};
 use vydra_outbound::provider::{
     Accepted, Context, ErrorKind, Polled, Provider, ProviderError, Request, Submitted,
 };
 use vydra_store::store::{
-    Cancellation, Claim, Claimed, Creation, Due, EntryFilter, EntryPage, Expired, Grant, JobFilter,
-    JobPage, Lease, NewJob, NewOrganization, NewRotation, NewSession, NewUser, Overdue, Recorded,
-    Recording, Rotation, Settlement, StepRoute, Submission, Usage, UserCreation,
+    Cancellation, Claim, Claimed, ClaimedDeliveries, Creation, DeliveryClaim, DeliveryFilter,
+    DeliveryPage, Due, EndpointChange, EntryFilter, EntryPage, Event, Expired, Grant, JobFilter,
+    JobPage, Lease, NewJob, NewNotice, NewOrganization, NewRotation, NewSession, NewUser, Overdue,
+    Recorded, Recording, Resending, Rotation, Settled, SettledDelivery, Settlement, StepRoute,
+    Submission, Usage, UserCreation, WebhookStore,
 };
 use vydra_store::{Result, Store, StoreError};
 
@@ -261,16 +266,16 @@ fn failed(done: bool) -> StoreError {
     }
 }
 
+/// A trait of the store behind points: the commands' names, and the rest of the trait.
 macro_rules! points {
-    ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
-        /// Every command of the store, by its name.
-        pub const STORE_POINTS: &[&str] = &[$(stringify!($name)),*];
+    ($(#[$doc:meta])* $names:ident: $part:ident { $($rest:item)* }
+     $(fn $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        $(#[$doc])*
+        pub const $names: &[&str] = &[$(stringify!($name)),*];
 
         #[async_trait]
-        impl Store for FaultyStore {
-            fn pepper(&self) -> Pepper {
-                self.inner.pepper()
-            }
+        impl $part for FaultyStore {
+            $($rest)*
 
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer> {
                 let call = at_once(self.inner.$name($($argument),*));
@@ -281,6 +286,12 @@ macro_rules! points {
 }
 
 points! {
+    /// Every command of the store but those of [`WEBHOOK_POINTS`], by its name.
+    STORE_POINTS: Store {
+        fn pepper(&self) -> Pepper {
+            self.inner.pepper()
+        }
+    }
     fn check_writable() -> ();
     fn create_organization(new: NewOrganization) -> Creation<Organization>;
     fn register_bot(new: NewOrganization, billing_email: &str, key: &ApiKey, hash: &KeyHash) -> Creation<Organization>;
@@ -336,6 +347,29 @@ points! {
     fn asset(org: &OrgId, id: &AssetId) -> Option<Asset>;
     fn asset_by_storage_key(storage_key: &str) -> Option<Asset>;
     fn asset_by_upload_key(org: &OrgId, upload_key: &str) -> Option<Asset>;
+}
+
+points! {
+    /// Every command of [`WebhookStore`], by its name.
+    WEBHOOK_POINTS: WebhookStore {}
+    fn webhook_secrets(org: &OrgId, fresh: &WebhookSecret) -> Option<WebhookSecrets>;
+    fn rotate_webhook_secret(org: &OrgId, fresh: &WebhookSecret, previous_until: Timestamp) -> Option<WebhookSecrets>;
+    fn create_endpoint(new: &Endpoint, most: u32) -> bool;
+    fn endpoints(org: &OrgId, mode: Mode) -> Vec<Endpoint>;
+    fn endpoint(org: &OrgId, mode: Mode, id: &EndpointId) -> Option<Endpoint>;
+    fn change_endpoint(org: &OrgId, mode: Mode, id: &EndpointId, change: EndpointChange, now: Timestamp) -> Option<Endpoint>;
+    fn delete_endpoint(org: &OrgId, mode: Mode, id: &EndpointId, now: Timestamp) -> bool;
+    fn deliveries(org: &OrgId, mode: Mode, filter: DeliveryFilter) -> Option<DeliveryPage>;
+    fn delivery(org: &OrgId, mode: Mode, id: &DeliveryId) -> Option<Delivery>;
+    fn resend_delivery(org: &OrgId, mode: Mode, id: &DeliveryId, now: Timestamp) -> Resending;
+    fn send_notice(notice: NewNotice) -> Delivery;
+    fn claim_deliveries(claim: DeliveryClaim) -> ClaimedDeliveries;
+    fn settle_delivery(settled: SettledDelivery) -> Settled;
+    fn release_deliveries(now: Timestamp) -> u64;
+    fn next_delivery() -> Option<Timestamp>;
+    fn forget_deliveries(before: Timestamp, limit: u32) -> u64;
+    fn events(org: &OrgId, mode: Mode, after: Option<&EventId>, limit: u32) -> Option<Vec<Event>>;
+    fn last_event(org: &OrgId, mode: Mode) -> Option<EventId>;
 }
 
 /// A provider behind a connection that fails where it is told to.

@@ -24,8 +24,8 @@ mod web;
 
 pub use app::{PASSWORD, PUBLIC_URL, Setup, TestApp};
 pub use clock::ManualClock;
-pub use faults::{Fault, Faults, OUTSIDE_POINTS, STORE_POINTS};
+pub use faults::{Fault, Faults, OUTSIDE_POINTS, STORE_POINTS, WEBHOOK_POINTS};
 pub use provider::{Gate, PollReply, Reply, ScriptedProvider, refused};
 pub use random::SeededRandom;
 pub use vydra_outbound::provider::{Accepted, ErrorKind, Next, ProviderError};
-pub use web::FileServer;
+pub use web::{FileServer, Received, WebhookSink};

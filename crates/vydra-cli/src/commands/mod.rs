@@ -6,11 +6,13 @@ mod dev;
 mod doctor;
 mod key;
 mod ledger;
+mod listen;
 mod migrate;
 mod openapi;
 mod org;
 mod serve;
 mod user;
+mod webhook;
 
 use crate::config::{Config, Sources};
 use crate::wiring;
@@ -43,6 +45,11 @@ pub enum Command {
     /// The ledger of all credits
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// Webhooks: the secret that signs them
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
+    /// Forward the webhooks of a server to a program on this machine, for development
+    Listen(listen::Listen),
     /// Create the database or bring it up to date
     Migrate(migrate::Migrate),
     /// The configuration
@@ -136,6 +143,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::User(user) => block_on(user.run()),
         Command::Credits(credits) => block_on(credits.run()),
         Command::Ledger(ledger) => block_on(ledger.run()),
+        Command::Webhook(webhook) => block_on(webhook.run()),
+        Command::Listen(listen) => block_on(listen.run()),
         Command::Migrate(migrate) => migrate.run(),
         Command::Config(config) => config.run(),
         Command::Doctor(doctor) => block_on(doctor.run()),

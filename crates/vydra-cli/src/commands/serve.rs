@@ -16,8 +16,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use vydra_engine::Engine;
 use vydra_engine::worker::Worker;
+use vydra_engine::{Deliverer, Engine};
 use vydra_http::{ApiState, ServeOptions};
 
 #[derive(Debug, Args)]
@@ -84,6 +84,11 @@ impl Server {
             .take_over()
             .await
             .context("interrupted jobs could not be taken over")?;
+        let deliverer = Deliverer::new(Arc::clone(&engine));
+        deliverer
+            .take_over()
+            .await
+            .context("interrupted webhooks could not be taken over")?;
         let (stop, stop_usage, tasks, working) = (
             CancellationToken::new(),
             CancellationToken::new(),
@@ -122,6 +127,13 @@ impl Server {
             async move {
                 let _ended = ended;
                 worker.run(stop).await;
+            }
+        });
+        working.spawn({
+            let (ended, stop) = (ended.clone().drop_guard(), stop.clone());
+            async move {
+                let _ended = ended;
+                deliverer.run(stop).await;
             }
         });
         working.close();
@@ -182,7 +194,7 @@ pub(super) struct StopSignal {
 }
 
 impl StopSignal {
-    fn listen() -> anyhow::Result<Self> {
+    pub(super) fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("signals cannot be heard");
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use vydra_core::plan::{Limits, Plans};
+use vydra_core::webhook::RetrySchedule;
 use vydra_outbound::egress_proxy::EgressProxy;
 use vydra_outbound::url_guard::Network;
 
@@ -24,6 +25,9 @@ const MOST_AT_ONCE: usize = 10_000;
 const MOST_STRANGERS: u32 = 10_000;
 const MIN_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_hours(8_760);
+const MIN_WEBHOOK: Duration = Duration::from_millis(100);
+const MAX_WEBHOOK: Duration = Duration::from_mins(1);
+const MOST_RETRIES: usize = 50;
 const MIN_SESSION: Duration = Duration::from_mins(1);
 const MAX_SESSION: Duration = Duration::from_hours(8_760);
 /// The providers of this version.
@@ -39,6 +43,7 @@ pub struct Config {
     pub worker: Worker,
     pub catalog: Catalog,
     pub providers: BTreeMap<String, Provider>,
+    pub webhooks: Webhooks,
     pub outbound: Outbound,
     pub limits: Limiting,
     plans: BTreeMap<String, Limits>,
@@ -126,6 +131,14 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(…)")
     }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhooks {
+    pub timeout: Span,
+    pub retries: Vec<Span>,
+    pub concurrency: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -276,10 +289,19 @@ impl Config {
         }
         self.input_networks()?;
         self.egress_proxy()?;
-        networks(
-            "outbound.webhook_allow_networks",
-            &self.outbound.webhook_allow_networks,
-        )?;
+        self.webhook_networks()?;
+        if !(MIN_WEBHOOK..=MAX_WEBHOOK).contains(&self.webhooks.timeout.0) {
+            let problem = "must be from 100ms to 60s";
+            return Err(ConfigError::key("webhooks.timeout", problem));
+        }
+        if self.webhooks.retries.len() > MOST_RETRIES {
+            let problem = format!("must be at most {MOST_RETRIES}");
+            return Err(ConfigError::key("webhooks.retries", problem));
+        }
+        if !(1..=MOST_AT_ONCE).contains(&self.webhooks.concurrency) {
+            let problem = format!("must be from 1 to {MOST_AT_ONCE}");
+            return Err(ConfigError::key("webhooks.concurrency", problem));
+        }
         if !(1..=MOST_STRANGERS).contains(&self.limits.unauthenticated_per_minute) {
             let problem = format!("must be from 1 to {MOST_STRANGERS}");
             return Err(ConfigError::key(
@@ -299,6 +321,17 @@ impl Config {
             "outbound.input_allow_networks",
             &self.outbound.input_allow_networks,
         )
+    }
+
+    pub fn webhook_networks(&self) -> Result<Vec<Network>, ConfigError> {
+        networks(
+            "outbound.webhook_allow_networks",
+            &self.outbound.webhook_allow_networks,
+        )
+    }
+
+    pub fn retry_schedule(&self) -> RetrySchedule {
+        RetrySchedule(self.webhooks.retries.iter().map(|span| span.0).collect())
     }
 
     pub fn egress_proxy(&self) -> Result<Option<EgressProxy>, ConfigError> {

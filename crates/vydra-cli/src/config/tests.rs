@@ -134,6 +134,10 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
             "server.public_url",
         ),
         ("[worker]\nconcurrency = 0", "worker.concurrency"),
+        ("[webhooks]\ntimeout = \"99ms\"", "webhooks.timeout"),
+        ("[webhooks]\ntimeout = \"61s\"", "webhooks.timeout"),
+        ("[webhooks]\nretries = [\"5\"]", "webhooks.retries[0]"),
+        ("[webhooks]\nconcurrency = 0", "webhooks.concurrency"),
         (
             "[worker]\nconcurrency = 1000000000000000000",
             "worker.concurrency",

@@ -31,3 +31,5 @@ mod server;
 mod stops;
 #[cfg(test)]
 mod usage;
+#[cfg(test)]
+mod webhooks;

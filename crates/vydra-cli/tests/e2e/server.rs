@@ -162,7 +162,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(mut command: Command) -> Self {
+    pub(crate) async fn start(command: Command) -> Self {
+        let mut server = Self::begin(command);
+        let line = server.line_with(LISTENING).await;
+        server.url = line.split_once(LISTENING).unwrap().1.to_owned();
+        server
+    }
+
+    /// Another program that goes on until it is stopped, and has no address.
+    pub(crate) fn begin(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -183,17 +191,14 @@ impl Server {
             all.push('\n');
         }));
         readers.close();
-        let mut server = Self {
+        Self {
             url: String::new(),
             child,
             lines,
             printed: Vec::new(),
             complaints,
             readers,
-        };
-        let line = server.line_with(LISTENING).await;
-        server.url = line.split_once(LISTENING).unwrap().1.to_owned();
-        server
+        }
     }
 
     /// The next line that holds `words`.

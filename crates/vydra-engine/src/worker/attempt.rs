@@ -59,7 +59,7 @@ pub(super) struct Made {
 
 pub(super) async fn run(engine: &Engine, claimed: ClaimedJob, halt: &CancellationToken) {
     let stop = engine.running.start(&claimed.job.id);
-    engine.changes.announce(&claimed.job.id);
+    engine.changes.ring(&claimed.job.id);
     // Whatever way this ends, threads that draw for it stop.
     let _stopped = stop.clone().drop_guard();
     Attempt {
@@ -158,7 +158,7 @@ impl Attempt<'_> {
                 Ok(()) => {
                     self.shown.fetch_max(*progress, Ordering::Relaxed);
                     (written, quiet) = (now, Duration::ZERO);
-                    self.engine.changes.announce(&self.job.id);
+                    self.engine.changes.ring(&self.job.id);
                 }
                 Err(StoreError::LeaseLost) => return Broken::LeaseLost,
                 Err(error) => {

@@ -2,7 +2,7 @@ use super::jobs::{Results, charge_headers, link};
 use crate::ApiState;
 use crate::auth::Authorized;
 use crate::error::{ApiError, ErrorBody, Refund};
-use crate::extract::{JsonObject, ModelPath, asked, max_credits};
+use crate::extract::{JsonObject, ModelPath, asked, max_credits, webhook_url};
 use crate::idempotency::{self, Begin};
 use axum::Json;
 use axum::extract::State;
@@ -79,10 +79,9 @@ pub(crate) async fn call(
         Begin::Answered(response) => return Ok(response),
     };
     let cap = max_credits(&headers, &mut input)?;
-    let outcome = state
-        .engine
-        .generate(caller, &path, input, asked(&headers, cap, ticket.as_ref()))
-        .await;
+    let webhook_url = webhook_url(&mut input)?;
+    let asked = asked(&headers, cap, webhook_url.as_deref(), ticket.as_ref());
+    let outcome = state.engine.generate(caller, &path, input, asked).await;
     let public_url = &state.engine.settings().public_url;
     let response = outcome.map(|started| answer(started, public_url));
     idempotency::answer(ticket, response)

@@ -1,7 +1,7 @@
 use crate::ApiState;
 use crate::auth::Authorized;
 use crate::error::{ApiError, ErrorBody, Refund};
-use crate::extract::{ApiQuery, JsonObject, asked, max_credits, number, wait};
+use crate::extract::{ApiQuery, JsonObject, asked, max_credits, number, wait, webhook_url};
 use crate::idempotency::{self, Begin};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -214,6 +214,12 @@ impl JobView {
     }
 }
 
+/// The job as `GET /jobs/{id}` shows it.
+pub fn show(job: Job, public_url: &str) -> Value {
+    // Cannot fail: it holds texts, numbers and what was read from JSON.
+    serde_json::to_value(JobView::of(job, public_url)).unwrap_or_default()
+}
+
 /// The headers of an answer that charged (contract, section 5).
 pub(crate) fn charge_headers(headers: &mut HeaderMap, price: Credits, remaining: Credits) {
     headers.insert(CHARGED, HeaderValue::from(price.get()));
@@ -238,6 +244,9 @@ pub(crate) struct NewJobBody {
     /// Refuses with 402 when the job would cost more; also as the header X-Max-Credits.
     #[serde(rename = "maxCredits")]
     max_credits: Option<u64>,
+    /// Where the end of the job is told, besides the webhook endpoints of the organization.
+    #[serde(rename = "webhookUrl")]
+    webhook_url: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -298,24 +307,8 @@ pub(crate) async fn create(
             return Err(Error::from(Violations::one("input", "wrong type", "object")).into());
         }
     };
-    // Accepting it and never calling would be worse than saying no.
-    if let Some(url) = ["webhookUrl", "webhook_url"]
-        .iter()
-        .find_map(|name| body.get(*name).filter(|url| !url.is_null()))
-    {
-        let Some(url) = url.as_str() else {
-            return Err(Error::from(Violations::one("webhookUrl", "wrong type", "string")).into());
-        };
-        state.engine.check_webhook_url(url)?;
-        let expected = "no webhook: poll the job, or read it with ?wait=60";
-        return Err(Error::from(Violations::one(
-            "webhookUrl",
-            "not supported by this version",
-            expected,
-        ))
-        .into());
-    }
-    let asked = asked(&headers, cap, ticket.as_ref());
+    let webhook_url = webhook_url(&mut body)?;
+    let asked = asked(&headers, cap, webhook_url.as_deref(), ticket.as_ref());
     let outcome = state
         .engine
         .create_job(caller, &workflow, input, asked)

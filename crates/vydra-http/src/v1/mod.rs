@@ -2,6 +2,7 @@
 
 pub(crate) mod billing;
 pub(crate) mod bots;
+pub(crate) mod deliveries;
 pub(crate) mod events;
 pub(crate) mod generate;
 pub(crate) mod health;
@@ -12,6 +13,8 @@ pub(crate) mod models;
 pub(crate) mod organization;
 pub(crate) mod quotes;
 pub(crate) mod sessions;
+pub(crate) mod streams;
 pub(crate) mod transactions;
 pub(crate) mod uploads;
 pub(crate) mod usage;
+pub(crate) mod webhooks;

@@ -70,7 +70,7 @@ impl From<Job> for JobChange {
     (status = 404, description = "JOB_NOT_FOUND, also for a job of another organization", body = ErrorBody),
     (status = 429, description = "RATE_LIMIT_EXCEEDED: also with 100 open streams of the organization", body = ErrorBody),
 ))]
-pub(crate) async fn stream(
+pub(crate) async fn get(
     State(state): State<ApiState>,
     auth: Authorized,
     Path(id): Path<String>,

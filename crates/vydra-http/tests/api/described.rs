@@ -1,7 +1,7 @@
 //! What the OpenAPI document says, done: each example is sent, and each answer is held against what is described for it.
 
 use crate::fixture::{Answer, Api};
-use crate::matrix::World;
+use crate::matrix::{RECEIVER, World};
 use serde_json::{Value, json};
 use vydra_http::routes::{self, Operation};
 
@@ -84,7 +84,7 @@ impl Described {
     }
 }
 
-/// Media that are there instead of those that an example makes up.
+/// Media and a receiver that are there instead of those that an example makes up.
 async fn with_real_media(world: &World, mut body: Value) -> Value {
     for (ending, kind) in [(".png", "image"), (".mp4", "video"), (".wav", "audio")] {
         if body.to_string().contains(&format!("{ending}\"")) {
@@ -92,6 +92,7 @@ async fn with_real_media(world: &World, mut body: Value) -> Value {
             replace(&mut body, ending, &url);
         }
     }
+    replace(&mut body, "/hooks/vydra", RECEIVER);
     body
 }
 

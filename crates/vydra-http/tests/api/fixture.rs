@@ -58,7 +58,11 @@ impl Api {
     }
 
     pub(crate) async fn with(plan: &str, change: impl FnOnce(&mut Setup)) -> Self {
-        let app = TestApp::with(change);
+        let app = TestApp::with(|setup| {
+            setup.receivers = vec!["127.0.0.1"];
+            setup.show_job = vydra_http::show_job;
+            change(setup);
+        });
         let org = app.org_on(plan, "acme", CREDITS).await;
         let key = app.key(&org, &["*"], Mode::Live).await;
         Self {

@@ -58,6 +58,8 @@ mod socket;
 #[cfg(test)]
 mod strangers;
 #[cfg(test)]
+mod streams;
+#[cfg(test)]
 mod tenants;
 #[cfg(test)]
 mod transactions;
@@ -65,5 +67,7 @@ mod transactions;
 mod uploads;
 #[cfg(test)]
 mod usage;
+#[cfg(test)]
+mod webhooks;
 #[cfg(test)]
 mod workflows;

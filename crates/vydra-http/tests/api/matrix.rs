@@ -6,13 +6,16 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use vydra_core::api_key::KeySecret;
 use vydra_core::credits::Credits;
-use vydra_core::ids::{JobId, KeyId};
+use vydra_core::ids::{DeliveryId, EndpointId, JobId, KeyId};
 use vydra_core::job::Mode;
 use vydra_core::time::Clock;
 use vydra_core::user::Role;
 use vydra_engine::Access;
 use vydra_http::routes::{self, Operation};
 use vydra_testkit::{PASSWORD, SeededRandom};
+
+/// A name of the Internet. Nobody is ever called there.
+pub(crate) const RECEIVER: &str = "https://public.test/hook";
 
 /// A request that its owner may send, and what answers it.
 pub(crate) struct Row {
@@ -63,6 +66,20 @@ impl World {
         created.ok(201)["id"].as_str().unwrap().to_owned()
     }
 
+    async fn endpoint(&self, key: &str) -> String {
+        let body = json!({"url": RECEIVER});
+        let created = self.api.post("webhooks/endpoints", &body).key(key);
+        let created = created.send().await.ok(201);
+        created["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn delivery(&self, key: &str) -> String {
+        let body = json!({"endpointId": self.endpoint(key).await});
+        let sent = self.api.post("webhooks/test", &body).key(key).send().await;
+        let sent = sent.ok(202);
+        sent["data"][0]["id"].as_str().unwrap().to_owned()
+    }
+
     /// One row for each operation; an operation without one fails the test.
     pub(crate) async fn row(&self, operation: &Operation) -> Row {
         let plain = |path: &str, status| Row {
@@ -97,6 +114,10 @@ impl World {
                 | "/models"
                 | "/jobs"
                 | "/api-keys"
+                | "/events"
+                | "/webhooks/endpoints"
+                | "/webhooks/secret"
+                | "/webhooks/deliveries"
                 | "/auth/me",
             )
             | ("POST", "/auth/logout") => plain(path, 200),
@@ -148,6 +169,34 @@ impl World {
                 let ended = self.api.delete(&format!("jobs/{own}"));
                 ended.send().await.ok(200);
                 about_job(path, &own, &foreign)
+            }
+            ("POST", "/webhooks/endpoints") => posted(path, json!({"url": RECEIVER}), 201),
+            ("GET" | "PATCH" | "DELETE", "/webhooks/endpoints/{id}") => {
+                let own = self.endpoint(&self.api.key).await;
+                let foreign = self.endpoint(&self.stranger).await;
+                let nobody = EndpointId::new(self.api.clock.now(), &SeededRandom::new(7));
+                let at = |id: &str| path.replace("{id}", id);
+                Row {
+                    body: (method == "PATCH").then(|| json!({"enabled": false})),
+                    elsewhere: Some((at(&foreign), at(nobody.as_str()))),
+                    ..plain(&at(&own), 200)
+                }
+            }
+            ("POST", "/webhooks/secret/rotate") => posted(path, json!({}), 200),
+            ("POST", "/webhooks/test") => {
+                let own = self.endpoint(&self.api.key).await;
+                posted(path, json!({"endpointId": own}), 202)
+            }
+            ("GET", "/webhooks/deliveries/{id}") | ("POST", "/webhooks/deliveries/{id}/resend") => {
+                let own = self.delivery(&self.api.key).await;
+                let foreign = self.delivery(&self.stranger).await;
+                let nobody = DeliveryId::new(self.api.clock.now(), &SeededRandom::new(7));
+                let at = |id: &str| path.replace("{id}", id);
+                let status = if method == "POST" { 202 } else { 200 };
+                Row {
+                    elsewhere: Some((at(&foreign), at(nobody.as_str()))),
+                    ..plain(&at(&own), status)
+                }
             }
             ("POST", "/upload") => Row {
                 form: Some(uploads::example()),
@@ -203,7 +252,7 @@ impl World {
         let request = || self.request(operation, row, &row.path);
         let narrow = self
             .api
-            .key(&self.api.org, &["webhooks:read"], Mode::Live)
+            .key(&self.api.org, &["billing:write"], Mode::Live)
             .await;
         let mut refusals = vec![
             request()
@@ -265,7 +314,7 @@ async fn every_operation_with_every_caller() {
         key
     };
     let unknown = KeySecret::generate(Mode::Live, "nobody", &SeededRandom::new(99));
-    let narrow_for_keys = api.key(&api.org, &["webhooks:read"], Mode::Live).await;
+    let narrow_for_keys = api.key(&api.org, &["billing:write"], Mode::Live).await;
     for operation in &all {
         let told = format!("{} {}", operation.method, operation.path);
         let row = world.row(operation).await;
@@ -308,7 +357,7 @@ async fn every_operation_with_every_caller() {
             let body = answer.error("INSUFFICIENT_SCOPE");
             assert_eq!(
                 body["details"]["granted"],
-                json!(["webhooks:read"]),
+                json!(["billing:write"]),
                 "{told}"
             );
             assert_eq!(

@@ -331,53 +331,6 @@ async fn a_workflows_input_is_checked() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_leads_nowhere_good_is_an_invalid_url() {
-    let api = Api::idle().await;
-    for url in [
-        "",
-        "nonsense",
-        "ftp://example.com/hook",
-        "https://user:word@example.com/hook",
-        "http://127.0.0.1/hook",
-        "http://[::1]/hook",
-        "http://169.254.169.254/hook",
-        "http://10.0.0.7/hook",
-        "http://localhost/hook",
-    ] {
-        for name in ["webhookUrl", "webhook_url"] {
-            let mut body = json!({"workflow": "generate_image", "input": {"prompt": "p"}});
-            body[name] = json!(url);
-            let told = api.post("jobs", &body).send().await.error("INVALID_URL");
-            assert_eq!(told["details"]["field"], "webhookUrl", "{url:?}");
-            let sentence = told["error"].as_str().unwrap();
-            assert!(
-                sentence.starts_with("Invalid URL in webhookUrl: "),
-                "{sentence}"
-            );
-        }
-    }
-    let body = json!({"workflow": "generate_image", "input": {"prompt": "p"}, "webhookUrl": 7});
-    let told = api.post("jobs", &body).send().await.error("INVALID_INPUT");
-    assert_eq!(told["details"]["fields"][0]["field"], "webhookUrl");
-    assert_eq!(api.credits().await, crate::fixture::CREDITS);
-}
-
-#[tokio::test]
-async fn a_webhook_is_refused_rather_than_forgotten() {
-    let api = Api::idle().await;
-    for name in ["webhookUrl", "webhook_url"] {
-        let body = json!({"workflow": "generate_image", "input": {"prompt": "p"}, name: "https://example.com/hook"});
-        let answer = api.post("jobs", &body).send().await;
-        assert_eq!(answer.status, 400);
-        let body = answer.error("INVALID_INPUT");
-        assert_eq!(body["details"]["fields"][0]["field"], "webhookUrl");
-    }
-    assert_eq!(api.credits().await, crate::fixture::CREDITS);
-    let body = json!({"workflow": "generate_image", "input": {"prompt": "p"}, "webhookUrl": null});
-    api.post("jobs", &body).send().await.ok(201);
-}
-
-#[tokio::test]
 async fn a_failed_job_says_why() {
     let api = Api::new().await;
     api.provider.next(Reply::Files(Vec::new()));

@@ -80,6 +80,26 @@ const AUDITS: &[&str] = &[
     "SELECT e.org_id, e.mode, e.job_id, 'an event that is not the end of its job', 0, 1
      FROM events e LEFT JOIN jobs j ON j.id = e.job_id AND j.org_id = e.org_id AND j.mode = e.mode AND e.kind = 'job.' || j.status
      WHERE j.id IS NULL",
+    "SELECT e.org_id, e.mode, e.job_id, 'an event that does not follow the one before it', e.before, e.previous
+     FROM (SELECT *, lag(seq) OVER (PARTITION BY org_id, mode ORDER BY seq) AS before FROM events) e
+     WHERE e.before IS NOT e.previous",
+    "SELECT e.org_id, e.mode, e.job_id, 'an event that does not know its place', e.place, e.number
+     FROM (SELECT *, row_number() OVER (PARTITION BY org_id, mode ORDER BY seq) AS place FROM events) e
+     WHERE e.place <> e.number",
+    "SELECT b.org_id, b.mode, NULL, 'the last event is not the one that the balance names', e.last, b.last_event
+     FROM balances b LEFT JOIN (SELECT org_id, mode, max(seq) AS last FROM events GROUP BY org_id, mode) e
+                            ON e.org_id = b.org_id AND e.mode = b.mode
+     WHERE b.last_event IS NOT e.last",
+    "SELECT b.org_id, b.mode, NULL, 'the count of events is not that of the rows', coalesce(e.events, 0), b.events
+     FROM balances b LEFT JOIN (SELECT org_id, mode, count(*) AS events FROM events GROUP BY org_id, mode) e
+                            ON e.org_id = b.org_id AND e.mode = b.mode
+     WHERE b.events <> coalesce(e.events, 0)",
+    "SELECT e.org_id, e.mode, e.job_id, 'a place among the events that is marked wrongly', e.number, coalesce(m.number, 0)
+     FROM events e LEFT JOIN event_marks m ON m.org_id = e.org_id AND m.mode = e.mode AND m.seq = e.seq
+     WHERE (e.number % 256 = 0 OR m.seq IS NOT NULL) AND e.number IS NOT m.number",
+    "SELECT d.org_id, d.mode, d.job_id, 'a delivery of what has not happened', 0, 1
+     FROM deliveries d LEFT JOIN events e ON e.job_id = d.job_id AND e.org_id = d.org_id AND e.mode = d.mode AND e.kind = d.kind
+     WHERE d.job_id IS NOT NULL AND e.seq IS NULL",
     "SELECT j.org_id, j.mode, j.id, 'a job that nothing will end', 1, 0
      FROM jobs j WHERE j.status IN ('pending', 'running') AND j.deadline_at IS NULL",
     "SELECT a.org_id, b.mode, b.id, 'an asset of a job that is not its organization''s', 1, 0

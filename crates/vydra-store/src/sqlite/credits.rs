@@ -146,8 +146,9 @@ pub(super) fn charge(
     sound(after)
 }
 
-/// A job is open no longer, and this much of its price goes back. Answers the balance after it.
-pub(super) fn give_back(db: &Connection, refund: &Movement<'_>) -> Result<Credits> {
+/// A job is open no longer, as the event with this number tells, and this much of its price goes back. Answers the balance
+/// after it.
+pub(super) fn give_back(db: &Connection, refund: &Movement<'_>, event: i64) -> Result<Credits> {
     let entry = if refund.amount > 0 {
         let entry = record(db, refund)?;
         Some(entry.ok_or_else(|| StoreError::Corrupt("a job without a balance".to_owned()))?)
@@ -157,7 +158,8 @@ pub(super) fn give_back(db: &Connection, refund: &Movement<'_>) -> Result<Credit
     let after: i64 = db
         .prepare_cached(
             "UPDATE balances SET credits = credits + ?3, refunded = refunded + ?3, open = open - 1,
-                 entries = entries + (?4 IS NOT NULL), last_entry = coalesce(?4, last_entry)
+                 entries = entries + (?4 IS NOT NULL), last_entry = coalesce(?4, last_entry),
+                 events = events + 1, last_event = ?5
              WHERE org_id = ?1 AND mode = ?2 RETURNING credits",
         )?
         .query_row(
@@ -165,7 +167,8 @@ pub(super) fn give_back(db: &Connection, refund: &Movement<'_>) -> Result<Credit
                 refund.org.as_str(),
                 refund.mode.as_str(),
                 refund.amount,
-                entry
+                entry,
+                event
             ],
             |row| row.get(0),
         )?;

@@ -4,7 +4,7 @@ use super::callers::Moved;
 use super::chains::Chain;
 use super::credits::{self, Place};
 use super::rows::{Columns, collect, first, to_json};
-use super::{assets, idempotency, worker};
+use super::{assets, deliveries, events, idempotency, worker};
 use crate::store::{
     Cancellation, ClaimedJob, JobFilter, JobPage, Lease, NewJob, Start, Submission,
 };
@@ -17,6 +17,7 @@ use vydra_core::ids::{EntryId, JobId, KeyId, OrgId};
 use vydra_core::job::{Failure, Job, JobStatus, Mode};
 use vydra_core::ledger::EntryKind;
 use vydra_core::time::Timestamp;
+use vydra_core::webhook::EventType;
 
 /// The columns of [`read`].
 pub(super) const COLUMNS: &str = "id, org_id, key_id, mode, workflow, status, progress, status_message, input, call, price,
@@ -95,9 +96,9 @@ pub(super) fn submit(db: &Connection, new: &NewJob, written: &Written) -> Result
     };
     db.prepare_cached(
         "INSERT INTO jobs (id, previous, org_id, key_id, mode, workflow, status, input, call, price, turn, deadline_at, created_at,
-             attempt, lease_token, lease_until, started_at)
+             attempt, lease_token, lease_until, started_at, webhook_url)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, iif(?13 IS NULL, 'pending', 'running'), ?7, ?8, ?9, ?10, ?11, ?12,
-             ?13 IS NOT NULL, ?13, ?14, iif(?13 IS NULL, NULL, ?12))",
+             ?13 IS NOT NULL, ?13, ?14, iif(?13 IS NULL, NULL, ?12), ?15)",
     )?
     .execute(params![
         new.id.as_str(),
@@ -116,6 +117,7 @@ pub(super) fn submit(db: &Connection, new: &NewJob, written: &Written) -> Result
         new.now.as_micros(),
         start.map(|start| start.token.0.as_str()),
         start.map(|start| new.now.plus(start.lease).as_micros()),
+        new.webhook_url,
     ])?;
     let job = db.last_insert_rowid();
     let charge = credits::Movement {
@@ -333,30 +335,37 @@ impl Purse {
     }
 }
 
-/// The one place where a job becomes final: its state, its refund and the event that tells of it, together. None, and
-/// nothing done, when it has already ended.
+/// The one place where a job becomes final: its state, its refund, the event that tells of it and whom it is told to,
+/// together. None, and nothing done, when it has already ended.
 pub(super) fn end(db: &Connection, job: &Purse, how: End<'_>) -> Result<Option<Moved>> {
-    let changed = db
+    let kind = EventType::of(how.status)
+        .ok_or_else(|| StoreError::Corrupt(format!("an end as {}", how.status.as_str())))?;
+    let ended: Option<Option<String>> = db
         .prepare_cached(
             "UPDATE jobs SET status = ?2, refunded = ?3, completed_at = ?4, failure_code = ?5, failure_message = ?6,
                 failure_reason = ?7, retryable = ?8, lease_token = NULL, lease_until = NULL, status_message = NULL,
                 progress = CASE ?2 WHEN 'completed' THEN 100 ELSE progress END, provider = coalesce(?9, provider)
-             WHERE id = ?1 AND status IN ('pending', 'running')",
+             WHERE id = ?1 AND status IN ('pending', 'running') RETURNING webhook_url",
         )?
-        .execute(params![
-            job.job.as_str(),
-            how.status.as_str(),
-            how.refund.get(),
-            how.now.as_micros(),
-            how.failure.map(|failure| failure.code.as_str()),
-            how.failure.map(|failure| failure.message.as_str()),
-            how.failure.map(|failure| failure.reason.as_str()),
-            how.failure.map(|failure| failure.retryable),
-            how.provider,
-        ])?;
-    if changed == 0 {
+        .query_row(
+            params![
+                job.job.as_str(),
+                how.status.as_str(),
+                how.refund.get(),
+                how.now.as_micros(),
+                how.failure.map(|failure| failure.code.as_str()),
+                how.failure.map(|failure| failure.message.as_str()),
+                how.failure.map(|failure| failure.reason.as_str()),
+                how.failure.map(|failure| failure.retryable),
+                how.provider,
+            ],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(webhook_url) = ended else {
         return Ok(None);
-    }
+    };
+    let event = events::insert(db, &job.job, &job.org, job.mode, kind, how.now)?;
     let refund = credits::Movement {
         id: how.entry,
         org: &job.org,
@@ -367,17 +376,16 @@ pub(super) fn end(db: &Connection, job: &Purse, how: End<'_>) -> Result<Option<M
         reason: how.reason,
         now: how.now,
     };
-    let credits = credits::give_back(db, &refund)?;
-    db.prepare_cached(
-        "INSERT INTO events (job_id, org_id, mode, kind, created_at) VALUES (?1, ?2, ?3, 'job.' || ?4, ?5)",
-    )?
-    .execute(params![
-        job.job.as_str(),
-        job.org.as_str(),
-        job.mode.as_str(),
-        how.status.as_str(),
-        how.now.as_micros(),
-    ])?;
+    let credits = credits::give_back(db, &refund, event)?;
+    let destinations = deliveries::Destinations {
+        job: &job.job,
+        org: &job.org,
+        mode: job.mode,
+        kind,
+        url: webhook_url.as_deref(),
+        now: how.now,
+    };
+    deliveries::of_job(db, &destinations)?;
     Ok(Some(Moved {
         org: job.org.clone(),
         mode: job.mode,

@@ -6,6 +6,8 @@ mod callers;
 mod chains;
 mod checkpoints;
 mod credits;
+mod deliveries;
+mod events;
 mod idempotency;
 mod jobs;
 mod keys;
@@ -18,6 +20,7 @@ mod sessions;
 mod transactions;
 mod usage;
 mod users;
+mod webhooks;
 mod worker;
 mod writer;
 

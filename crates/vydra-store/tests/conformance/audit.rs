@@ -23,6 +23,12 @@ const ENTRIES: &str = "the count of ledger rows is not that of the rows";
 const JOB_LINK: &str = "a job that does not follow the one before it";
 const LAST_JOB: &str = "the last job is not the one that the balance names";
 const LAST_ENTRY: &str = "the last ledger row is not the one that the balance names";
+const EVENTS: &str = "the count of events is not that of the rows";
+const EVENT_LINK: &str = "an event that does not follow the one before it";
+const EVENT_PLACE: &str = "an event that does not know its place";
+const LAST_EVENT: &str = "the last event is not the one that the balance names";
+const MARK: &str = "a place among the events that is marked wrongly";
+const DELIVERY: &str = "a delivery of what has not happened";
 const END: &str = "a job whose end is not exactly one event";
 const EVENT: &str = "an event that is not the end of its job";
 const ENDLESS: &str = "a job that nothing will end";
@@ -74,7 +80,11 @@ impl Books {
              UPDATE balances SET (jobs, last_job) =
                 (SELECT count(*), max(seq) FROM jobs j WHERE j.org_id = balances.org_id AND j.mode = balances.mode);
              UPDATE balances SET (entries, last_entry) =
-                (SELECT count(*), max(seq) FROM ledger l WHERE l.org_id = balances.org_id AND l.mode = balances.mode);"
+                (SELECT count(*), max(seq) FROM ledger l WHERE l.org_id = balances.org_id AND l.mode = balances.mode);
+             UPDATE events SET (previous, number) =
+                (SELECT max(seq), count(*) + 1 FROM events p WHERE p.org_id = events.org_id AND p.mode = events.mode AND p.seq < events.seq);
+             UPDATE balances SET (events, last_event) =
+                (SELECT count(*), max(seq) FROM events e WHERE e.org_id = balances.org_id AND e.mode = balances.mode);"
         ));
     }
 
@@ -351,6 +361,18 @@ async fn broken_chains() {
             7,
             0,
         ),
+        (
+            "UPDATE balances SET events = 9 WHERE org_id = ORG AND mode = 'live'",
+            EVENTS,
+            2,
+            9,
+        ),
+        (
+            "UPDATE balances SET last_event = 1 WHERE org_id = ORG AND mode = 'live'",
+            LAST_EVENT,
+            2,
+            1,
+        ),
     ] {
         let books = books().await;
         books.damage(damage);
@@ -374,6 +396,48 @@ async fn an_end_that_nobody_is_told_of() {
     let books = books().await;
     books.forge("DELETE FROM events WHERE job_id = PARTIAL");
     books.finds(&[(Some(&books.partial.id), END, 1, 0)]).await;
+}
+
+/// What whoever reads on from an event would miss, or see twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_out_of_their_place() {
+    let failed = "WHERE job_id = FAILED";
+    for (damage, problem, expected, found) in [
+        (
+            format!("UPDATE events SET previous = NULL {failed}"),
+            EVENT_LINK,
+            1,
+            0,
+        ),
+        (
+            format!("UPDATE events SET number = 3 {failed}"),
+            EVENT_PLACE,
+            2,
+            3,
+        ),
+        (
+            format!("INSERT INTO event_marks SELECT org_id, mode, 256, seq FROM events {failed}"),
+            MARK,
+            2,
+            256,
+        ),
+    ] {
+        let books = books().await;
+        books.damage(&damage);
+        let failed = Some(&books.failed.id);
+        books.finds(&[(failed, problem, expected, found)]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_before_the_end() {
+    let books = books().await;
+    books.damage(
+        "INSERT INTO deliveries (org_id, mode, event_id, kind, job_id, url, lane, next_at, created_at)
+         SELECT org_id, mode, 'evt_x', 'job.completed', id, '', '', 1, 1 FROM jobs WHERE id = WAITING",
+    );
+    let waiting = Some(&books.waiting.id);
+    books.finds(&[(waiting, DELIVERY, 0, 1)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,9 @@ use vydra_core::asset::{Asset, AssetRole, MediaKind};
 use vydra_core::catalog::Pricing;
 use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
-use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId, UserId};
+use vydra_core::ids::{
+    AssetId, DeliveryId, EndpointId, EntryId, EventId, JobId, KeyId, OrgId, UserId,
+};
 use vydra_core::job::{Action, Call, Failure, Job, Mode, PROCESSING_LIMIT, Script};
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
@@ -21,6 +23,7 @@ use vydra_core::scope::GrantedScopes;
 use vydra_core::session::{SessionMark, SessionToken};
 use vydra_core::time::{Clock, Timestamp};
 use vydra_core::user::{PasswordHash, Role, User};
+use vydra_core::webhook::WebhookSecret;
 use vydra_store::store::{
     Claim, ClaimedJob, Creation, Grant, LeaseToken, NewJob, NewOrganization, NewRotation,
     NewSession, NewUser, Outcome, Overdue, Settlement, Share, StepRoute, Submission, UserCreation,
@@ -129,6 +132,22 @@ impl Fixture {
 
     pub(crate) fn asset_id(&self) -> AssetId {
         AssetId::new(self.now(), &self.random)
+    }
+
+    pub(crate) fn endpoint_id(&self) -> EndpointId {
+        EndpointId::new(self.now(), &self.random)
+    }
+
+    pub(crate) fn delivery_id(&self) -> DeliveryId {
+        DeliveryId::new(self.now(), &self.random)
+    }
+
+    pub(crate) fn event_id(&self) -> EventId {
+        EventId::new(self.now(), &self.random)
+    }
+
+    pub(crate) fn webhook_secret(&self) -> WebhookSecret {
+        WebhookSecret::generate(&self.random)
     }
 
     pub(crate) fn entry(&self) -> EntryId {
@@ -305,6 +324,7 @@ impl Fixture {
                 pricing: Pricing::default(),
             },
             price: credits(price),
+            webhook_url: None,
             entry: self.entry(),
             concurrent: MANY_JOBS,
             idempotency: None,

@@ -9,6 +9,10 @@ mod audit;
 #[cfg(test)]
 mod credits;
 #[cfg(test)]
+mod deliveries;
+#[cfg(test)]
+mod events;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod idempotency;
@@ -34,6 +38,8 @@ mod transactions;
 mod usage;
 #[cfg(test)]
 mod users;
+#[cfg(test)]
+mod webhooks;
 #[cfg(test)]
 mod worker;
 #[cfg(test)]

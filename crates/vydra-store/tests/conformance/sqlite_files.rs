@@ -57,8 +57,10 @@ async fn the_database_itself_refuses_wrong_books() {
         "UPDATE balances SET charged = -1",
         "UPDATE balances SET jobs = -1",
         "UPDATE jobs SET previous = seq WHERE status = 'pending'",
-        "INSERT INTO events (job_id, org_id, mode, kind, created_at) SELECT job_id, org_id, mode, kind, 1 FROM events",
-        "INSERT INTO events (job_id, org_id, mode, kind, created_at) SELECT id, org_id, mode, 'job.lost', 1 FROM jobs WHERE status = 'pending'",
+        "INSERT INTO events (number, job_id, org_id, mode, kind, created_at) SELECT 2, job_id, org_id, mode, kind, 1 FROM events",
+        "INSERT INTO events (number, job_id, org_id, mode, kind, created_at) SELECT 2, id, org_id, mode, 'job.lost', 1 FROM jobs WHERE status = 'pending'",
+        "UPDATE events SET previous = seq",
+        "UPDATE balances SET events = -1",
     ];
     let inserts = [
         ("'refund', 1, 1, job_id", "kind = 'refund'"),
@@ -149,7 +151,7 @@ async fn a_newer_database_is_refused_and_left_alone() {
             refused,
             Err(StoreError::SchemaTooNew {
                 found: 99,
-                known: 4
+                known: 5
             })
         ),
         "{refused:?}"

@@ -1,0 +1,233 @@
+//! Webhooks for a program that nobody can reach from outside: the feed of events is read and forwarded from here, signed as
+//! the server would have signed it.
+
+use super::serve::StopSignal;
+use crate::output;
+use crate::system::SystemClock;
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::Instant;
+use vydra_client::{Client, ClientError};
+use vydra_core::time::Clock as _;
+use vydra_core::webhook::WebhookSecret;
+use vydra_outbound::url_guard::{Network, UrlGuard};
+use vydra_outbound::webhook::{Message, WebhookSender};
+
+const HOLD: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Before a server that cannot be reached is asked again.
+const PAUSE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  vydra listen --forward-to http://localhost:3000/hook
+  vydra listen --forward-to http://localhost:3000/hook --events job.failed
+  VYDRA_API_KEY=vydra_test_… vydra listen --server https://api.example.com --forward-to http://localhost:3000/hook
+  vydra listen                     only show what would be forwarded
+
+The key is taken from VYDRA_API_KEY, or else from what `vydra dev` keeps in the data directory. It needs the scopes jobs:read
+and webhooks:write. A live key hears of live jobs, a test key of those of the sandbox.")]
+pub struct Listen {
+    /// Where each event is posted; without it, events are only shown
+    #[arg(long, value_name = "URL")]
+    forward_to: Option<String>,
+    /// The server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8787")]
+    server: String,
+    /// Only events of these types
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = ["job.completed", "job.failed", "job.cancelled"])]
+    events: Vec<String>,
+    /// Begin behind this event instead of now
+    #[arg(long, value_name = "EVENT")]
+    after: Option<String>,
+    /// Folder in which `vydra dev` keeps its keys
+    #[arg(long, value_name = "DIR", default_value = "vydra-data")]
+    data_dir: PathBuf,
+    /// Print one JSON object for each event
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where events go, and how they are signed.
+struct Forwarding {
+    sender: WebhookSender,
+    to: String,
+    secret: WebhookSecret,
+}
+
+impl Listen {
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let client = Client::new(&self.server, &self.key()?)?;
+        let secret = client
+            .webhook_secret()
+            .await
+            .map_err(|error| explain(error, &self.server))?;
+        let secret = secret["secret"].as_str().unwrap_or_default();
+        let forwarding = self.forwarding(secret)?;
+        // Whatever happens from here on is told.
+        let begin = self.after.clone().unwrap_or_else(|| "latest".to_owned());
+        let first = client.events(Some(&begin), Duration::ZERO).await;
+        let first = first.map_err(|error| explain(error, &self.server))?;
+        self.introduce(secret);
+        let mut signal = StopSignal::listen()?;
+        tokio::select! {
+            () = signal.heard() => Ok(ExitCode::SUCCESS),
+            result = self.follow(&client, first, forwarding.as_ref()) => result,
+        }
+    }
+
+    fn key(&self) -> anyhow::Result<String> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a key on the command line could be read by everybody on the machine"
+        )]
+        if let Ok(key) = std::env::var("VYDRA_API_KEY") {
+            return Ok(key);
+        }
+        let file = self.data_dir.join("dev-keys.env");
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let key = text
+            .lines()
+            .find_map(|line| line.strip_prefix("VYDRA_API_KEY="));
+        key.map(str::to_owned).with_context(|| {
+            format!(
+                "there is no key: set VYDRA_API_KEY, or point --data-dir to the folder of `vydra dev` ({} has none)",
+                file.display()
+            )
+        })
+    }
+
+    fn forwarding(&self, secret: &str) -> anyhow::Result<Option<Forwarding>> {
+        let Some(to) = self.forward_to.clone() else {
+            return Ok(None);
+        };
+        // Whoever sits at this machine may call whatever it reaches.
+        let everywhere = ["0.0.0.0/0", "::/0"].map(str::parse::<Network>);
+        let everywhere = everywhere.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let sender = WebhookSender::new(UrlGuard::new(everywhere), TIMEOUT, None)?;
+        if let Err(error) = sender.check_shape(&to) {
+            bail!("nothing can be forwarded to {to:?}: {error}");
+        }
+        let secret = WebhookSecret::parse(secret)
+            .context("the server's webhook secret cannot be understood")?;
+        Ok(Some(Forwarding { sender, to, secret }))
+    }
+
+    fn introduce(&self, secret: &str) {
+        if self.json {
+            return;
+        }
+        let what = match &self.forward_to {
+            Some(to) => format!("Forwarding events of {} to {to}", self.server),
+            None => format!("Showing events of {}", self.server),
+        };
+        output::line(&format!("{what} until Ctrl-C."));
+        output::line(&format!("They are signed with {secret}"));
+    }
+
+    async fn follow(
+        &self,
+        client: &Client,
+        first: Value,
+        forwarding: Option<&Forwarding>,
+    ) -> anyhow::Result<ExitCode> {
+        let mut page = first;
+        let mut cursor: Option<String> = None;
+        let mut is_lost = false;
+        loop {
+            for event in page["data"].as_array().into_iter().flatten() {
+                self.tell(event, forwarding).await;
+            }
+            cursor = page["cursor"].as_str().map(str::to_owned).or(cursor);
+            page = match client.events(cursor.as_deref(), HOLD).await {
+                Ok(page) => {
+                    is_lost = false;
+                    page
+                }
+                Err(ClientError::Api(error)) if error.status == 429 => {
+                    tokio::time::sleep(Duration::from_secs(error.retry_after.unwrap_or(1))).await;
+                    Value::Null
+                }
+                Err(ClientError::Api(error)) if error.status < 500 => {
+                    bail!("{} refuses: {error}", self.server)
+                }
+                // It may come back, and nothing is missed: what happens meanwhile is read then.
+                Err(error) => {
+                    if !is_lost {
+                        output::complain(&explain(error, &self.server));
+                    }
+                    is_lost = true;
+                    tokio::time::sleep(PAUSE).await;
+                    Value::Null
+                }
+            };
+        }
+    }
+
+    async fn tell(&self, event: &Value, forwarding: Option<&Forwarding>) {
+        let kind = event["type"].as_str().unwrap_or_default();
+        if !self.events.is_empty() && !self.events.iter().any(|wanted| wanted == kind) {
+            return;
+        }
+        let begun = Instant::now();
+        let outcome = match forwarding {
+            None => None,
+            Some(forwarding) => Some(forwarding.forward(event).await),
+        };
+        let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (id, job) = (&event["id"], &event["data"]["id"]);
+        if self.json {
+            let (status, error) = match &outcome {
+                Some(Ok(status)) => (json!(status), Value::Null),
+                Some(Err(error)) => (Value::Null, json!(error)),
+                None => (Value::Null, Value::Null),
+            };
+            output::json(
+                &json!({"id": id, "type": kind, "timestamp": event["timestamp"], "jobId": job, "responseStatus": status, "error": error}),
+            );
+            return;
+        }
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let told = match outcome {
+            None => String::new(),
+            Some(Ok(status)) => format!(" -> {status} in {took} ms"),
+            Some(Err(error)) => format!(" -> not forwarded: {error}"),
+        };
+        let (at, id, job) = (word(&event["timestamp"]), word(id), word(job));
+        output::line(&format!("{at}  {kind:<13}  {id}  {job}{told}"));
+    }
+}
+
+impl Forwarding {
+    /// The status that was answered, or why there is none.
+    async fn forward(&self, event: &Value) -> Result<u16, String> {
+        let id = event["id"].as_str().unwrap_or_default();
+        let body =
+            json!({"type": event["type"], "timestamp": event["timestamp"], "data": event["data"]});
+        let body = body.to_string().into_bytes();
+        let at = SystemClock.now();
+        let message = Message {
+            id,
+            at,
+            signature: &self.secret.sign(id, at, &body),
+            body: body.into(),
+        };
+        let answer = self.sender.send(&self.to, message).await;
+        answer
+            .map(|answer| answer.status)
+            .map_err(|error| error.to_string())
+    }
+}
+
+fn explain(error: ClientError, server: &str) -> anyhow::Error {
+    match error {
+        ClientError::Connection(_) => anyhow::anyhow!(
+            "{server} cannot be reached. Is `vydra dev` or `vydra serve` running? --server names another one."
+        ),
+        other => anyhow::Error::new(other).context(format!("{server} refuses")),
+    }
+}
