@@ -21,7 +21,7 @@ use vydra_outbound::providers::local::Local;
 use vydra_outbound::providers::sandbox::Sandbox;
 use vydra_outbound::registry::Registry;
 use vydra_outbound::url_guard::UrlGuard;
-use vydra_outbound::webhook::WebhookSender;
+use vydra_outbound::webhook::{Courier, WebhookSender};
 use vydra_store::{SqliteStore, Store};
 
 /// Everything that a command needs, on the data that it was pointed to. A server has an address, and holds the lock.
@@ -128,10 +128,11 @@ fn fetcher(config: &Config) -> anyhow::Result<InputFetcher> {
     }
 }
 
-fn webhooks(config: &Config) -> anyhow::Result<WebhookSender> {
+fn webhooks(config: &Config) -> anyhow::Result<Arc<dyn Courier>> {
     let guard = UrlGuard::new(config.webhook_networks()?);
     let (timeout, proxy) = (config.webhooks.timeout.0, config.egress_proxy()?);
-    Ok(WebhookSender::new(guard, timeout, proxy.as_ref())?)
+    let sender = WebhookSender::new(guard, timeout, proxy.as_ref())?;
+    Ok(Arc::new(sender))
 }
 
 fn providers(config: &Config) -> anyhow::Result<Registry> {

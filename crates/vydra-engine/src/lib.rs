@@ -84,7 +84,7 @@ use vydra_outbound::fetch::InputFetcher;
 use vydra_outbound::media::MediaStore;
 use vydra_outbound::registry::Registry;
 use vydra_outbound::url_guard::Network;
-use vydra_outbound::webhook::WebhookSender;
+use vydra_outbound::webhook::Courier;
 use vydra_store::Store;
 use worker::Floor;
 
@@ -102,7 +102,7 @@ pub struct Parts {
     pub providers: Registry,
     pub media: MediaStore,
     pub fetcher: InputFetcher,
-    pub webhooks: WebhookSender,
+    pub webhooks: Arc<dyn Courier>,
     /// How a job is shown, to whoever asks for it and in webhooks; with the address of this server.
     pub show_job: fn(Job, &str) -> serde_json::Value,
     pub clock: Arc<dyn Clock>,

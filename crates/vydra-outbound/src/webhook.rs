@@ -4,8 +4,10 @@ use crate::egress_proxy::EgressProxy;
 use crate::fetch::{FetchError, FetchLimits, InputFetcher, Lookup, SystemLookup};
 use crate::http::SetupError;
 use crate::url_guard::{Refusal, UrlGuard};
+use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use std::fmt;
 use std::time::Duration;
 use vydra_core::time::Timestamp;
 
@@ -31,7 +33,16 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
 }
 
-/// Guarantee: that of [`InputFetcher`], and redirects are not followed.
+/// Carries webhooks to their receivers.
+#[async_trait]
+pub trait Courier: Send + Sync + fmt::Debug {
+    /// Says whether `url` may be called, now, without calling it.
+    async fn check(&self, url: &str) -> Result<(), FetchError>;
+
+    async fn send(&self, url: &str, message: Message<'_>) -> Result<Answer, FetchError>;
+}
+
+/// Over HTTP. Guarantee: that of [`InputFetcher`], and redirects are not followed.
 #[derive(Debug, Clone)]
 pub struct WebhookSender {
     client: InputFetcher,
@@ -63,28 +74,27 @@ impl WebhookSender {
             redirects: 0,
         };
         let client = InputFetcher::with_lookup(guard, limits, lookup)?;
-        Ok(Self::over(match proxy {
-            Some(proxy) => client.through(proxy)?,
-            None => client,
-        }))
+        Ok(Self {
+            client: match proxy {
+                Some(proxy) => client.through(proxy)?,
+                None => client,
+            },
+        })
     }
 
-    /// With the rules and the limits of `client`.
-    pub fn over(client: InputFetcher) -> Self {
-        Self { client }
-    }
-
-    /// Says whether `url` may be called, now, without calling it.
-    pub async fn check(&self, url: &str) -> Result<(), FetchError> {
-        self.client.check(url).await.map(drop)
-    }
-
-    /// The same, as far as its text tells: no name is looked up.
+    /// Says whether `url` could be called, as far as its text tells: no name is looked up.
     pub fn check_shape(&self, url: &str) -> Result<(), Refusal> {
         self.client.check_shape(url).map(drop)
     }
+}
 
-    pub async fn send(&self, url: &str, message: Message<'_>) -> Result<Answer, FetchError> {
+#[async_trait]
+impl Courier for WebhookSender {
+    async fn check(&self, url: &str) -> Result<(), FetchError> {
+        self.client.check(url).await.map(drop)
+    }
+
+    async fn send(&self, url: &str, message: Message<'_>) -> Result<Answer, FetchError> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(TIMESTAMP, HeaderValue::from(message.at.as_seconds()));

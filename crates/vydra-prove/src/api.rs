@@ -81,6 +81,10 @@ impl Api {
         send(self.request(Method::DELETE, &format!("jobs/{job}"))).await
     }
 
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Option<Answer>> {
+        send(self.request(Method::POST, path).json(body)).await
+    }
+
     /// A form with one file.
     pub(crate) async fn upload(&self, name: &str, file: &[u8]) -> anyhow::Result<Option<Answer>> {
         let (content_type, body) = form(name, file);

@@ -20,6 +20,7 @@ const MANY: &str = "100000000";
 pub(crate) struct Data {
     binary: PathBuf,
     folder: PathBuf,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Data {
@@ -27,7 +28,13 @@ impl Data {
         Self {
             binary: binary.to_owned(),
             folder: folder.to_owned(),
+            environment: Vec::new(),
         }
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
+        self
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -49,6 +56,7 @@ impl Data {
             // Jobs that are never heard of again hold a place each: those that this loses must not take all of them.
             .env("VYDRA__WORKER__CONCURRENCY", "8192")
             .env("VYDRA__LOG__LEVEL", "error")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .kill_on_drop(true);
         command

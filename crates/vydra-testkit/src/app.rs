@@ -1,7 +1,8 @@
 //! The whole application but its doors: a store and a media folder of its own, an engine, and a worker.
 
-use crate::faults::{Faults, FaultyProvider, FaultyStore, Life};
+use crate::faults::{Faults, FaultyCourier, FaultyProvider, FaultyStore, Life};
 use crate::faulty_files::FaultyFiles;
+use crate::mailbox::Mailbox;
 use crate::provider::ScriptedProvider;
 use crate::web::Names;
 use crate::{ManualClock, SeededRandom};
@@ -35,7 +36,7 @@ use vydra_outbound::provider::Provider;
 use vydra_outbound::providers::sandbox::Sandbox;
 use vydra_outbound::registry::Registry;
 use vydra_outbound::url_guard::{Network, UrlGuard};
-use vydra_outbound::webhook::WebhookSender;
+use vydra_outbound::webhook::{Courier, WebhookSender};
 use vydra_store::{SqliteStore, Store};
 
 /// The address that the application believes to have.
@@ -60,6 +61,10 @@ pub struct Setup {
     /// Private networks that webhooks may be sent to.
     pub receivers: Vec<&'static str>,
     pub webhooks: WebhookSettings,
+    /// In place of the network.
+    pub mailbox: Option<Arc<Mailbox>>,
+    /// Whether webhooks are sent in the background.
+    pub deliverer: bool,
     /// How a job is shown in webhooks.
     pub show_job: fn(Job, &str) -> Value,
     pub sync_wait: Duration,
@@ -95,6 +100,8 @@ impl Default for Setup {
                 timeout: Duration::from_secs(20),
                 concurrency: 16,
             },
+            mailbox: None,
+            deliverer: true,
             show_job: |job, _public_url| json!({"id": job.id, "status": job.status}),
             sync_wait: Duration::from_secs(20),
             auth: AuthSettings {
@@ -245,8 +252,10 @@ impl TestApp {
         let tasks = TaskTracker::new();
         let worker = Worker::new(Arc::clone(&self.engine));
         tasks.spawn(worker.run(self.background.clone()));
-        let deliverer = Deliverer::new(Arc::clone(&self.engine));
-        tasks.spawn(deliverer.run(self.background.clone()));
+        if self.setup.deliverer {
+            let deliverer = Deliverer::new(Arc::clone(&self.engine));
+            tasks.spawn(deliverer.run(self.background.clone()));
+        }
         *self.working.lock().unwrap() = Some(tasks);
     }
 
@@ -463,7 +472,7 @@ fn start(
         providers,
         media: media(folder.path(), memory, life.as_ref()),
         fetcher: setup.fetcher.clone().unwrap_or_else(|| fetcher(setup)),
-        webhooks: webhooks(setup),
+        webhooks: courier(setup, life.as_ref()),
         show_job: setup.show_job,
         clock: Arc::clone(clock) as _,
         random: Arc::clone(random) as _,
@@ -518,12 +527,21 @@ fn networks(list: &[&str]) -> Vec<Network> {
     list.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-fn webhooks(setup: &Setup) -> WebhookSender {
-    if let Some(fetcher) = &setup.fetcher {
-        return WebhookSender::over(fetcher.clone());
+fn courier(setup: &Setup, life: Option<&Life>) -> Arc<dyn Courier> {
+    let inner: Arc<dyn Courier> = if let Some(mailbox) = &setup.mailbox {
+        Arc::clone(mailbox) as _
+    } else {
+        let guard = UrlGuard::new(networks(&setup.receivers));
+        let timeout = setup.webhooks.timeout;
+        Arc::new(WebhookSender::with_lookup(guard, timeout, None, Names).unwrap())
+    };
+    match life {
+        Some(life) => Arc::new(FaultyCourier {
+            inner,
+            life: life.clone(),
+        }),
+        None => inner,
     }
-    let guard = UrlGuard::new(networks(&setup.receivers));
-    WebhookSender::with_lookup(guard, setup.webhooks.timeout, None, Names).unwrap()
 }
 
 fn media(folder: &Path, memory: &Arc<InMemory>, life: Option<&Life>) -> MediaStore {

@@ -28,9 +28,11 @@ use vydra_core::time::Timestamp;
 use vydra_core::usage::{UsageBy, UsageRow};
 use vydra_core::user::{Membership, PasswordHash, Role, User};
 use vydra_core::webhook::{Delivery, Endpoint, WebhookSecret, WebhookSecrets};
+use vydra_outbound::fetch::FetchError;
 use vydra_outbound::provider::{
     Accepted, Context, ErrorKind, Polled, Provider, ProviderError, Request, Submitted,
 };
+use vydra_outbound::webhook::{Answer, Courier, Message};
 use vydra_store::store::{
     Cancellation, Claim, Claimed, ClaimedDeliveries, Creation, DeliveryClaim, DeliveryFilter,
     DeliveryPage, Due, EndpointChange, EntryFilter, EntryPage, Event, Expired, Grant, JobFilter,
@@ -85,6 +87,7 @@ pub const OUTSIDE_POINTS: &[&str] = &[
     "media.create",
     "media.read",
     "media.delete",
+    "webhook.send",
 ];
 
 type Plan = Box<dyn FnMut(&'static str) -> Option<Fault> + Send>;
@@ -423,6 +426,32 @@ impl Provider for FaultyProvider {
         };
         // That it may be too late is no failure.
         let _ = self.life.pass("provider.cancel", call, unheard).await;
+    }
+}
+
+/// A courier that fails where it is told to.
+#[derive(Debug)]
+pub(crate) struct FaultyCourier {
+    pub(crate) inner: Arc<dyn Courier>,
+    pub(crate) life: Life,
+}
+
+#[async_trait]
+impl Courier for FaultyCourier {
+    async fn check(&self, url: &str) -> std::result::Result<(), FetchError> {
+        // Only looks, and says no to a caller who did nothing wrong when it fails.
+        self.inner.check(url).await
+    }
+
+    async fn send(
+        &self,
+        url: &str,
+        message: Message<'_>,
+    ) -> std::result::Result<Answer, FetchError> {
+        // Whether it has arrived is not known to whoever sent it.
+        let unreachable = |_done| FetchError::Unreachable;
+        let call = self.inner.send(url, message);
+        self.life.pass("webhook.send", call, unreachable).await
     }
 }
 

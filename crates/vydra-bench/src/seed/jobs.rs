@@ -193,6 +193,10 @@ fn fill(
         "org_id" => Some(new_org.clone()),
         "key_id" => Some(new_key.clone()),
         "seq" => Some(rows.number("n.i")),
+        // Each job has one event: the place of each among those of its organization.
+        "number" => Some(format!(
+            "(SELECT events FROM balances WHERE org_id = {new_org} AND mode = t.mode) + n.i / {organizations} + 1"
+        )),
         "previous" => Some(format!(
             "CASE WHEN {place} > 0 THEN {number} - 1 WHEN n.i >= {organizations} THEN {earlier}
                   ELSE (SELECT {last} FROM balances WHERE org_id = {new_org} AND mode = t.mode) END",
@@ -251,7 +255,7 @@ fn fill(
             .execute(params![id, i64::try_from(jobs)?])?;
     }
     let chains = super::columns(db, "balances")?;
-    for table in ["jobs", "ledger"] {
+    for table in ["jobs", "ledger", "events"] {
         let last = last_of_chain(table);
         if chains.iter().any(|column| column == last) {
             db.execute(
@@ -264,15 +268,22 @@ fn fill(
             )?;
         }
     }
+    if chains.iter().any(|column| column == "last_event") {
+        db.execute(
+            "INSERT OR IGNORE INTO event_marks (org_id, mode, number, seq)
+             SELECT org_id, mode, number, seq FROM events WHERE number % 256 = 0",
+            (),
+        )?;
+    }
     Ok(())
 }
 
 /// The column of a balance that names the last row of its chain.
 fn last_of_chain(table: &str) -> &'static str {
-    if table == "jobs" {
-        "last_job"
-    } else {
-        "last_entry"
+    match table {
+        "jobs" => "last_job",
+        "events" => "last_event",
+        _ => "last_entry",
     }
 }
 

@@ -15,7 +15,7 @@ use vydra_client::{Client, ClientError};
 use vydra_core::time::Clock as _;
 use vydra_core::webhook::WebhookSecret;
 use vydra_outbound::url_guard::{Network, UrlGuard};
-use vydra_outbound::webhook::{Message, WebhookSender};
+use vydra_outbound::webhook::{Courier as _, Message, WebhookSender};
 
 const HOLD: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -110,8 +110,10 @@ fn counters(books: &Books, found: &mut Vec<Violated>) {
 fn chains(books: &Books, found: &mut Vec<Violated>) {
     let jobs = by_purse(books.jobs.iter().map(|job| (job.link, &job.purse)));
     let entries = by_purse(books.entries.iter().map(|entry| (entry.link, &entry.purse)));
+    let events = by_purse(books.events.iter().map(|event| (event.link, &event.purse)));
     for balance in &books.balances {
         for (what, rows, said) in [
+            ("events", &events, balance.events),
             ("jobs", &jobs, balance.jobs),
             ("ledger rows", &entries, balance.entries),
         ] {
@@ -247,7 +249,13 @@ fn queue(books: &Books, found: &mut Vec<Violated>) {
 /// I5: each job that has ended is told of once, as what it is; no other is.
 fn events(books: &Books, by_id: &HashMap<&str, &JobRow>, found: &mut Vec<Violated>) {
     let mut told = HashSet::new();
+    let mut places: HashMap<&Purse, i64> = HashMap::new();
     for event in &books.events {
+        let place = places.entry(&event.purse).or_default();
+        *place += 1;
+        if event.number != *place {
+            note(found, "I5", format!("{event:?} is number {place}"));
+        }
         let right = by_id.get(event.job.as_str()).is_some_and(|job| {
             !job.is_open()
                 && job.purse == event.purse

@@ -35,9 +35,10 @@ pub(crate) struct Balance {
     pub(crate) charged: i64,
     pub(crate) refunded: i64,
     pub(crate) open: i64,
-    /// How many jobs and how many ledger rows it has, and the last of each.
+    /// How many jobs, ledger rows and events it has, and the last of each.
     pub(crate) jobs: (i64, Option<i64>),
     pub(crate) entries: (i64, Option<i64>),
+    pub(crate) events: (i64, Option<i64>),
 }
 
 /// The number of a row, and that of the one before it with the same purse.
@@ -107,6 +108,9 @@ pub(crate) struct StepRow {
 
 #[derive(Debug, Clone)]
 pub(crate) struct EventRow {
+    pub(crate) link: Link,
+    /// Which it is of its purse.
+    pub(crate) number: i64,
     pub(crate) purse: Purse,
     pub(crate) job: String,
     pub(crate) kind: String,
@@ -123,7 +127,7 @@ impl Books {
         connection.busy_timeout(Duration::from_secs(5))?;
         let snapshot = connection.transaction()?;
         Ok(Self {
-            balances: rows(&snapshot, "SELECT org_id, mode, credits, charged, refunded, open, jobs, last_job, entries, last_entry FROM balances", |row| {
+            balances: rows(&snapshot, "SELECT org_id, mode, credits, charged, refunded, open, jobs, last_job, entries, last_entry, events, last_event FROM balances", |row| {
                 Ok(Balance {
                     purse: purse(row)?,
                     credits: row.get(2)?,
@@ -132,6 +136,7 @@ impl Books {
                     open: row.get(5)?,
                     jobs: (row.get(6)?, row.get(7)?),
                     entries: (row.get(8)?, row.get(9)?),
+                    events: (row.get(10)?, row.get(11)?),
                 })
             })?,
             entries: rows(
@@ -206,12 +211,14 @@ impl Books {
             })?,
             events: rows(
                 &snapshot,
-                "SELECT org_id, mode, job_id, kind FROM events ORDER BY seq",
+                "SELECT org_id, mode, job_id, kind, number, seq, previous FROM events ORDER BY seq",
                 |row| {
                     Ok(EventRow {
                         purse: purse(row)?,
                         job: row.get(2)?,
                         kind: row.get(3)?,
+                        number: row.get(4)?,
+                        link: link(row, 5)?,
                     })
                 },
             )?,

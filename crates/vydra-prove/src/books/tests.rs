@@ -150,6 +150,8 @@ const DAMAGES: &[(&str, &str, bool)] = &[
     ("I4", "UPDATE jobs SET deadline_at = NULL WHERE id = RUNNING", true),
     // A check of the table forbids it.
     ("I4", "UPDATE jobs SET lease_until = NULL WHERE id = RUNNING", false),
+    ("I1", "UPDATE balances SET events = events + 1 WHERE org_id = OTHER", true),
+    ("I5", "UPDATE events SET number = number + 1 WHERE job_id = DONE", true),
     ("I5", "DELETE FROM events WHERE job_id = DONE", true),
     ("I5", "UPDATE events SET kind = 'job.failed' WHERE job_id = DONE", true),
     ("I5", "UPDATE events SET job_id = RUNNING WHERE job_id = DONE", true),

@@ -10,6 +10,7 @@ mod ledger;
 mod simulation;
 mod ssrf;
 mod uploads;
+mod webhooks;
 
 use crate::report::Progress;
 use std::path::PathBuf;
@@ -93,6 +94,13 @@ pub(crate) const ALL: &[Gate] = &[
         commit: 500,
         release: 100_000,
         prove: uploads::prove,
+    },
+    Gate {
+        name: "webhooks",
+        short: "G14",
+        commit: 500,
+        release: 10_000,
+        prove: webhooks::prove,
     },
     Gate {
         name: "kill",

@@ -222,6 +222,9 @@ async fn course(template: &Path, seed: u64, log: Log) -> anyhow::Result<Figures>
     let mut moods = StdRng::seed_from_u64(seed ^ 0x6d6f_6f64);
     let actor = Actor::new(random.random_bool(0.5), move |_| mood(&mut moods));
     let mut sim = Sim::new(template, seed, actor, |_| {}).await?;
+    if random.random_bool(0.5) {
+        sim.listen().await?;
+    }
     let began = tokio::time::Instant::now();
     let heard = log.clone();
     sim.faults.listen(move |point, outcome| {

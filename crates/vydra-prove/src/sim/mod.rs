@@ -13,8 +13,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
-use serde_json::Value;
-use std::collections::HashMap;
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,12 +24,16 @@ use vydra_core::credits::Credits;
 use vydra_core::job::Mode;
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
+use vydra_core::webhook::DeliveryStatus;
 use vydra_engine::Engine;
 use vydra_http::{ApiState, router};
 use vydra_outbound::fetch::{FetchLimits, InputFetcher};
 use vydra_outbound::url_guard::UrlGuard;
-use vydra_testkit::{Faults, Setup, TestApp};
+use vydra_store::store::DeliveryFilter;
+use vydra_testkit::{Faults, Mailbox, Setup, TestApp};
 
+/// Nobody is there: the mailbox takes what is sent.
+pub(crate) const RECEIVER: &str = "https://public.test/hook";
 /// The worker looks at the store at least this often.
 pub(crate) const SWEEP: Duration = Duration::from_secs(11);
 /// Longer than any job may wait, or run.
@@ -55,6 +59,7 @@ pub(crate) struct Sim {
     pub(crate) app: TestApp,
     pub(crate) faults: Arc<Faults>,
     pub(crate) actor: Arc<Actor>,
+    pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) org: Organization,
     /// With every scope, for real credits and for the sandbox.
     pub(crate) live: String,
@@ -150,6 +155,7 @@ impl Sim {
         change: impl FnOnce(&mut Setup),
     ) -> anyhow::Result<Self> {
         let faults = Arc::new(Faults::default());
+        let mailbox = Arc::new(Mailbox::default());
         let app = TestApp::with(|setup| {
             setup.place = template.parent().map(Path::to_owned);
             setup.template = Some(template.to_owned());
@@ -158,6 +164,9 @@ impl Sim {
             setup.faults = Some(Arc::clone(&faults));
             setup.fetcher = fetcher();
             setup.worker.drain = Duration::from_secs(1);
+            setup.mailbox = Some(Arc::clone(&mailbox));
+            setup.deliverer = false;
+            setup.show_job = vydra_http::show_job;
             change(setup);
         });
         app.clock.follow_the_runtime();
@@ -178,6 +187,7 @@ impl Sim {
             app,
             faults,
             actor,
+            mailbox,
             org,
             live,
             test,
@@ -192,6 +202,50 @@ impl Sim {
     pub(crate) fn work(&mut self) {
         self.working = true;
         self.app.work();
+    }
+
+    /// From now on webhooks are sent, and an endpoint is told of every end.
+    pub(crate) async fn listen(&mut self) -> anyhow::Result<()> {
+        let endpoint = json!({"url": RECEIVER});
+        let asked = Ask::new("POST", "webhooks/endpoints", &self.live).json(&endpoint);
+        let made = self.ask(asked).await?;
+        ensure!(made.status == 201, "no endpoint was made: {made:?}");
+        self.app.setup.deliverer = true;
+        self.restart().await
+    }
+
+    /// Whatever was to be told has arrived, with the id of its event.
+    async fn all_is_told(&mut self) -> anyhow::Result<()> {
+        if !self.app.setup.deliverer {
+            return Ok(());
+        }
+        // More than all retries take.
+        for _ in 0..SWEEPS {
+            if self.app.store.next_delivery().await?.is_none() {
+                break;
+            }
+            self.rest(SWEEP * 3).await?;
+        }
+        let received = self.mailbox.received();
+        let told: HashSet<&str> = received.iter().map(|one| one.id.as_str()).collect();
+        for mode in Mode::ALL {
+            let list = DeliveryFilter {
+                limit: MANY,
+                ..DeliveryFilter::default()
+            };
+            let page = self.app.store.deliveries(&self.org.id, mode, list).await?;
+            for delivery in page.context("a list without a page")?.deliveries {
+                ensure!(
+                    told.contains(delivery.event.as_str()),
+                    "nobody was told of {delivery:?}"
+                );
+                ensure!(
+                    delivery.status == DeliveryStatus::Delivered,
+                    "it has arrived, and is not known to: {delivery:?}"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The worker stops, and so do those of later processes.
@@ -337,6 +391,7 @@ impl Sim {
                 self.app.clock.advance(OVERDUE);
             }
         }
+        self.all_is_told().await?;
         let audit = self.app.store.audit().await?;
         ensure!(
             audit.imbalances.is_empty(),

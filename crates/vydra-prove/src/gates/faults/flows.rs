@@ -1,5 +1,7 @@
 //! What customers and operators do, step by step, with the patience of a client that tries again.
 
+mod webhooks;
+
 use crate::api::{Answer, bought, is_final};
 use crate::sim::{Act, Ask, OVERDUE, Sim, text};
 use anyhow::{Context, bail, ensure};
@@ -37,6 +39,7 @@ enum Need {
     Upload,
     Person,
     NoWorker,
+    Receiver,
 }
 
 /// What was there before anything went wrong.
@@ -55,16 +58,17 @@ pub(super) async fn prepare(sim: &mut Sim, flow: &Flow) -> anyhow::Result<Prepar
                 sim.app.user(&sim.org, "ada@example.com", Role::Owner).await;
             }
             Need::NoWorker => sim.idle().await?,
+            Need::Receiver => sim.listen().await?,
         }
     }
     Ok(prepared)
 }
 
 macro_rules! flow {
-    ($name:literal, $run:ident) => {
+    ($name:literal, $run:path) => {
         flow!($name, $run, true, [])
     };
-    ($name:literal, $run:ident, $repeatable:literal, [$($need:ident),*]) => {
+    ($name:literal, $run:path, $repeatable:literal, [$($need:ident),*]) => {
         Flow {
             name: $name,
             repeatable: $repeatable,
@@ -103,6 +107,8 @@ pub(super) const FLOWS: &[Flow] = &[
     flow!("an agent registers itself", bot),
     flow!("the operator's chores", operator),
     flow!("look at everything", look, true, [Upload]),
+    flow!("webhooks are sent", webhooks::sent, true, [Receiver]),
+    flow!("webhooks are kept", webhooks::kept, true, [Receiver]),
 ];
 
 /// Short, so that each fault at each call of it takes no time.
