@@ -1,14 +1,16 @@
-//! The one client for URLs that callers name.
+//! The one client for URLs that others name: callers in their requests, providers in their answers.
 //!
 //! Layers 3 to 5 of the guard: every address of an answer is checked and exactly the checked ones are connected to;
 //! redirects are followed by hand and checked like the first URL; time and size are bounded. Nothing may be sent here
-//! that the caller did not name: no key, no cookie, no referrer.
+//! that the URL does not name: no key, no cookie, no referrer.
+
+mod body;
 
 use crate::egress_proxy::EgressProxy;
 use crate::http::{ClientFactory, SetupError};
 use crate::url_guard::{Reach, Refusal, UrlGuard};
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{RequestBuilder, Response, StatusCode};
@@ -22,24 +24,24 @@ use tokio::sync::Semaphore;
 use url::{Host, Url};
 
 pub use crate::http::SetupError as FetchSetupError;
+pub use body::Body;
 
 /// Names looked up at the same time. The system's resolver blocks a thread each, for as long as the slowest name
 /// server of any caller pleases: without a bound they would take the threads that read files.
 const LOOKUPS_AT_ONCE: usize = 64;
 
-/// Memory reserved on the word of a `Content-Length`; beyond it, only bytes that came are stored.
-const TRUSTED_LENGTH: u64 = 1024 * 1024;
-
 /// The bounds of one fetch, redirects included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchLimits {
-    /// Body bytes, whatever a single call asks for.
+    /// Bytes of a file that is held in memory, whatever a single call asks for.
     pub max_bytes: u64,
     /// To resolve the name and connect.
     pub connect: Duration,
     /// Until the headers of one answer are there, connecting included.
     pub headers: Duration,
-    /// For everything.
+    /// Between two pieces of a body.
+    pub idle: Duration,
+    /// For everything, where a file is held in memory.
     pub total: Duration,
     /// Redirects followed.
     pub redirects: usize,
@@ -51,6 +53,7 @@ impl Default for FetchLimits {
             max_bytes: 100 * 1024 * 1024,
             connect: Duration::from_secs(5),
             headers: Duration::from_secs(10),
+            idle: Duration::from_secs(30),
             total: Duration::from_mins(1),
             redirects: 3,
         }
@@ -72,6 +75,17 @@ pub enum FetchError {
     TimedOut,
     #[error("the host redirects too often or to somewhere that is not followed")]
     Redirects,
+}
+
+impl FetchError {
+    /// Whether the same URL may be readable a little later.
+    pub const fn is_temporary(self) -> bool {
+        match self {
+            Self::Unreachable | Self::TimedOut => true,
+            Self::Status(status) => matches!(status, 408 | 425 | 429 | 500..=599),
+            Self::Refused(_) | Self::TooLarge | Self::Redirects => false,
+        }
+    }
 }
 
 /// Turns names into addresses. Tests hand in their own.
@@ -174,7 +188,7 @@ impl Route {
     }
 }
 
-/// Fetches files that callers name.
+/// Fetches files that others name.
 ///
 /// Guarantee: no connection is opened to an address that the [`UrlGuard`] forbids, whatever the URL, its redirects or
 /// the DNS say; and no fetch takes more time or memory than its limits.
@@ -256,21 +270,25 @@ impl InputFetcher {
         Ok(url)
     }
 
-    /// The bytes behind `url`, at most `max_bytes` of them.
+    /// The bytes behind `url`, at most `max_bytes` of them, in memory.
     pub async fn fetch(&self, url: &str, max_bytes: u64) -> Result<Bytes, FetchError> {
         let max_bytes = max_bytes.min(self.limits.max_bytes);
-        tokio::time::timeout(self.limits.total, self.follow(url, max_bytes))
+        let whole = async { self.open(url, max_bytes).await?.whole().await };
+        tokio::time::timeout(self.limits.total, whole)
             .await
             .map_err(|_| FetchError::TimedOut)?
     }
 
-    async fn follow(&self, url: &str, max_bytes: u64) -> Result<Bytes, FetchError> {
+    /// The file behind `url`, to be read piece by piece, at most `max_bytes` of it: for what is too large for the memory.
+    ///
+    /// Each answer on the way there and each piece has its limit of time; how long all of it may take is for whoever reads.
+    pub async fn open(&self, url: &str, max_bytes: u64) -> Result<Body, FetchError> {
         let mut url = self.guard.check_url(url)?;
         for _ in 0..=self.limits.redirects {
             let response = self.request(&url, |client| client.get(url.clone())).await?;
             let status = response.status();
             if status.is_success() {
-                return body(response, max_bytes).await;
+                return Body::of(response, max_bytes, self.limits.idle);
             }
             if !is_redirect(status) {
                 return Err(FetchError::Status(status.as_u16()));
@@ -387,24 +405,6 @@ async fn far(request: RequestBuilder) -> Result<Response, FetchError> {
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-async fn body(mut response: Response, max_bytes: u64) -> Result<Bytes, FetchError> {
-    let announced = response.content_length().unwrap_or(0);
-    if announced > max_bytes {
-        return Err(FetchError::TooLarge);
-    }
-    let reserve = usize::try_from(announced.min(TRUSTED_LENGTH)).unwrap_or(0);
-    let mut bytes = BytesMut::with_capacity(reserve);
-    let mut total: u64 = 0;
-    while let Some(chunk) = response.chunk().await.map_err(|error| explain(&error))? {
-        total = total.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
-        if total > max_bytes {
-            return Err(FetchError::TooLarge);
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes.freeze())
 }
 
 /// Our resolver's own verdict is at the bottom of the chain; anything else is told without detail.

@@ -72,6 +72,7 @@ impl WebhookSender {
             headers: timeout,
             total: timeout,
             redirects: 0,
+            ..usual
         };
         let client = InputFetcher::with_lookup(guard, limits, lookup)?;
         Ok(Self {

@@ -147,6 +147,74 @@ async fn a_body_that_stalls_ends_with_the_total_limit() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_read_in_pieces_has_a_limit_of_its_own() {
+    let fetcher = impatient(FetchLimits {
+        // Both are for what is held in memory.
+        max_bytes: 0,
+        total: Duration::ZERO,
+        ..FetchLimits::default()
+    });
+    let server = Server::saying(ok("12345"));
+    let mut file = fetcher.open(&server.url("/"), 5).await.unwrap();
+    let mut read = Vec::new();
+    while let Some(piece) = file.piece().await.unwrap() {
+        assert!(!piece.is_empty());
+        read.extend(piece);
+    }
+    assert_eq!(read, b"12345");
+    let refused = fetcher.open(&server.url("/"), 4).await;
+    assert_eq!(refused.unwrap_err(), FetchError::TooLarge);
+    // One that does not say how long it is.
+    let server = Server::saying("HTTP/1.1 200 OK\r\n\r\n12345");
+    let mut file = fetcher.open(&server.url("/"), 4).await.unwrap();
+    let refused = loop {
+        match file.piece().await {
+            Ok(Some(_)) => {}
+            end => break end,
+        }
+    };
+    assert_eq!(refused, Err(FetchError::TooLarge));
+}
+
+#[tokio::test]
+async fn a_file_that_stalls_between_two_pieces_is_given_up() {
+    let server = Server::start(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n1")?;
+        until_hung_up(stream)
+    });
+    let fetcher = impatient(FetchLimits {
+        idle: SHORT,
+        ..FetchLimits::default()
+    });
+    let mut file = fetcher.open(&server.url("/"), KIB).await.unwrap();
+    assert_eq!(file.piece().await, Ok(Some(Bytes::from_static(b"1"))));
+    assert_eq!(file.piece().await, Err(FetchError::TimedOut));
+    let shown = format!("{file:?}");
+    assert!(!shown.contains("http"), "{shown}");
+}
+
+#[test]
+fn only_what_may_pass_is_worth_another_try() {
+    for error in [
+        FetchError::Unreachable,
+        FetchError::TimedOut,
+        FetchError::Status(429),
+        FetchError::Status(503),
+    ] {
+        assert!(error.is_temporary(), "{error:?}");
+    }
+    for error in [
+        FORBIDDEN,
+        FetchError::TooLarge,
+        FetchError::Redirects,
+        FetchError::Status(403),
+        FetchError::Status(404),
+    ] {
+        assert!(!error.is_temporary(), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn headers_that_do_not_come_end_with_their_limit() {
     let silent = Server::start(|_, stream| until_hung_up(stream));
     let partial = Server::start(|_, stream| {
