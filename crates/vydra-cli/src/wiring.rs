@@ -36,7 +36,8 @@ pub fn engine(config: &Config, address: Option<SocketAddr>) -> anyhow::Result<Ar
         catalog: Arc::new(catalog(config)?),
         providers: providers(config)?,
         media: media(config)?,
-        fetcher: fetcher(config).context("the client for input URLs could not be set up")?,
+        fetcher: fetcher(config)
+            .context("the client for URLs that others name could not be set up")?,
         webhooks: webhooks(config).context("the client for webhooks could not be set up")?,
         show_job: vydra_http::show_job,
         clock: Arc::new(SystemClock),

@@ -2,7 +2,7 @@
 //! itself (RFC 2397), before anything is charged (contract, section 9).
 
 use crate::uploads::KEY_PREFIX;
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, INPUT_BUDGET_MIB, Result};
 use bytes::Bytes;
 use data_url::DataUrl;
 use serde_json::{Map, Value};
@@ -328,11 +328,20 @@ pub(crate) fn check_text(url: &str) -> std::result::Result<(), String> {
     Ok(())
 }
 
+/// A file of ours may be larger than one that is sent in, but not than what is held for providers.
 fn reference(field: &str, kind: MediaKind, asset: &Asset) -> Result<String> {
-    if asset.kind == kind {
-        return Ok(format!("{REFERENCE}{}", asset.id));
+    if asset.kind != kind {
+        return Err(refused(field, &another_kind(asset.kind, kind)));
     }
-    Err(refused(field, &another_kind(asset.kind, kind)))
+    if mebibytes(asset.bytes) > INPUT_BUDGET_MIB {
+        return Err(refused(field, &FetchError::TooLarge.to_string()));
+    }
+    Ok(format!("{REFERENCE}{}", asset.id))
+}
+
+/// What so many bytes take of the budget of inputs.
+pub(crate) fn mebibytes(bytes: u64) -> u32 {
+    u32::try_from(bytes / MIB + 1).unwrap_or(u32::MAX)
 }
 
 fn another_kind(found: MediaKind, wanted: MediaKind) -> String {

@@ -17,6 +17,7 @@ mod events;
 mod generate;
 mod idempotency;
 mod inputs;
+mod intake;
 mod jobs;
 mod keys;
 mod limits;
@@ -193,7 +194,7 @@ pub struct Engine {
     closing: CancellationToken,
     /// Set when the time for ending what has begun is over: whoever waits for a job is told how it stands.
     hurrying: CancellationToken,
-    endings_of_uploads: TaskTracker,
+    endings_of_files: TaskTracker,
     /// Rung when there is a job to claim.
     work: Notify,
     /// Of the worker that works here, while it takes new jobs.
@@ -226,7 +227,7 @@ impl Engine {
             streams: Arc::default(),
             closing: CancellationToken::new(),
             hurrying: CancellationToken::new(),
-            endings_of_uploads: TaskTracker::new(),
+            endings_of_files: TaskTracker::new(),
             work: Notify::new(),
             floor: std::sync::Mutex::default(),
             fetches: Semaphore::new(FETCHES),

@@ -1,25 +1,18 @@
 //! Files that callers send: looked at while they stream through, stored, and known by a key (contract, section 9).
 
-use crate::inputs::{is_too_large, max_bytes};
+use crate::inputs::max_bytes;
+use crate::intake::{Intake, IntakeError, Origin, Stored};
 use crate::{Caller, Engine, Error, Identity, Result};
-use bytes::BytesMut;
 use std::sync::Arc;
 use vydra_core::asset::{Asset, AssetRole, MediaKind};
 use vydra_core::ids::{AssetId, OrgId};
 use vydra_core::random::letters_and_digits;
-use vydra_outbound::media::MediaWriter;
-use vydra_outbound::scrub::Scrubber;
-use vydra_outbound::sniff::{Sniffed, sniff};
 use vydra_store::store::Recording;
 
 /// What the key of every upload begins with.
 pub(crate) const KEY_PREFIX: &str = "uploads/";
 /// The most bytes of an upload.
 pub const MAX_UPLOAD: u64 = max_bytes(MediaKind::Image);
-/// So many bytes tell every type.
-const ENOUGH_FOR_THE_TYPE: usize = 32;
-/// A JPEG may hide its size behind this much of metadata.
-const MAX_HEAD: usize = 1_024 * 1_024;
 const MAX_NAME: usize = 100;
 /// How often a name that is taken is tried with another ending.
 const KEY_TRIES: usize = 5;
@@ -36,18 +29,7 @@ pub struct Upload {
     /// Whose name stands in the key.
     maker: String,
     given_name: Option<String>,
-    size: u64,
-    /// The first bytes, until they tell what the file is.
-    head: Vec<u8>,
-    recognised: Option<Recognised>,
-}
-
-#[derive(Debug)]
-struct Recognised {
-    found: Sniffed,
-    storage_key: String,
-    writer: MediaWriter,
-    scrubber: Scrubber,
+    intake: Intake,
 }
 
 impl Engine {
@@ -65,9 +47,7 @@ impl Engine {
             org: caller.organization.id.clone(),
             maker: maker.to_owned(),
             given_name: name.map(str::to_owned),
-            size: 0,
-            head: Vec::new(),
-            recognised: None,
+            intake: Intake::new(MediaKind::Image, Origin::Caller),
         }
     }
 
@@ -94,81 +74,29 @@ impl Engine {
 impl Upload {
     /// The next bytes. After an error there is no use in more.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.size = self
-            .size
-            .saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        if self.size > MAX_UPLOAD {
-            return Err(upload_too_large());
-        }
-        if let Some(recognised) = &mut self.recognised {
-            return recognised.write(bytes).await;
-        }
-        self.head.extend_from_slice(bytes);
-        self.recognise(false).await
-    }
-
-    /// Looks at the first bytes; `whole` when there are no more.
-    async fn recognise(&mut self, whole: bool) -> Result<()> {
-        if self.head.len() < ENOUGH_FOR_THE_TYPE && !whole {
-            return Ok(());
-        }
-        let found = sniff(&self.head)
-            .filter(|found| found.kind == MediaKind::Image)
-            .ok_or(Error::InvalidFileType)?;
-        let Some(dimensions) = found.dimensions else {
-            // An image that does not tell its size is none.
-            return if whole || self.head.len() >= MAX_HEAD {
-                Err(Error::InvalidFileType)
-            } else {
-                Ok(())
-            };
-        };
-        if is_too_large(dimensions) {
-            return Err(Error::FileTooLarge(TOO_MANY_PIXELS));
-        }
-        let storage_key = self.engine.new_storage_key(found.extension);
-        let mut recognised = Recognised {
-            writer: self.engine.parts.media.create(&storage_key).await?,
-            scrubber: Scrubber::new(found.media_type),
-            storage_key,
-            found,
-        };
-        recognised.write(&std::mem::take(&mut self.head)).await?;
-        self.recognised = Some(recognised);
-        Ok(())
+        let written = self.intake.write(&self.engine, bytes).await;
+        written.map_err(refused)
     }
 
     /// The file is whole.
-    pub async fn finish(mut self) -> Result<Asset> {
-        if self.size == 0 && self.given_name.as_deref().is_none_or(str::is_empty) {
+    pub async fn finish(self) -> Result<Asset> {
+        if self.intake.size() == 0 && self.given_name.as_deref().is_none_or(str::is_empty) {
             return Err(no_file());
         }
-        if self.recognised.is_none() {
-            self.recognise(true).await?;
-        }
-        let Some(recognised) = self.recognised.take() else {
-            return Err(Error::InvalidFileType);
-        };
         // From here on it comes to its end even if the caller goes away: a file without a row would stay for ever.
         let engine = Arc::clone(&self.engine);
-        let ending = engine.endings_of_uploads.spawn(self.keep(recognised));
+        let ending = engine.endings_of_files.spawn(self.keep());
         ending
             .await
             .map_err(|broken| Error::Internal(Box::new(broken)))?
     }
 
-    async fn keep(self, recognised: Recognised) -> Result<Asset> {
-        let Recognised {
-            found,
-            storage_key,
-            mut writer,
-            scrubber,
-        } = recognised;
-        let mut last = BytesMut::new();
-        scrubber.finish(&mut last);
-        writer.write(&last).await?;
-        writer.finish().await?;
+    async fn keep(self) -> Result<Asset> {
         let engine = &self.engine;
+        let mut stored = self.intake.finish(engine).await.map_err(refused)?;
+        let Stored {
+            found, storage_key, ..
+        } = &stored;
         let now = engine.now();
         let asset = Asset {
             id: AssetId::new(now, engine.random()),
@@ -178,7 +106,7 @@ impl Upload {
             kind: found.kind,
             media_type: found.media_type.to_owned(),
             storage_key: storage_key.clone(),
-            bytes: self.size,
+            bytes: stored.bytes,
             dimensions: found.dimensions,
             duration_ms: None,
             filename: Some(clean_name(self.given_name.as_deref(), found.extension)),
@@ -187,24 +115,24 @@ impl Upload {
         };
         let recorded = engine.record_upload(asset, &self.maker).await;
         // A row whose answer was lost names the file all the same: only what no row names is removed.
-        if recorded.is_err()
-            && let Ok(None) = engine.store().asset_by_storage_key(&storage_key).await
-            && let Err(error) = engine.parts.media.delete(&storage_key).await
-        {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a file could not be removed"
+        let is_nameless = recorded.is_err()
+            && matches!(
+                engine.store().asset_by_storage_key(storage_key).await,
+                Ok(None)
             );
+        if !is_nameless {
+            stored.keep();
         }
         recorded
     }
 }
 
-impl Recognised {
-    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let mut clean = BytesMut::with_capacity(bytes.len());
-        self.scrubber.push(bytes, &mut clean);
-        Ok(self.writer.write(&clean).await?)
+fn refused(error: IntakeError) -> Error {
+    match error {
+        IntakeError::TooLarge => upload_too_large(),
+        IntakeError::TooManyPixels => Error::FileTooLarge(TOO_MANY_PIXELS),
+        IntakeError::WrongType => Error::InvalidFileType,
+        IntakeError::Storage(error) => error.into(),
     }
 }
 

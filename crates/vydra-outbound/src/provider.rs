@@ -126,8 +126,42 @@ pub enum Polled {
 /// One file that was made.
 #[derive(Debug, Clone)]
 pub struct Output {
-    pub bytes: Bytes,
+    pub source: OutputSource,
     pub duration_ms: Option<u64>,
+}
+
+/// Where a file that was made is.
+#[derive(Clone)]
+pub enum OutputSource {
+    Bytes(Bytes),
+    /// On a server that the provider names. It is trusted as little as a caller's URL, and often a secret: whoever has it can
+    /// read the file.
+    Url(String),
+}
+
+impl std::fmt::Debug for OutputSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Self::Url(_) => f.write_str("Url(…)"),
+        }
+    }
+}
+
+impl Output {
+    pub fn bytes(bytes: impl Into<Bytes>, duration_ms: Option<u64>) -> Self {
+        Self {
+            source: OutputSource::Bytes(bytes.into()),
+            duration_ms,
+        }
+    }
+
+    pub fn url(url: impl Into<String>, duration_ms: Option<u64>) -> Self {
+        Self {
+            source: OutputSource::Url(url.into()),
+            duration_ms,
+        }
+    }
 }
 
 /// What went wrong, so that a full table can decide what to do next.
@@ -316,6 +350,14 @@ mod tests {
             .map(|step| Request::new("job_1", &step, &route, Vec::new()).job)
             .collect();
         assert_eq!(ids, ["job_1-0", "job_1-1"]);
+    }
+
+    #[test]
+    fn where_an_output_is_stands_in_no_log() {
+        let signed = Output::url("https://files.example/a.mp4?signature=secret", None);
+        assert!(!format!("{signed:?}").contains("example"));
+        let bytes = Output::bytes(vec![0; 1_000_000], None);
+        assert!(format!("{bytes:?}").len() < 100);
     }
 
     #[test]

@@ -516,6 +516,7 @@ fn fetcher(setup: &Setup) -> InputFetcher {
     let limits = FetchLimits {
         connect: Duration::from_millis(500),
         headers: Duration::from_secs(1),
+        idle: Duration::from_secs(1),
         total: Duration::from_secs(2),
         ..FetchLimits::default()
     };

@@ -30,4 +30,4 @@ pub use mailbox::Mailbox;
 pub use provider::{Gate, PollReply, Reply, ScriptedProvider, refused};
 pub use random::SeededRandom;
 pub use vydra_outbound::provider::{Accepted, ErrorKind, Next, ProviderError};
-pub use web::{FileServer, Received, WebhookSink};
+pub use web::{FileServer, Received, Served, WebhookSink, filler};

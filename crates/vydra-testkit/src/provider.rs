@@ -17,6 +17,8 @@ pub enum Reply {
     /// What was asked for: the default.
     Made,
     Files(Vec<Bytes>),
+    /// Files that are somewhere else.
+    Urls(Vec<String>),
     /// Taken under this name; to be polled.
     Task(&'static str),
     Error(ProviderError),
@@ -29,6 +31,7 @@ pub enum Reply {
 pub enum PollReply {
     Pending(Option<u8>),
     Files(Vec<Bytes>),
+    Urls(Vec<String>),
     Error(ProviderError),
 }
 
@@ -153,14 +156,23 @@ fn has_word(request: &Request, word: &str) -> bool {
     request.model == word || prompt.is_some_and(|prompt| prompt.contains(word))
 }
 
-fn outputs(files: impl IntoIterator<Item = Bytes>, kind: MediaKind) -> Vec<Output> {
-    let duration_ms = match kind {
+fn duration_ms(kind: MediaKind) -> Option<u64> {
+    match kind {
         MediaKind::Image => None,
         MediaKind::Video | MediaKind::Audio => Some(4_000),
-    };
+    }
+}
+
+fn outputs(files: impl IntoIterator<Item = Bytes>, kind: MediaKind) -> Vec<Output> {
     files
         .into_iter()
-        .map(|bytes| Output { bytes, duration_ms })
+        .map(|bytes| Output::bytes(bytes, duration_ms(kind)))
+        .collect()
+}
+
+fn elsewhere(urls: Vec<String>, kind: MediaKind) -> Vec<Output> {
+    urls.into_iter()
+        .map(|url| Output::url(url, duration_ms(kind)))
         .collect()
 }
 
@@ -204,6 +216,7 @@ impl Provider for ScriptedProvider {
                     kind,
                 ))),
                 Reply::Files(files) => Ok(Submitted::Done(outputs(files, kind))),
+                Reply::Urls(urls) => Ok(Submitted::Done(elsewhere(urls, kind))),
                 Reply::Task(task) => Ok(Submitted::Accepted(task.to_owned())),
                 Reply::Error(error) => Err(error),
             };
@@ -224,6 +237,7 @@ impl Provider for ScriptedProvider {
             Some(PollReply::Pending(progress)) => Ok(Polled::Pending { progress }),
             // Of what kind they are is found out from their bytes.
             Some(PollReply::Files(files)) => Ok(Polled::Done(outputs(files, MediaKind::Image))),
+            Some(PollReply::Urls(urls)) => Ok(Polled::Done(elsewhere(urls, MediaKind::Image))),
             Some(PollReply::Error(error)) => Err(error),
         }
     }

@@ -145,6 +145,7 @@ impl Server {
                 let _ended = ended;
                 let all_counted = async {
                     working.wait().await;
+                    engine.settle_files().await;
                     stop_usage.cancel();
                 };
                 tokio::join!(engine.keep_usage(stop_usage.clone()), all_counted);

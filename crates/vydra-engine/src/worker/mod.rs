@@ -2,6 +2,7 @@
 
 mod attempt;
 mod floor;
+mod outputs;
 mod stages;
 mod step;
 mod sweep;

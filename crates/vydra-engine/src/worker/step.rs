@@ -4,20 +4,18 @@ use super::attempt::{Attempt, Broken, Made, backoff};
 use super::sweep::timeout_failure;
 use super::walk::Files;
 use crate::INPUT_BUDGET_MIB;
-use crate::inputs::{REFERENCE, texts};
+use crate::inputs::{REFERENCE, mebibytes, texts};
 use std::time::Duration;
 use tokio::sync::SemaphorePermit;
-use vydra_core::asset::{Asset, AssetRole};
+use vydra_core::asset::Asset;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::AssetId;
 use vydra_core::job::{Failure, Mode, STEP, StepCall};
-use vydra_outbound::media::MediaError;
 use vydra_outbound::provider::{
     Accepted, Context, ErrorKind, MediaInput, Next, Output, Polled, ProviderError, Request,
     Submitted,
 };
 use vydra_outbound::registry::Working;
-use vydra_outbound::sniff::sniff;
 use vydra_store::StoreError;
 use vydra_store::store::{PriorStep, StepRoute};
 
@@ -79,7 +77,7 @@ impl Step<'_> {
         };
         attempt.stages.close(self.call.number);
         let outputs = match answered {
-            Ok(outputs) => self.ingest_all(outputs).await?,
+            Ok(outputs) => self.take_in(outputs).await?,
             Err(error) => return Err(self.provider_failed(&error, tries)),
         };
         if outputs.is_empty() {
@@ -203,11 +201,20 @@ impl Step<'_> {
             return Ok((Vec::new(), None));
         }
         let bytes: u64 = assets.iter().map(|(_, asset)| asset.bytes).sum();
-        let mebibytes = u32::try_from(bytes / 1_048_576 + 1).unwrap_or(u32::MAX);
+        let mebibytes = mebibytes(bytes);
+        if mebibytes > INPUT_BUDGET_MIB {
+            // Waiting for so much memory would have no end.
+            return Err(ProviderError::new(
+                ErrorKind::InputUnreadable,
+                Accepted::No,
+                "the input is too large",
+            )
+            .into());
+        }
         let budget = attempt
             .engine
             .input_budget
-            .acquire_many(mebibytes.min(INPUT_BUDGET_MIB))
+            .acquire_many(mebibytes)
             .await
             .map_err(|closed| Broken::Ours(Box::new(closed)))?;
         let mut media = Vec::with_capacity(assets.len());
@@ -255,57 +262,6 @@ impl Step<'_> {
             }
         }
         Ok(assets)
-    }
-
-    async fn ingest_all(&self, outputs: Vec<Output>) -> Result<Vec<Asset>, Broken> {
-        let wanted = usize::try_from(self.call.outputs).unwrap_or(usize::MAX);
-        let mut assets = Vec::new();
-        for output in outputs {
-            // Only what can be used counts: a caption before the image must not take its place.
-            if assets.len() == wanted {
-                break;
-            }
-            match self.ingest(output).await.map_err(Broken::Storage)? {
-                Some(asset) => assets.push(asset),
-                None => {
-                    tracing::warn!(job.id = %self.attempt.job.id, "an output is not what was asked for");
-                }
-            }
-        }
-        Ok(assets)
-    }
-
-    /// Into our storage, if the bytes are what the step makes.
-    async fn ingest(&self, output: Output) -> Result<Option<Asset>, MediaError> {
-        let (engine, job) = (self.attempt.engine, self.attempt.job);
-        let Some(found) = sniff(&output.bytes).filter(|found| found.kind == self.call.kind) else {
-            return Ok(None);
-        };
-        let asset = Asset {
-            id: AssetId::new(engine.now(), engine.random()),
-            org_id: job.org_id.clone(),
-            job_id: Some(job.id.clone()),
-            role: if self.call.is_last {
-                AssetRole::Output
-            } else {
-                AssetRole::Step
-            },
-            kind: found.kind,
-            media_type: found.media_type.to_owned(),
-            storage_key: engine.new_storage_key(found.extension),
-            bytes: u64::try_from(output.bytes.len()).unwrap_or(u64::MAX),
-            dimensions: found.dimensions,
-            duration_ms: output.duration_ms,
-            filename: None,
-            upload_key: None,
-            created_at: engine.now(),
-        };
-        engine
-            .parts
-            .media
-            .put(&asset.storage_key, output.bytes)
-            .await?;
-        Ok(Some(asset))
     }
 
     /// What follows from the provider's failure.

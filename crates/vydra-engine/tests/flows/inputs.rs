@@ -4,7 +4,9 @@
 use crate::fixture::{CREDITS, Flow, invalid_url, reason, reference};
 use serde_json::json;
 use vydra_core::asset::Asset;
+use vydra_core::ids::AssetId;
 use vydra_core::job::{JobStatus, Mode};
+use vydra_core::time::Clock as _;
 use vydra_testkit::{FileServer, PUBLIC_URL, files};
 
 fn url(asset: &Asset) -> String {
@@ -492,4 +494,34 @@ async fn both_spellings_of_a_field_are_named_as_the_model_has_them() {
         let (field, _) = invalid_url(flow.try_call("gemini/edit", input).await);
         assert_eq!(field, "imageUrl");
     }
+}
+
+/// What a provider makes may be larger than what is held in memory for the next one.
+#[tokio::test]
+async fn a_file_of_ours_that_would_fill_the_memory_is_no_input() {
+    let flow = Flow::new().await;
+    let picture = flow.picture().await;
+    let credits = flow.credits().await;
+    let large = async |mebibytes: u64| {
+        let mut asset = picture.clone();
+        asset.id = AssetId::new(flow.clock.now(), flow.random.as_ref());
+        asset.storage_key = format!("00/{}.png", asset.id.as_str().to_lowercase());
+        asset.bytes = mebibytes << 20;
+        flow.store.record_asset(&asset).await.unwrap();
+        asset
+    };
+    let too_large = large(600).await;
+    let input = json!({"prompt": "p", "imageUrl": reference(&too_large)});
+    let (field, sentence) = invalid_url(flow.try_call("gemini/edit", input).await);
+    assert_eq!(field, "imageUrl");
+    assert!(sentence.contains("too large"), "{sentence}");
+    // Together they are too large, and nobody is asked.
+    let (one, other) = (large(300).await, large(300).await);
+    let input =
+        json!({"prompt": "p", "imageUrl": reference(&one), "imageUrls": [reference(&other)]});
+    let job = flow.call("flux-edit/edit", input).await;
+    flow.step().await;
+    let job = flow.expect(&job, JobStatus::Failed, credits).await;
+    assert_eq!(reason(&job), ("input_unreadable", false));
+    assert_eq!(flow.provider.submitted().len(), 1, "for the picture alone");
 }

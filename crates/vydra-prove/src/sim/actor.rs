@@ -113,10 +113,7 @@ impl Actor {
 
 fn outputs(kind: MediaKind, count: u32) -> Vec<Output> {
     (0..count)
-        .map(|_| Output {
-            bytes: files::of(kind),
-            duration_ms: None,
-        })
+        .map(|_| Output::bytes(files::of(kind), None))
         .collect()
 }
 

@@ -10,7 +10,6 @@ use crate::provider::{
 };
 use crate::sniff::sniff;
 use async_trait::async_trait;
-use bytes::Bytes;
 use ready::Ready;
 use render::{
     Edit, Espeak, Film, Picture, PictureFormat, Progress, RenderError, Size, Speech, Timelapse,
@@ -132,10 +131,7 @@ fn make_one(request: &Request, seed: u64, progress: Progress<'_>) -> Result<Outp
         .unwrap_or_default();
     let images: Vec<&[u8]> = images(request);
     let ratio = text(request, "aspect_ratio").or_else(|| text(request, "aspectRatio"));
-    let media = |bytes| Output {
-        bytes: Bytes::from(bytes),
-        duration_ms: None,
-    };
+    let media = |bytes: Vec<u8>| Output::bytes(bytes, None);
     match (request.kind, request.action) {
         (MediaKind::Image, action) => {
             let side = match text(request, "resolution") {
@@ -181,10 +177,7 @@ fn make_one(request: &Request, seed: u64, progress: Progress<'_>) -> Result<Outp
                 long_side: FILM_SIDE,
             };
             let (bytes, duration_ms) = render::timelapse(&wanted, progress)?;
-            Ok(Output {
-                bytes: Bytes::from(bytes),
-                duration_ms: Some(duration_ms),
-            })
+            Ok(Output::bytes(bytes, Some(duration_ms)))
         }
         (MediaKind::Video, _) => {
             let seconds = request
@@ -205,10 +198,7 @@ fn make_one(request: &Request, seed: u64, progress: Progress<'_>) -> Result<Outp
                 start,
             };
             let bytes = render::film(&film, progress)?;
-            Ok(Output {
-                bytes: Bytes::from(bytes),
-                duration_ms: Some(seconds * 1_000),
-            })
+            Ok(Output::bytes(bytes, Some(seconds * 1_000)))
         }
         (MediaKind::Audio, _) => {
             let speech = Speech {
@@ -217,10 +207,7 @@ fn make_one(request: &Request, seed: u64, progress: Progress<'_>) -> Result<Outp
                 seed,
             };
             let spoken = render::speak(&speech, Espeak::default(), progress)?;
-            Ok(Output {
-                bytes: Bytes::from(spoken.wav),
-                duration_ms: Some(spoken.duration_ms),
-            })
+            Ok(Output::bytes(spoken.wav, Some(spoken.duration_ms)))
         }
     }
 }

@@ -4,7 +4,6 @@ use super::render::{
     self, Espeak, Film, Picture, PictureFormat, Progress, RenderError, Size, Speech,
 };
 use crate::provider::{Output, Request};
-use bytes::Bytes;
 use vydra_core::asset::MediaKind;
 
 const SIZE: Size = Size {
@@ -33,11 +32,7 @@ impl Ready {
                 size: SIZE,
                 format,
             };
-            let bytes = Bytes::from(render::draw(&picture, progress)?);
-            Ok(Output {
-                bytes,
-                duration_ms: None,
-            })
+            Ok(Output::bytes(render::draw(&picture, progress)?, None))
         };
         let film = Film {
             prompt: PROMPT,
@@ -56,14 +51,11 @@ impl Ready {
             png: picture(PictureFormat::Png)?,
             jpeg: picture(PictureFormat::Jpeg)?,
             webp: picture(PictureFormat::Webp)?,
-            film: Output {
-                bytes: Bytes::from(render::film(&film, progress)?),
-                duration_ms: Some(u64::from(SECONDS) * 1_000),
-            },
-            speech: Output {
-                bytes: Bytes::from(spoken.wav),
-                duration_ms: Some(spoken.duration_ms),
-            },
+            film: Output::bytes(
+                render::film(&film, progress)?,
+                Some(u64::from(SECONDS) * 1_000),
+            ),
+            speech: Output::bytes(spoken.wav, Some(spoken.duration_ms)),
         })
     }
 
@@ -86,7 +78,7 @@ impl Ready {
 mod tests {
     use super::super::Local;
     use super::*;
-    use crate::provider::{Context, Provider as _, Submitted};
+    use crate::provider::{Context, OutputSource, Provider as _, Submitted};
     use crate::sniff::sniff;
     use serde_json::json;
     use std::sync::Arc;
@@ -131,9 +123,12 @@ mod tests {
             let outputs = made(&local, kind, format, 2).await;
             assert_eq!(outputs.len(), 2);
             for output in outputs {
-                let found = sniff(&output.bytes).unwrap();
+                let OutputSource::Bytes(bytes) = output.source else {
+                    panic!("it is elsewhere");
+                };
+                let found = sniff(&bytes).unwrap();
                 assert_eq!((found.media_type, found.kind), (media_type, kind));
-                assert!(output.bytes.len() < 200_000, "{media_type}: not small");
+                assert!(bytes.len() < 200_000, "{media_type}: not small");
                 assert_eq!(output.duration_ms.is_some(), kind != MediaKind::Image);
             }
         }
