@@ -1,9 +1,10 @@
 //! G10: files that are small and become large, that are two things at once, or damaged, sent to the real program in both ways that
-//! take a file; many slow senders at once. Each gets its answer, memory stays within its bounds, and nothing that is served can
-//! act.
+//! take a file; many slow senders at once; and a large film that a provider names. Each gets its answer, memory stays within its
+//! bounds, and nothing that is served can act.
 
 mod bombs;
 mod memory;
+mod outputs;
 
 use super::{Outcome, Run};
 use crate::api::{self, Answer, Api, Purchase, form};
@@ -52,7 +53,9 @@ pub(super) fn prove(run: &Run) -> Outcome {
         .prefix("uploads-")
         .tempdir_in(&run.disk)?;
     let data = Data::new(&run.binary, folder.path());
-    Ok(runtime.block_on(attack(run, &data))?)
+    let attacked = runtime.block_on(attack(run, &data))?;
+    let film = runtime.block_on(outputs::large(&run.disk))?;
+    Ok(format!("{attacked}; {film}"))
 }
 
 struct Studio {
