@@ -76,6 +76,8 @@ fn jpeg(head: &[u8]) -> Option<(u32, u32)> {
             0x01 | 0xd0..=0xd7 => {}
             // Start of frame: length, precision, height, width.
             0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
+                // A shorter one would lend its size from what stands behind it.
+                (be16(head, position)? >= 8).then_some(())?;
                 return Some((be16(head, position + 5)?, be16(head, position + 3)?));
             }
             // No frame comes behind the data or the end of the image; a stuffed zero is no marker.
@@ -89,13 +91,15 @@ fn jpeg(head: &[u8]) -> Option<(u32, u32)> {
 }
 
 fn webp(head: &[u8]) -> Option<(u32, u32)> {
+    // As in a JPEG.
+    let covers = |bytes| le32(head, 16).is_some_and(|length| length >= bytes);
     match head.get(12..16)? {
-        b"VP8X" => Some((le24(head, 24)? + 1, le24(head, 27)? + 1)),
-        b"VP8L" if byte(head, 20)? == 0x2f => {
+        b"VP8X" if covers(10) => Some((le24(head, 24)? + 1, le24(head, 27)? + 1)),
+        b"VP8L" if covers(5) && byte(head, 20)? == 0x2f => {
             let bits = le16(head, 21)? | (le16(head, 23)? << 16);
             Some(((bits & 0x3fff) + 1, ((bits >> 14) & 0x3fff) + 1))
         }
-        b"VP8 " if at(head, 23, b"\x9d\x01\x2a") => {
+        b"VP8 " if covers(10) && at(head, 23, b"\x9d\x01\x2a") => {
             Some((le16(head, 26)? & 0x3fff, le16(head, 28)? & 0x3fff))
         }
         _ => None,
@@ -270,6 +274,10 @@ fn be16(head: &[u8], position: usize) -> Option<u32> {
 
 fn le16(head: &[u8], position: usize) -> Option<u32> {
     array(head, position).map(|bytes| u32::from(u16::from_le_bytes(bytes)))
+}
+
+fn le32(head: &[u8], position: usize) -> Option<u32> {
+    array(head, position).map(u32::from_le_bytes)
 }
 
 fn le24(head: &[u8], position: usize) -> Option<u32> {

@@ -192,6 +192,28 @@ fn dimensions_agree_with_a_decoder() {
     }
 }
 
+/// What stands behind may become blank before the file is stored, and then the size would be another one.
+#[test]
+fn a_size_is_not_lent_from_the_next_part() {
+    for (file, size) in [
+        (
+            &b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0"[..],
+            16,
+        ),
+        (b"RIFF\0\0\0\0WEBPVP8L\x05\0\0\0\x2f\0\0\0\0", 16),
+        (
+            b"RIFF\0\0\0\0WEBPVP8 \x0a\0\0\0\0\0\0\x9d\x01\x2a\x01\0\x01\0",
+            16,
+        ),
+        (b"\xff\xd8\xff\xc0\0\x08\x08\0\x01\0\x01\x01", 5),
+    ] {
+        assert_eq!(sniff(file).unwrap().dimensions, Some((1, 1)));
+        let mut short = file.to_vec();
+        short[size] -= 1;
+        assert_eq!(sniff(&short).unwrap().dimensions, None, "{file:?}");
+    }
+}
+
 #[test]
 fn webp_has_three_headers() {
     let file = |chunk: &[u8]| {
