@@ -1,5 +1,5 @@
 //! `cargo xtask fuzz`: generated requests against the real binary, each answer checked against the OpenAPI document that
-//! the binary itself serves.
+//! the binary itself serves. With `--target`, the proof `fuzz` of one reader instead.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -63,6 +63,22 @@ pub(crate) fn run(root: &Path, more: &[String]) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The arguments of the proof.
+pub(crate) fn of_target(target: &str, options: &[&str]) -> anyhow::Result<Vec<String>> {
+    let mut arguments = vec!["fuzz", "--only", target];
+    for option in options.chunks(2) {
+        match option {
+            [name @ ("--seconds" | "--seed"), value] => arguments.extend([name, value]),
+            [name, ..] => bail!("`fuzz --target` does not know `{name}`, or it lacks a value"),
+            [] => {}
+        }
+    }
+    if !options.contains(&"--seconds") {
+        arguments.extend(["--seconds", SECONDS]);
+    }
+    Ok(arguments.into_iter().map(str::to_owned).collect())
 }
 
 /// The target folder of this workspace.

@@ -34,6 +34,8 @@ Verbs:
   programs              Install what the tests need and is missing (Debian and Ubuntu as root), or say what to install
   fuzz [-- arguments]   Generated requests against the real server for 60 s, each answer checked against its OpenAPI document;
                         the arguments go to schemathesis, such as --max-time 600 --seed 2
+  fuzz --target NAME    One reader of strangers' bytes (multipart, probe, urls) on what chance makes of its corpus;
+                        --seconds N (60), --seed N (1). What fails is kept in the corpus
   prove [gate…]         Prove what is promised about jobs and credits; `cargo xtask prove --help` lists the gates and options
   bench [-- arguments]  Build the binary and its bench for release, and measure; `cargo xtask bench -- --help` tells more
   test [-- arguments]   Do `programs`, then run every test; the arguments go to `cargo test`
@@ -44,6 +46,7 @@ Options:
 Examples:
   cargo xtask tidy
   cargo xtask openapi                                write openapi.json after an endpoint changed
+  cargo xtask fuzz --target urls --seconds 600       the guard of URLs, for ten minutes
   cargo xtask bench -- --quick                       does the bench still run?
   cargo xtask test                                   everything
   cargo xtask test -- -p vydra-store                 one crate
@@ -81,6 +84,9 @@ impl Verb {
             }),
             ["fuzz", "--", ..] => Ok(Self::Fuzz {
                 arguments: arguments[2..].to_vec(),
+            }),
+            ["fuzz", "--target", target, options @ ..] => Ok(Self::Prove {
+                arguments: fuzz::of_target(target, options)?,
             }),
             ["bench"] => Ok(Self::Bench {
                 arguments: Vec::new(),
@@ -189,6 +195,33 @@ mod tests {
     }
 
     #[test]
+    fn a_target_is_fuzzed_by_its_proof() {
+        let arguments = |line: &str| match parse(line) {
+            Ok(Verb::Prove { arguments }) => arguments.join(" "),
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(
+            arguments("fuzz --target urls"),
+            "fuzz --only urls --seconds 60"
+        );
+        assert_eq!(
+            arguments("fuzz --target probe --seed 7 --seconds 5"),
+            "fuzz --only probe --seed 7 --seconds 5"
+        );
+        assert!(parse("fuzz --target").unwrap_err().contains("--target"));
+        assert!(
+            parse("fuzz --target urls --mode all")
+                .unwrap_err()
+                .contains("`--mode`")
+        );
+        assert!(
+            parse("fuzz --target urls --seed")
+                .unwrap_err()
+                .contains("`--seed`")
+        );
+    }
+
+    #[test]
     fn arguments_after_the_dashes_go_to_cargo_test_as_they_are() {
         let arguments = ["name", "--", "--nocapture"].map(str::to_owned).to_vec();
         assert_eq!(
@@ -222,6 +255,7 @@ mod tests {
             "openapi [--check]",
             "programs",
             "fuzz [-- arguments]",
+            "fuzz --target NAME",
             "prove [gate…]",
             "bench [-- arguments]",
             "test [-- arguments]",

@@ -51,7 +51,10 @@ struct Arguments {
     /// How many cases, instead of the tier's number.
     #[arg(long)]
     count: Option<u64>,
-    /// Only the cases whose name has these words (faults).
+    /// How long for each target, instead of a count (fuzz).
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Only the cases whose name has these words (faults), or this target (fuzz).
     #[arg(long)]
     only: Option<String>,
     /// Write all that happens to this file (simulation).
@@ -109,6 +112,7 @@ fn prove(arguments: &Arguments) -> anyhow::Result<bool> {
                 Tier::Commit => gate.commit,
                 Tier::Release => gate.release,
             }),
+            seconds: arguments.seconds,
             only: arguments.only.clone(),
             log: arguments.log.clone(),
             binary: std::path::absolute(&arguments.binary)?,

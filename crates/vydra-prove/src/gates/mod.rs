@@ -4,6 +4,7 @@ mod bank;
 mod deadlines;
 mod ends;
 mod faults;
+mod fuzz;
 mod idempotency;
 mod kill;
 mod ledger;
@@ -66,6 +67,14 @@ pub(crate) const ALL: &[Gate] = &[
         prove: faults::prove,
     },
     Gate {
+        name: "fuzz",
+        short: "G16",
+        // Of each target.
+        commit: 2_000,
+        release: 1_000_000,
+        prove: fuzz::prove,
+    },
+    Gate {
         name: "idempotency",
         short: "G6",
         commit: 100,
@@ -116,6 +125,8 @@ pub(crate) const ALL: &[Gate] = &[
 pub(crate) struct Run {
     pub(crate) seed: u64,
     pub(crate) count: u64,
+    /// How long for each part, instead of a count.
+    pub(crate) seconds: Option<u64>,
     /// Words that a case's name must have.
     pub(crate) only: Option<String>,
     /// Where all that happens is written.
