@@ -1,7 +1,7 @@
 //! G5: the bank. Clients of several organizations buy and cancel over HTTP, an operator gives credits by the command line, and
 //! readers add everything up all the time, over HTTP and in the file: every look adds up.
 
-use super::{Outcome, Run, Violation};
+use super::{Outcome, Run, on_disk};
 use crate::api::{self, Api, Purchase, bought};
 use crate::books::{self, Books};
 use crate::server::Data;
@@ -43,27 +43,10 @@ struct Bank {
 }
 
 pub(super) fn prove(run: &Run) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    let folder = tempfile::Builder::new()
-        .prefix("bank-")
-        .tempdir_in(&run.disk)?;
-    let data = Data::new(&run.binary, folder.path());
-    match runtime.block_on(open(run, data)) {
-        Ok(figures) => Ok(figures),
-        Err(error) => {
-            let kept = folder.keep();
-            Err(Violation::from(error.context(format!(
-                "the data are kept in {}",
-                kept.display()
-            ))))
-        }
-    }
+    on_disk("bank", run, async |data| open(run, data).await)
 }
 
-async fn open(run: &Run, data: Data) -> anyhow::Result<String> {
+async fn open(run: &Run, data: &Data) -> anyhow::Result<String> {
     let mut keys = Vec::new();
     for number in 0..ORGANIZATIONS {
         keys.push(data.customer(&format!("org-{number}")).await?);

@@ -1,7 +1,7 @@
 //! G6: many tries at once under one key, on the real program, which is killed in the middle of half of them: one job and one
 //! charge, and everybody who is told anything of it is told the same.
 
-use super::{Outcome, Run, Violation};
+use super::{Outcome, Run, on_disk};
 use crate::api::{self, Answer, Api, Purchase, bought};
 use crate::books;
 use crate::server::{Data, Server};
@@ -21,24 +21,7 @@ const TRIES: u64 = 32;
 const BATCH: u64 = 10;
 
 pub(super) fn prove(run: &Run) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    let folder = tempfile::Builder::new()
-        .prefix("idempotency-")
-        .tempdir_in(&run.disk)?;
-    let data = Data::new(&run.binary, folder.path());
-    match runtime.block_on(batches(run, &data)) {
-        Ok(figures) => Ok(figures),
-        Err(error) => {
-            let kept = folder.keep();
-            Err(Violation::from(error.context(format!(
-                "the data are kept in {}",
-                kept.display()
-            ))))
-        }
-    }
+    on_disk("idempotency", run, async |data| batches(run, data).await)
 }
 
 /// What was said of a key.

@@ -1,7 +1,7 @@
 //! G2: the real program on a real disk, killed at random moments under load. Clients write down what they were told; after the
 //! last start the books and the journal must say the same.
 
-use super::{Outcome, Run, Violation};
+use super::{Outcome, Run, on_disk};
 use crate::api::{self, Answer, Api, Purchase, bought, is_final};
 use crate::books::{self, Books, JobRow};
 use crate::server::Data;
@@ -281,25 +281,7 @@ async fn look(api: &Api, journal: &Shared, job: &str) -> anyhow::Result<bool> {
 }
 
 pub(super) fn prove(run: &Run) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    let folder = tempfile::Builder::new()
-        .prefix("kill-")
-        .tempdir_in(&run.disk)?;
-    let data = Data::new(&run.binary, folder.path());
-    let outcome = runtime.block_on(rounds(run, &data));
-    match outcome {
-        Ok(figures) => Ok(figures),
-        Err(error) => {
-            let kept = folder.keep();
-            Err(Violation::from(error.context(format!(
-                "the data are kept in {}",
-                kept.display()
-            ))))
-        }
-    }
+    on_disk("kill", run, async |data| rounds(run, data).await)
 }
 
 async fn rounds(run: &Run, data: &Data) -> anyhow::Result<String> {

@@ -14,6 +14,7 @@ mod uploads;
 mod webhooks;
 
 use crate::report::Progress;
+use crate::server::Data;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -185,6 +186,26 @@ pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
         "panicked: {}",
         text.unwrap_or_else(|| "without words".to_owned())
     )
+}
+
+/// Runs on data of its own on a real disk. A failure keeps them, and says where.
+fn on_disk(
+    gate: &str,
+    run: &Run,
+    prove: impl AsyncFnOnce(&Data) -> anyhow::Result<String>,
+) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let folder = tempfile::Builder::new()
+        .prefix(&format!("{gate}-"))
+        .tempdir_in(&run.disk)?;
+    let data = Data::new(&run.binary, folder.path());
+    runtime.block_on(prove(&data)).map_err(|error| {
+        let kept = folder.keep();
+        Violation::from(error.context(format!("the data are kept in {}", kept.display())))
+    })
 }
 
 /// A folder in memory where the system has one, for what no power cut is to be shown of.

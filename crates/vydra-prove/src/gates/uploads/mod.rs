@@ -6,7 +6,7 @@ mod bombs;
 mod memory;
 mod outputs;
 
-use super::{Outcome, Run};
+use super::{Outcome, Run, on_disk};
 use crate::api::{self, Answer, Api, Purchase, form};
 use crate::books;
 use crate::server::Data;
@@ -45,17 +45,11 @@ const FITS_INTO_A_REQUEST: usize = 700 * 1_024;
 const DRAWN: u64 = 10;
 
 pub(super) fn prove(run: &Run) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    let folder = tempfile::Builder::new()
-        .prefix("uploads-")
-        .tempdir_in(&run.disk)?;
-    let data = Data::new(&run.binary, folder.path());
-    let attacked = runtime.block_on(attack(run, &data))?;
-    let film = runtime.block_on(outputs::large(&run.disk))?;
-    Ok(format!("{attacked}; {film}"))
+    on_disk("uploads", run, async |data| {
+        let attacked = attack(run, data).await?;
+        let film = outputs::large(&run.disk).await?;
+        Ok(format!("{attacked}; {film}"))
+    })
 }
 
 struct Studio {
