@@ -1,5 +1,5 @@
-//! A little Internet in a network namespace of its own: the real addresses, a name server that lies as it is told to, a web
-//! server that leads astray, and somebody at every address inside who notices each connection.
+//! A little Internet in a network namespace of its own: every address there is, a name server that lies as it is told to, a web
+//! server that leads astray, and somebody at all other addresses who notices each connection.
 
 use anyhow::{Context, ensure};
 use std::collections::HashMap;
@@ -7,27 +7,38 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use vydra_core::asset::MediaKind;
 use vydra_testkit::files;
 
-use super::spellings::GOOD;
+use super::spellings::{GOOD, ODD_PORTS};
 
 /// Where the good names lead. Nobody outside of the namespace is ever called.
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(93, 184, 216, 34);
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
-/// All addresses that somebody inside listens at, besides those of the loopback network.
-const INSIDE: [Ipv4Addr; 5] = [
-    METADATA,
-    Ipv4Addr::new(10, 0, 0, 1),
-    Ipv4Addr::new(172, 16, 0, 1),
-    Ipv4Addr::new(192, 168, 0, 1),
-    Ipv4Addr::new(100, 100, 100, 200),
+/// Those of URLs without a port.
+const USUAL_PORTS: [u16; 2] = [80, 443];
+/// Some addresses of each kind that must not be called. That they lead to a listener is tried before anything else is.
+const INSIDE: [&str; 15] = [
+    "127.0.0.1",
+    "127.9.9.9",
+    "10.0.0.1",
+    "10.200.3.7",
+    "169.254.169.254",
+    "172.31.0.9",
+    "192.168.77.1",
+    "100.100.100.200",
+    "198.18.0.1",
+    "::1",
+    "fd00::1",
+    "2002:7f00:1::1",
+    "64:ff9b::a00:1",
+    "2001:0:1:2:3:4:80ff:fffe",
+    "2001:4860::5efe:a00:1",
 ];
-const PORTS: [u16; 2] = [80, 443];
 /// Names below it change their mind: `r7-flip.rebind.example`.
 pub(super) const REBINDING: &str = "rebind.example";
 /// How those names answer.
@@ -35,20 +46,27 @@ pub(super) const MINDS: [&str; 8] = [
     "flip", "flop", "six", "mixed", "cname", "mapped", "metadata", "zero",
 ];
 
-/// What the shell does in the new namespace, before the program is there. `$0` is the configuration of the resolver.
-pub(super) fn preparations() -> String {
-    let addresses = INSIDE.map(|address| address.to_string()).join(" ");
-    format!(
-        "ip link set lo up
-for address in {addresses} {PUBLIC}; do ip address add $address/32 dev lo; done
-mount --bind \"$0\" /etc/resolv.conf
+/// What the shell does in the new namespace, before the program is there. `$0` is the folder of [`write_settings`].
+///
+/// Every address leads to this machine, so that no forbidden one is safe because nobody is there. Names are asked of our server
+/// alone: no other source, and no cache of the system's.
+pub(super) const PREPARATIONS: &str = "\
+ip link set lo up
+ip route add local 0.0.0.0/0 dev lo
+ip -6 route add local ::/0 dev lo
+mount --bind \"$0/resolv.conf\" /etc/resolv.conf
+if test -e /etc/nsswitch.conf; then mount --bind \"$0/nsswitch.conf\" /etc/nsswitch.conf; fi
+if test -d /var/run/nscd; then mount --bind \"$0/nscd\" /var/run/nscd; fi
 exec \"$@\"
-"
-    )
-}
+";
 
-pub(super) fn write_resolver(path: &Path) -> io::Result<()> {
-    std::fs::write(path, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+pub(super) fn write_settings(folder: &Path) -> io::Result<()> {
+    std::fs::write(
+        folder.join("resolv.conf"),
+        "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+    )?;
+    std::fs::write(folder.join("nsswitch.conf"), "hosts: files dns\n")?;
+    std::fs::create_dir(folder.join("nscd"))
 }
 
 /// Ends when it is dropped.
@@ -59,11 +77,18 @@ pub(super) struct Internet {
     _running: JoinSet<()>,
 }
 
-/// Somebody inside, and how often it was called.
+/// Somebody who listens at one port of all addresses of a family, and at which of them it was called.
 #[derive(Debug)]
 struct Canary {
+    /// At which it calls itself.
     address: SocketAddr,
-    calls: Arc<AtomicU64>,
+    called: Arc<Mutex<Vec<SocketAddr>>>,
+}
+
+impl Canary {
+    fn called(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
+        self.called.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What the web server was asked for.
@@ -77,30 +102,29 @@ pub(super) struct Web {
 impl Internet {
     pub(super) async fn open(targets: Vec<String>) -> anyhow::Result<Self> {
         let mut running = JoinSet::new();
-        let inside = INSIDE.into_iter().map(IpAddr::V4).chain([
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)),
-            IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ]);
         let mut canaries = Vec::new();
-        for address in inside.flat_map(|ip| PORTS.map(|port| SocketAddr::new(ip, port))) {
-            let listener = listen(address).await?;
-            let calls = Arc::new(AtomicU64::new(0));
-            let counted = Arc::clone(&calls);
-            running.spawn(async move {
-                while let Ok((mut stream, _)) = listener.accept().await {
-                    counted.fetch_add(1, Ordering::SeqCst);
-                    // The byte tells a caller of ours that it was counted.
-                    let _gone = stream.write_all(b"!").await;
-                }
-            });
-            canaries.push(Canary { address, calls });
+        for port in USUAL_PORTS.into_iter().chain(ODD_PORTS) {
+            for (all, own) in [
+                (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into()),
+                (
+                    IpAddr::from(Ipv6Addr::UNSPECIFIED),
+                    IpAddr::from(Ipv6Addr::LOCALHOST),
+                ),
+            ] {
+                let listener = listen(SocketAddr::new(all, port))?;
+                let called = Arc::<Mutex<Vec<SocketAddr>>>::default();
+                running.spawn(notice(listener, Arc::clone(&called)));
+                canaries.push(Canary {
+                    address: SocketAddr::new(own, port),
+                    called,
+                });
+            }
         }
         let web = Arc::new(Web {
             targets,
             ..Web::default()
         });
-        let listener = listen(SocketAddr::new(PUBLIC.into(), 80)).await?;
+        let listener = listen(SocketAddr::new(PUBLIC.into(), 80))?;
         running.spawn(serve(listener, Arc::clone(&web)));
         let names = UdpSocket::bind((Ipv4Addr::LOCALHOST, 53))
             .await
@@ -113,30 +137,73 @@ impl Internet {
         })
     }
 
-    /// Calls everybody inside once itself: whoever was called before that has counted more than one.
+    /// Otherwise it would say nothing that nobody was called.
+    pub(super) async fn everybody_would_be_noticed(&self) -> anyhow::Result<()> {
+        for address in INSIDE {
+            for port in USUAL_PORTS.into_iter().chain(ODD_PORTS) {
+                let address = SocketAddr::new(address.parse()?, port);
+                call(address).await?;
+                let mut noticed = false;
+                for canary in &self.canaries {
+                    let mut called = canary.called();
+                    noticed |= called.contains(&address);
+                    called.clear();
+                }
+                ensure!(noticed, "a call of {address} was not noticed");
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls everybody inside once itself: whoever was called before that has noticed more than this call.
     pub(super) async fn nobody_was_called(&self) -> anyhow::Result<()> {
         for canary in &self.canaries {
-            let before = canary.calls.load(Ordering::SeqCst);
-            ensure!(before == 0, "{} was called {before} times", canary.address);
-            let mut own = TcpStream::connect(canary.address).await?;
-            own.read_u8().await?;
-            // Connections are taken in their order, so that every earlier one is counted by now.
-            let calls = canary.calls.swap(0, Ordering::SeqCst);
+            call(canary.address).await?;
+            // Connections are taken in their order, so that every earlier one is noticed by now.
+            let called = std::mem::take(&mut *canary.called());
+            let other = called.iter().find(|address| **address != canary.address);
             ensure!(
-                calls == 1,
-                "{} was called {} times",
-                canary.address,
-                calls.saturating_sub(1)
+                called.len() == 1 && other.is_none(),
+                "{} was called",
+                other.unwrap_or(&canary.address)
             );
         }
         Ok(())
     }
 }
 
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("nobody can listen at {address}"))
+/// Until the other side has noticed.
+async fn call(address: SocketAddr) -> anyhow::Result<()> {
+    let called = async { TcpStream::connect(address).await?.read_u8().await };
+    let called = called.await;
+    called.with_context(|| format!("{address} cannot be called"))?;
+    Ok(())
+}
+
+async fn notice(listener: TcpListener, called: Arc<Mutex<Vec<SocketAddr>>>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        if let Ok(address) = stream.local_addr() {
+            let mut called = called.lock().unwrap_or_else(PoisonError::into_inner);
+            called.push(address);
+        }
+        // The byte tells a caller of ours that it was noticed.
+        let _gone = stream.write_all(b"!").await;
+    }
+}
+
+/// At this address alone, or at all those of its family at which nobody else listens.
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let listening = socket.and_then(|socket| {
+        // Without it, one that listens at all addresses leaves none to others.
+        socket.set_reuseport(true)?;
+        socket.bind(address)?;
+        socket.listen(1_024)
+    });
+    listening.with_context(|| format!("nobody can listen at {address}"))
 }
 
 /// Files of each kind, and redirects.

@@ -1,10 +1,10 @@
-//! G9: the real program in a network where every address inside has a listener, and every way in: URLs of all spellings, names
-//! that change their mind, redirects. Nobody inside may be called, and nothing may be charged for what is refused.
+//! G9: the real program in a network where somebody listens at every address but the one public one, and every way in: URLs of all
+//! spellings, names that change their mind, redirects. Nobody inside may be called, and nothing may be charged for what is refused.
 
 mod internet;
 mod spellings;
 
-use super::{Outcome, Run};
+use super::{Outcome, Run, on_disk};
 use crate::api::{self, Answer, Api, Purchase};
 use crate::books;
 use crate::report::Progress;
@@ -64,30 +64,24 @@ const SECRETS: [&str; 6] = [
 ];
 
 pub(super) fn prove(run: &Run) -> Outcome {
-    let folder = tempfile::Builder::new()
-        .prefix("ssrf-")
-        .tempdir_in(&run.disk)?;
     if !run.inside {
-        return Ok(again_inside(run, folder.path())?);
+        return Ok(again_inside(run)?);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    let data = Data::new(&run.binary, folder.path());
-    Ok(runtime.block_on(attack(run, &data))?)
+    on_disk("ssrf", run, async |data| attack(run, data).await)
 }
 
 /// A namespace begins with a process: this one again, with a loopback device for all that it has.
-fn again_inside(run: &Run, folder: &std::path::Path) -> anyhow::Result<String> {
-    let resolver = folder.join("resolv.conf");
-    internet::write_resolver(&resolver)?;
+fn again_inside(run: &Run) -> anyhow::Result<String> {
+    let settings = tempfile::Builder::new()
+        .prefix("ssrf-settings-")
+        .tempdir_in(&run.disk)?;
+    internet::write_settings(settings.path())?;
     let number = |number: u64| number.to_string();
     let output = Command::new("unshare")
         .args(rights()?)
         .arg("--")
-        .args(["sh", "-ec", &internet::preparations()])
-        .arg(&resolver)
+        .args(["sh", "-ec", internet::PREPARATIONS])
+        .arg(settings.path())
         .arg(std::env::current_exe()?)
         .args(["ssrf", "--json", "--inside"])
         .args(["--seed", &number(run.seed), "--count", &number(run.count)])
@@ -240,6 +234,7 @@ struct Told {
 async fn attack(run: &Run, data: &Data) -> anyhow::Result<String> {
     let targets = ASTRAY.map(str::to_owned).to_vec();
     let internet = Internet::open(targets).await?;
+    internet.everybody_would_be_noticed().await?;
     internet.nobody_was_called().await?;
     let mut keys = Vec::new();
     for number in 0..CALLERS {

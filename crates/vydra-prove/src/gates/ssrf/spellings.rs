@@ -7,6 +7,10 @@ use rand::{Rng, RngExt};
 
 /// A name of the little Internet whose file may be read.
 pub(super) const GOOD: &str = "good.example";
+/// Ports besides the usual ones, at all of which somebody listens.
+pub(super) const ODD_PORTS: [u16; 12] = [
+    1, 22, 25, 81, 2_375, 5_432, 6_379, 8_080, 8_443, 9_200, 11_211, 65_535,
+];
 
 /// Addresses that somebody of the little Internet listens at, and others of the same networks.
 fn address(random: &mut StdRng) -> [u8; 4] {
@@ -153,7 +157,7 @@ pub(super) fn hostile(random: &mut StdRng) -> String {
         15 => format!("HTTP://{host}{path}"),
         16 => format!("http://{host}:80{path}"),
         17 => format!("https://{host}:443{path}"),
-        18 => format!("http://{host}:{}{path}", random.random::<u16>()),
+        18 => format!("http://{host}:{}{path}", pick(random, &ODD_PORTS)),
         19 => format!("http://user@{host}{path}"),
         20 => format!("http://user:word@{host}{path}"),
         21 => format!("http://{GOOD}@{host}{path}"),
