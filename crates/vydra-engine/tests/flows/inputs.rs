@@ -525,3 +525,20 @@ async fn a_file_of_ours_that_would_fill_the_memory_is_no_input() {
     assert_eq!(reason(&job), ("input_unreadable", false));
     assert_eq!(flow.provider.submitted().len(), 1, "for the picture alone");
 }
+
+/// The size of a JPEG may stand behind a megabyte: to look for it at each piece would take minutes.
+#[tokio::test]
+async fn an_upload_in_very_small_pieces_is_not_looked_at_for_each() {
+    let flow = Flow::new().await;
+    let mut upload = flow.engine.begin_upload(&flow.caller, Some("a.jpg"));
+    upload.write(b"\xff\xd8").await.unwrap();
+    for _ in 0..500_000 {
+        upload.write(b"\xff").await.unwrap();
+    }
+    let refused = upload.finish().await;
+    assert!(
+        matches!(refused, Err(vydra_engine::Error::InvalidFileType)),
+        "{refused:?}"
+    );
+    assert!(flow.media_files().is_empty());
+}

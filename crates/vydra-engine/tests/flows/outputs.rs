@@ -382,3 +382,18 @@ async fn a_lost_lease_stops_the_download_and_leaves_nothing() {
     flow.expect(&job, JobStatus::Cancelled, CREDITS - PICTURE)
         .await;
 }
+
+#[tokio::test]
+async fn a_stop_leaves_nothing_of_a_download() {
+    let mut flow = reading().await;
+    let (job, server) = in_the_middle_of_a_download(&flow).await;
+    flow.stop_working().await;
+    flow.engine.settle_files().await;
+    server.hung_up().await;
+    // What is still being written has another name.
+    let is_whole = |path: &std::path::PathBuf| !path.to_string_lossy().contains('#');
+    let whole = flow.media_files().into_iter().filter(is_whole).count();
+    assert_eq!(whole, 1, "the picture that it starts from");
+    let job = flow.now(&job).await;
+    assert!(!job.status.is_final(), "the next attempt ends it: {job:?}");
+}
