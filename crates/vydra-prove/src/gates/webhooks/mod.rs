@@ -3,7 +3,7 @@
 
 mod receiver;
 
-use super::{Outcome, Run, Violation};
+use super::{Outcome, Run, on_disk};
 use crate::api::{self, Api, Purchase, bought};
 use crate::books::{self, Books};
 use crate::server::{Data, Server};
@@ -31,33 +31,20 @@ const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_mins(3);
 
 pub(super) fn prove(run: &Run) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    let folder = tempfile::Builder::new()
-        .prefix("webhooks-")
-        .tempdir_in(&run.disk)?;
-    let retries = vec!["\"200ms\""; RETRIES].join(",");
-    let data = Data::new(&run.binary, folder.path())
-        .with("VYDRA__OUTBOUND__WEBHOOK_ALLOW_NETWORKS", "[\"127.0.0.1\"]")
-        // Each life has another port, and what is told of files is to be the same.
-        .with("VYDRA__SERVER__PUBLIC_URL", "https://vydra.example")
-        .with("VYDRA__WEBHOOKS__RETRIES", format!("[{retries}]"))
-        .with(
-            "VYDRA__WEBHOOKS__TIMEOUT",
-            format!("{}ms", TIMEOUT.as_millis()),
-        );
-    match runtime.block_on(lives(run, &data)) {
-        Ok(figures) => Ok(figures),
-        Err(error) => {
-            let kept = folder.keep();
-            Err(Violation::from(error.context(format!(
-                "the data are kept in {}",
-                kept.display()
-            ))))
-        }
-    }
+    on_disk("webhooks", run, async |data| {
+        let retries = vec!["\"200ms\""; RETRIES].join(",");
+        let data = data
+            .clone()
+            .with("VYDRA__OUTBOUND__WEBHOOK_ALLOW_NETWORKS", "[\"127.0.0.1\"]")
+            // Each life has another port, and what is told of files is to be the same.
+            .with("VYDRA__SERVER__PUBLIC_URL", "https://vydra.example")
+            .with("VYDRA__WEBHOOKS__RETRIES", format!("[{retries}]"))
+            .with(
+                "VYDRA__WEBHOOKS__TIMEOUT",
+                format!("{}ms", TIMEOUT.as_millis()),
+            );
+        lives(run, &data).await
+    })
 }
 
 /// What is the same in all lives of the server.
