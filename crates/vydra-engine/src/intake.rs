@@ -136,7 +136,7 @@ impl Intake {
         };
         let storage_key = engine.new_storage_key(found.extension);
         let mut body = Recognised {
-            writer: engine.parts.media.create(&storage_key).await?,
+            writer: engine.parts.media.create(&storage_key)?,
             scrubber,
             storage_key,
             found,
@@ -236,6 +236,7 @@ impl Engine {
     pub async fn settle_files(&self) {
         self.endings_of_files.close();
         self.endings_of_files.wait().await;
+        self.parts.media.settled().await;
     }
 }
 

@@ -3,18 +3,21 @@
 //! Keys are made by us, never by a caller: small letters, digits, `.`, `_`, `-`, in segments divided by `/`. Anything
 //! else names nothing.
 
+mod writer;
+
+pub use writer::MediaWriter;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as StorePath;
-use object_store::{
-    GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload,
-};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload};
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use tokio_util::task::TaskTracker;
 
 const MAX_KEY_LENGTH: usize = 512;
 /// Written and removed to see whether the storage takes files.
@@ -59,49 +62,32 @@ impl fmt::Debug for MediaStream {
     }
 }
 
-/// What of a file is held in memory while it is written.
-const PART: usize = 64 * 1_024;
-
-/// A file on its way into the storage: nobody reads it before [`Self::finish`]. Dropping it leaves nothing behind.
-#[derive(Debug)]
-pub struct MediaWriter {
-    upload: Box<dyn MultipartUpload>,
-    waiting: BytesMut,
-}
-
-impl MediaWriter {
-    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), MediaError> {
-        while !bytes.is_empty() {
-            let room = PART.saturating_sub(self.waiting.len()).min(bytes.len());
-            let (now, later) = bytes.split_at(room);
-            self.waiting.extend_from_slice(now);
-            bytes = later;
-            if self.waiting.len() >= PART {
-                self.flush().await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Guarantee: as for [`MediaStore::put`].
-    pub async fn finish(mut self) -> Result<(), MediaError> {
-        if !self.waiting.is_empty() {
-            self.flush().await?;
-        }
-        self.upload.complete().await?;
-        Ok(())
-    }
-
-    async fn flush(&mut self) -> Result<(), MediaError> {
-        let part = self.waiting.split().freeze();
-        Ok(self.upload.put_part(PutPayload::from(part)).await?)
-    }
+/// In what portions a kind of storage wants its files.
+#[derive(Debug, Clone, Copy)]
+struct Portions {
+    /// Of a file that comes bit by bit: so much of it is held in memory at most, and a file that has no more is written
+    /// at once.
+    part: usize,
+    /// Of a file that is in memory already.
+    whole: usize,
 }
 
 /// Media storage. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct MediaStore {
     store: Arc<dyn ObjectStore>,
+    /// In front of every key: empty, or with a slash at its end.
+    prefix: String,
+    portions: Portions,
+    /// What files that were given up left behind, on its way out.
+    leftovers: TaskTracker,
+}
+
+impl fmt::Debug for MediaStore {
+    /// What stores tell of themselves goes down to what they sign with.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MediaStore({})", self.store)
+    }
 }
 
 impl MediaStore {
@@ -109,31 +95,47 @@ impl MediaStore {
     pub fn folder(root: &Path) -> Result<Self, MediaError> {
         std::fs::create_dir_all(root).map_err(|error| MediaError::Storage(Box::new(error)))?;
         let store = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
-        Ok(Self {
-            store: Arc::new(store),
-        })
+        Ok(Self::over(Arc::new(store), 64 * 1_024))
     }
 
-    /// Keeps the files in `store`, whose own guarantees then take the place of those below.
-    pub fn over(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+    /// Keeps the files in `store`, whose own guarantees then take the place of those below, in parts of so many bytes.
+    pub fn over(store: Arc<dyn ObjectStore>, part: usize) -> Self {
+        Self {
+            store,
+            prefix: String::new(),
+            portions: Portions {
+                part,
+                whole: usize::MAX,
+            },
+            leftovers: TaskTracker::new(),
+        }
     }
 
     /// Guarantee: when it has answered, the file outlives a loss of power; until then, readers see what was there
     /// before. An existing file is replaced.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), MediaError> {
-        self.store
-            .put(&location(key)?, PutPayload::from(bytes))
-            .await?;
+        if bytes.len() > self.portions.whole {
+            let mut writer = self.create(key)?;
+            writer.write(&bytes).await?;
+            return writer.finish().await;
+        }
+        self.put_whole(&self.location(key)?, bytes.into()).await
+    }
+
+    async fn put_whole(&self, location: &StorePath, bytes: PutPayload) -> Result<(), MediaError> {
+        self.store.put(location, bytes).await?;
         Ok(())
     }
 
-    /// For a file that is too large to hold in memory.
-    pub async fn create(&self, key: &str) -> Result<MediaWriter, MediaError> {
-        Ok(MediaWriter {
-            upload: self.store.put_multipart(&location(key)?).await?,
-            waiting: BytesMut::new(),
-        })
+    /// For a file that is too large to hold in memory. Nothing is asked of the storage before there is a part of it.
+    pub fn create(&self, key: &str) -> Result<MediaWriter, MediaError> {
+        Ok(MediaWriter::new(self.clone(), self.location(key)?))
+    }
+
+    /// Until nothing is left of files that were given up, as far as the storage can be reached.
+    pub async fn settled(&self) {
+        self.leftovers.close();
+        self.leftovers.wait().await;
     }
 
     /// The whole file, unless it has more than `max_bytes`.
@@ -155,19 +157,34 @@ impl MediaStore {
         key: &str,
         range: Option<Range<u64>>,
     ) -> Result<MediaStream, MediaError> {
-        let location = location(key)?;
-        if let Some(range) = &range {
-            // Asked first, because each kind of storage tells of an impossible range in its own way.
-            let size = self.store.head(&location).await?.size;
-            if range.start >= range.end || range.start >= size {
-                return Err(MediaError::Range { size });
-            }
+        let location = self.location(key)?;
+        if let Some(range) = &range
+            && range.is_empty()
+        {
+            return Err(self.out_of_range(&location).await);
         }
         let options = GetOptions {
-            range: range.map(GetRange::Bounded),
+            range: range.clone().map(GetRange::Bounded),
             ..GetOptions::default()
         };
-        let found = self.store.get_opts(&location, options).await?;
+        let found = match self.store.get_opts(&location, options).await {
+            Ok(found) => found,
+            Err(error) => {
+                let error = MediaError::from(error);
+                // Each kind of storage tells of an impossible range in its own way; the size tells for all of them.
+                return Err(match (error, range) {
+                    (MediaError::Storage(error), Some(range)) => {
+                        match self.out_of_range(&location).await {
+                            MediaError::Range { size } if range.start < size => {
+                                MediaError::Storage(error)
+                            }
+                            told => told,
+                        }
+                    }
+                    (error, _) => error,
+                });
+            }
+        };
         Ok(MediaStream {
             size: found.meta.size,
             range: found.range.clone(),
@@ -178,9 +195,16 @@ impl MediaStore {
         })
     }
 
+    async fn out_of_range(&self, location: &StorePath) -> MediaError {
+        match self.store.head(location).await {
+            Ok(file) => MediaError::Range { size: file.size },
+            Err(error) => error.into(),
+        }
+    }
+
     /// A file that is not there counts as deleted.
     pub async fn delete(&self, key: &str) -> Result<(), MediaError> {
-        match self.store.delete(&location(key)?).await {
+        match self.store.delete(&self.location(key)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -191,10 +215,17 @@ impl MediaStore {
         self.put(PROBE_KEY, Bytes::from_static(b"writable")).await?;
         self.delete(PROBE_KEY).await
     }
+
+    fn location(&self, key: &str) -> Result<StorePath, MediaError> {
+        if !is_made_by_us(key) {
+            return Err(MediaError::NotFound);
+        }
+        StorePath::parse(format!("{}{key}", self.prefix)).map_err(|_| MediaError::NotFound)
+    }
 }
 
-fn location(key: &str) -> Result<StorePath, MediaError> {
-    let made_by_us = key.len() <= MAX_KEY_LENGTH
+fn is_made_by_us(key: &str) -> bool {
+    key.len() <= MAX_KEY_LENGTH
         && key.split('/').all(|segment| {
             !segment.is_empty()
                 && !segment.starts_with('.')
@@ -202,11 +233,7 @@ fn location(key: &str) -> Result<StorePath, MediaError> {
                 && segment.bytes().all(|b| {
                     b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-')
                 })
-        });
-    if !made_by_us {
-        return Err(MediaError::NotFound);
-    }
-    StorePath::parse(key).map_err(|_| MediaError::NotFound)
+        })
 }
 
 #[cfg(test)]

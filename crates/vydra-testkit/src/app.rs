@@ -547,10 +547,14 @@ fn courier(setup: &Setup, life: Option<&Life>) -> Arc<dyn Courier> {
 
 fn media(folder: &Path, memory: &Arc<InMemory>, life: Option<&Life>) -> MediaStore {
     match life {
-        Some(life) => MediaStore::over(Arc::new(FaultyFiles {
-            inner: Arc::clone(memory) as _,
-            life: life.clone(),
-        })),
+        // Parts so small that the little files of proofs go the way of large ones.
+        Some(life) => MediaStore::over(
+            Arc::new(FaultyFiles {
+                inner: Arc::clone(memory) as _,
+                life: life.clone(),
+            }),
+            32,
+        ),
         None => MediaStore::folder(&folder.join("media")).unwrap(),
     }
 }

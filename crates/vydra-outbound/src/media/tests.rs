@@ -246,8 +246,10 @@ fn errors_name_no_path() {
 #[tokio::test]
 async fn a_file_that_is_written_in_pieces_is_there_at_the_end_and_not_before() {
     let (_folder, store) = store();
-    let bytes: Vec<u8> = (0..PART * 2 + 77).map(|n| n.to_le_bytes()[0]).collect();
-    let mut writer = store.create("a/whole.png").await.unwrap();
+    let bytes: Vec<u8> = (0..64 * 1_024 * 2 + 77_u32)
+        .map(|n| n.to_le_bytes()[0])
+        .collect();
+    let mut writer = store.create("a/whole.png").unwrap();
     for piece in bytes.chunks(70_001) {
         writer.write(piece).await.unwrap();
         let early = store.open("a/whole.png", None).await;
@@ -258,20 +260,14 @@ async fn a_file_that_is_written_in_pieces_is_there_at_the_end_and_not_before() {
     assert_eq!(store.read("a/whole.png", size).await.unwrap(), bytes);
 }
 
-#[test]
-fn a_file_that_is_given_up_leaves_nothing() {
+#[tokio::test]
+async fn a_file_that_is_given_up_leaves_nothing() {
     let (folder, store) = store();
-    // The file is removed in the background. With one thread for such work, what is asked for next is done after it.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .max_blocking_threads(1)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let mut writer = store.create("a/half.png").await.unwrap();
-        writer.write(&vec![1; PART * 3]).await.unwrap();
-        drop(writer);
-        tokio::task::spawn_blocking(|| ()).await.unwrap();
-    });
-    let left = fs::read_dir(folder.path().join("deep/media/a")).unwrap();
-    assert_eq!(left.count(), 0);
+    let mut writer = store.create("a/half.png").unwrap();
+    writer.write(&vec![1; 64 * 1_024 * 3]).await.unwrap();
+    let left = || fs::read_dir(folder.path().join("deep/media/a")).unwrap();
+    assert_eq!(left().count(), 1);
+    drop(writer);
+    store.settled().await;
+    assert_eq!(left().count(), 0);
 }
