@@ -82,11 +82,11 @@ use vydra_core::random::Random;
 use vydra_core::time::{Clock, Timestamp};
 use vydra_core::webhook::RetrySchedule;
 use vydra_outbound::fetch::InputFetcher;
-use vydra_outbound::media::MediaStore;
+use vydra_outbound::media::{MediaError, MediaStore};
 use vydra_outbound::registry::Registry;
 use vydra_outbound::url_guard::Network;
 use vydra_outbound::webhook::Courier;
-use vydra_store::Store;
+use vydra_store::{Store, StoreError};
 use worker::Floor;
 
 /// How many input files are fetched at once: each is held in memory while it is checked.
@@ -260,14 +260,14 @@ impl Engine {
     }
 
     async fn examine_health(&self) -> Health {
-        if let Err(error) = self.store().check_writable().await {
+        if let Err(error) = self.check_store().await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "the store cannot be written"
             );
             return Err("store");
         }
-        if let Err(error) = self.parts.media.check_writable().await {
+        if let Err(error) = self.check_media().await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "the media storage cannot be written"
@@ -275,6 +275,14 @@ impl Engine {
             return Err("media");
         }
         Ok(())
+    }
+
+    pub async fn check_store(&self) -> std::result::Result<(), StoreError> {
+        self.store().check_writable().await
+    }
+
+    pub async fn check_media(&self) -> std::result::Result<(), MediaError> {
+        self.parts.media.check_writable().await
     }
 
     fn store(&self) -> &dyn Store {

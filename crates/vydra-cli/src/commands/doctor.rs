@@ -115,7 +115,7 @@ async fn examine(
     engine: &Arc<Engine>,
     tell: &mut impl FnMut(Verdict, &'static str, String),
 ) {
-    match engine.check_health().await {
+    match engine.check_store().await {
         Ok(()) => tell(
             Verdict::Good,
             "storage",
@@ -125,11 +125,31 @@ async fn examine(
                 vydra_store::sqlite_version()
             ),
         ),
-        Err(what) => tell(
+        Err(error) => tell(
             Verdict::Bad,
             "storage",
-            format!("the {what} cannot be written: is the disk full, or the folder read-only?"),
+            format!(
+                "the database cannot be written: is the disk full, or the folder read-only? ({:#})",
+                anyhow::Error::new(error)
+            ),
         ),
+    }
+    match (config.media_path(), engine.check_media().await) {
+        (Ok(place), Ok(())) => tell(
+            Verdict::Good,
+            "media",
+            format!("{} can be written", place.display()),
+        ),
+        (Ok(place), Err(error)) => tell(
+            Verdict::Bad,
+            "media",
+            format!(
+                "{} cannot be written: {:#}",
+                place.display(),
+                anyhow::Error::new(error)
+            ),
+        ),
+        (Err(error), _) => tell(Verdict::Bad, "media", error.to_string()),
     }
     match engine.audit().await {
         Ok(audit) if audit.imbalances.is_empty() => tell(

@@ -149,7 +149,7 @@ async fn check_doctor_and_migrate_tell_how_things_stand() {
             .find(|one| one["check"] == check);
         found.unwrap_or_else(|| panic!("no {check}: {told}"))["verdict"].clone()
     };
-    for check in ["configuration", "storage", "ledger", "models"] {
+    for check in ["configuration", "storage", "media", "ledger", "models"] {
         assert_eq!(finding(check), "ok", "{told}");
     }
     assert_eq!(
