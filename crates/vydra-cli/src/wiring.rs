@@ -1,6 +1,6 @@
 //! The only place where everything meets.
 
-use crate::config::Config;
+use crate::config::{Config, MediaPlace};
 use crate::system::{SystemClock, SystemRandom};
 use anyhow::{Context, bail};
 use std::fs::{DirBuilder, File, TryLockError};
@@ -115,9 +115,13 @@ fn private_folder(folder: &Path) -> anyhow::Result<()> {
 }
 
 fn media(config: &Config) -> anyhow::Result<MediaStore> {
-    let path = config.media_path()?;
-    MediaStore::folder(&path)
-        .with_context(|| format!("cannot use the media folder {}", path.display()))
+    match config.media_place()? {
+        MediaPlace::Folder(path) => MediaStore::folder(&path)
+            .with_context(|| format!("cannot use the media folder {}", path.display())),
+        MediaPlace::Bucket(settings) => {
+            MediaStore::s3(&settings).with_context(|| format!("cannot use {settings}"))
+        }
+    }
 }
 
 fn fetcher(config: &Config) -> anyhow::Result<InputFetcher> {

@@ -93,7 +93,6 @@ use worker::Floor;
 const FETCHES: usize = 8;
 /// How many mebibytes of input files are held for providers at once.
 const INPUT_BUDGET_MIB: u32 = 512;
-const HEALTH_HOLDS: Duration = Duration::from_secs(1);
 
 /// Everything that the engine works with, put together by the binary.
 #[derive(Debug)]
@@ -246,11 +245,12 @@ impl Engine {
     }
 
     /// Ok when a job could be taken now: the store and the media storage can be written. Anybody may ask, so the disk is
-    /// touched at most once a second.
+    /// touched at most once a second, and a bucket, which charges for it, more rarely.
     pub async fn check_health(&self) -> Health {
+        let holds = self.parts.media.check_holds();
         let mut last = self.health.lock().await;
         if let Some((at, health)) = *last
-            && self.now().since(at) < HEALTH_HOLDS
+            && self.now().since(at) < holds
         {
             return health;
         }

@@ -32,6 +32,12 @@ impl ClientFactory {
         })
     }
 
+    /// For whoever moves large bodies to and from one host: in HTTP/2 they would all share one connection.
+    pub(crate) fn http1(mut self) -> Self {
+        self.tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        self
+    }
+
     /// A builder without proxies of the environment, redirects, retries, cookies, referrers and decoding: whoever
     /// builds with it adds the timeouts of the whole request and of the body, and the size limit.
     pub(crate) fn builder(&self, connect: Duration) -> reqwest::ClientBuilder {

@@ -1,8 +1,10 @@
-//! Where media files are kept, behind `object_store`: today a folder, one day a bucket.
+//! Where media files are kept, behind `object_store`: in a folder, or in a bucket of any store that speaks S3
+//! ([`s3`]).
 //!
 //! Keys are made by us, never by a caller: small letters, digits, `.`, `_`, `-`, in segments divided by `/`. Anything
 //! else names nothing.
 
+pub mod s3;
 mod writer;
 
 pub use writer::MediaWriter;
@@ -17,6 +19,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 const MAX_KEY_LENGTH: usize = 512;
@@ -38,10 +41,29 @@ pub enum MediaError {
 impl From<object_store::Error> for MediaError {
     fn from(error: object_store::Error) -> Self {
         match error {
+            // A bucket that is not there is told in the same way as a file.
+            object_store::Error::NotFound { ref source, .. }
+                if source.to_string().contains("NoSuchBucket") =>
+            {
+                Self::Storage(Box::new(Refusal::NoBucket(error)))
+            }
             object_store::Error::NotFound { .. } => Self::NotFound,
+            object_store::Error::PermissionDenied { .. }
+            | object_store::Error::Unauthenticated { .. } => {
+                Self::Storage(Box::new(Refusal::Key(error)))
+            }
             other => Self::Storage(Box::new(other)),
         }
     }
+}
+
+/// What an operator can mend; the storage's own words stand behind it.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("the access key, its secret, or what it may do is refused")]
+    Key(#[source] object_store::Error),
+    #[error("there is no such bucket")]
+    NoBucket(#[source] object_store::Error),
 }
 
 /// A file that is being read.
@@ -79,6 +101,7 @@ pub struct MediaStore {
     /// In front of every key: empty, or with a slash at its end.
     prefix: String,
     portions: Portions,
+    check_holds: Duration,
     /// What files that were given up left behind, on its way out.
     leftovers: TaskTracker,
 }
@@ -107,6 +130,7 @@ impl MediaStore {
                 part,
                 whole: usize::MAX,
             },
+            check_holds: Duration::from_secs(1),
             leftovers: TaskTracker::new(),
         }
     }
@@ -214,6 +238,11 @@ impl MediaStore {
     pub async fn check_writable(&self) -> Result<(), MediaError> {
         self.put(PROBE_KEY, Bytes::from_static(b"writable")).await?;
         self.delete(PROBE_KEY).await
+    }
+
+    /// How long the answer of [`Self::check_writable`] is good enough: a bucket charges for each request.
+    pub fn check_holds(&self) -> Duration {
+        self.check_holds
     }
 
     fn location(&self, key: &str) -> Result<StorePath, MediaError> {

@@ -21,6 +21,7 @@ pub mod files;
 mod mailbox;
 mod provider;
 mod random;
+pub mod s3;
 mod web;
 
 pub use app::{PASSWORD, PUBLIC_URL, Setup, TestApp};

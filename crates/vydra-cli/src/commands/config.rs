@@ -41,7 +41,7 @@ impl Check {
                 "valid": true,
                 "listen": config.server.listen,
                 "database": config.database_path()?,
-                "media": config.media_path()?,
+                "media": config.media_place()?.to_string(),
                 "models": models,
                 "workflows": workflows,
             }));
@@ -52,7 +52,7 @@ impl Check {
                 "  database   {}",
                 config.database_path()?.display()
             ));
-            output::line(&format!("  media      {}", config.media_path()?.display()));
+            output::line(&format!("  media      {}", config.media_place()?));
             output::line(&format!(
                 "  catalogue  {models} models, {workflows} workflows"
             ));

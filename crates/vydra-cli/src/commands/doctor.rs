@@ -134,20 +134,12 @@ async fn examine(
             ),
         ),
     }
-    match (config.media_path(), engine.check_media().await) {
-        (Ok(place), Ok(())) => tell(
-            Verdict::Good,
-            "media",
-            format!("{} can be written", place.display()),
-        ),
+    match (config.media_place(), engine.check_media().await) {
+        (Ok(place), Ok(())) => tell(Verdict::Good, "media", format!("{place} can be written")),
         (Ok(place), Err(error)) => tell(
             Verdict::Bad,
             "media",
-            format!(
-                "{} cannot be written: {:#}",
-                place.display(),
-                anyhow::Error::new(error)
-            ),
+            format!("{place} cannot be written: {:#}", anyhow::Error::new(error)),
         ),
         (Err(error), _) => tell(Verdict::Bad, "media", error.to_string()),
     }

@@ -100,7 +100,10 @@ fn put(table: &mut Table, path: &[&str], value: Value) -> Result<(), ConfigError
 /// An environment variable holds text; `true`, `5` and `["a"]` mean what they mean in the file.
 fn value_of(key: &str, text: &str) -> Value {
     // A key of digits is still a text.
-    if key.ends_with("api_key") {
+    if ["api_key", "access_key_id", "secret_access_key"]
+        .iter()
+        .any(|name| key.ends_with(name))
+    {
         return Value::String(text.to_owned());
     }
     match format!("value = {text}").parse::<Table>() {

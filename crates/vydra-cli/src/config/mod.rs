@@ -3,8 +3,10 @@
 
 mod duration;
 mod layers;
+mod media;
 
 pub use duration::Span;
+pub use media::{Media, MediaPlace};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,7 +41,7 @@ pub struct Config {
     pub server: Server,
     pub auth: Auth,
     pub store: Location,
-    pub media: Location,
+    pub media: Media,
     pub worker: Worker,
     pub catalog: Catalog,
     pub providers: BTreeMap<String, Provider>,
@@ -311,7 +313,7 @@ impl Config {
         }
         self.trusted_proxies()?;
         self.database_path()?;
-        self.media_path()?;
+        self.media_place()?;
         self.log.filter()?;
         Ok(())
     }
@@ -377,21 +379,6 @@ impl Config {
                 "this version keeps its data in SQLite only; use sqlite:PATH",
             )),
             None => Err(ConfigError::key("store.url", "must be sqlite: and a path")),
-        }
-    }
-
-    pub fn media_path(&self) -> Result<PathBuf, ConfigError> {
-        let url = self.media.url.as_str();
-        if url.is_empty() {
-            return Ok(self.data_dir.join("media"));
-        }
-        match url.strip_prefix("file:") {
-            Some(path) => Ok(self.data_dir.join(path.strip_prefix("//").unwrap_or(path))),
-            None if url.starts_with("s3:") => Err(ConfigError::key(
-                "media.url",
-                "this version keeps media in a folder only; use file:PATH",
-            )),
-            None => Err(ConfigError::key("media.url", "must be file: and a path")),
         }
     }
 

@@ -60,7 +60,8 @@ fn the_defaults_load_and_are_the_contracts_plans() {
         })
     );
     assert_eq!(config.database_path().unwrap(), Path::new("data/vydra.db"));
-    assert_eq!(config.media_path().unwrap(), Path::new("data/media"));
+    let media = config.media_place().unwrap();
+    assert_eq!(media.to_string(), "data/media");
 }
 
 #[test]
@@ -162,7 +163,7 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
         ("[plans.free]\nrpm = -1", "plans.free.rpm"),
         ("[plans.mine]\nrpm = 1", "plans.mine"),
         ("[store]\nurl = \"postgres://x\"", "store.url"),
-        ("[media]\nurl = \"s3://x\"", "media.url"),
+        ("[media]\nurl = \"ftp://x\"", "media.url"),
         ("[log]\nformat = \"xml\"", "log.format"),
         ("server = 1", "server"),
     ] {
@@ -202,4 +203,107 @@ fn a_proxy_may_have_a_password_and_nobody_sees_it() {
     assert!(!format!("{good:?}").contains("hidden"));
     let refused = config("http://me:hidden@10.0.0.9/path").unwrap_err();
     assert!(!format!("{refused:?}{refused}").contains("hidden"));
+}
+
+/// A bucket with all that it needs, and what a test changes about it.
+fn bucket(more: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let mut keys = BTreeMap::from([
+        ("url", "\"s3://my-bucket/vydra\""),
+        ("endpoint", "\"http://10.0.0.7:9000\""),
+        ("access_key_id", "\"me\""),
+        ("secret_access_key", "\"hush-hush\""),
+    ]);
+    keys.extend(more.iter().copied());
+    let lines: Vec<String> = keys
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}"))
+        .collect();
+    load(Some(&format!("[media]\n{}\n", lines.join("\n"))), &[])
+}
+
+#[test]
+fn media_may_be_kept_in_a_bucket() {
+    let place = |more: &[(&str, &str)]| bucket(more).unwrap().media_place().unwrap().to_string();
+    assert_eq!(place(&[]), "s3://my-bucket/vydra/ at http://10.0.0.7:9000");
+    assert_eq!(
+        place(&[
+            ("url", "\"s3://my.bucket\""),
+            ("endpoint", "\"\""),
+            ("region", "\"eu-central-1\"")
+        ]),
+        "s3://my.bucket/ at AWS, eu-central-1"
+    );
+    place(&[("virtual_hosted", "true")]);
+}
+
+#[test]
+fn a_bucket_that_cannot_be_is_refused_with_the_keys_name() {
+    for (key, value, named) in [
+        ("url", "s3:", "media.url"),
+        ("url", "s3://", "media.url"),
+        ("url", "s3:///folder", "media.url"),
+        ("url", "s3://My-Bucket", "media.url"),
+        ("url", "s3://me:word@bucket", "media.url"),
+        ("url", "s3://bucket?region=x", "media.url"),
+        ("url", "s3://bucket/../other", "media.url"),
+        ("url", "s3://bucket//folder", "media.url"),
+        ("url", "", "media.endpoint: is for a bucket"),
+        ("url", "file:media", "media.endpoint: is for a bucket"),
+        ("endpoint", "10.0.0.7:9000", "media.endpoint"),
+        ("endpoint", "ftp://10.0.0.7", "media.endpoint"),
+        ("endpoint", "http://me:hush-hush@10.0.0.7", "media.endpoint"),
+        ("endpoint", "http://10.0.0.7/?a", "media.endpoint"),
+        ("region", "", "media.region"),
+        ("region", "eu\\ncentral", "media.region"),
+        ("access_key_id", "", "media.access_key_id"),
+        ("access_key_id", "m e", "media.access_key_id"),
+        ("secret_access_key", "", "media.secret_access_key:"),
+        (
+            "secret_access_key_file",
+            "also",
+            "media.secret_access_key: is given twice",
+        ),
+    ] {
+        let error = bucket(&[(key, &format!("\"{value}\""))]).unwrap_err();
+        assert!(error.to_string().contains(named), "{named}: {error}");
+        assert!(!format!("{error:?}{error}").contains("hush"), "{error}");
+    }
+    let aws = [("endpoint", "\"\""), ("virtual_hosted", "true")];
+    let error = bucket(&aws).unwrap_err().to_string();
+    assert!(error.contains("media.virtual_hosted"), "{error}");
+    let number = bucket(&[("secret_access_key", "987654321")]).unwrap_err();
+    assert!(!number.to_string().contains("987654321"), "{number}");
+}
+
+#[test]
+fn the_secret_of_a_bucket_is_not_shown_and_may_be_in_a_file_or_in_the_environment() {
+    let secret = |config: Config| {
+        let place = config.media_place().unwrap();
+        assert!(!format!("{config:?}{place:?}{place}").contains("8642"));
+        match place {
+            MediaPlace::Bucket(settings) => settings.secret_access_key,
+            MediaPlace::Folder(path) => panic!("{}", path.display()),
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    let named = format!("{:?}", path.display().to_string());
+    let from_file = [
+        ("secret_access_key", "\"\""),
+        ("secret_access_key_file", named.as_str()),
+    ];
+    let error = bucket(&from_file).unwrap_err().to_string();
+    assert!(error.contains("media.secret_access_key_file"), "{error}");
+    std::fs::write(&path, "\n").unwrap();
+    let error = bucket(&from_file).unwrap_err().to_string();
+    assert!(error.contains("media.secret_access_key_file"), "{error}");
+    std::fs::write(&path, "8642/+=\r\n").unwrap();
+    assert_eq!(secret(bucket(&from_file).unwrap()), "8642/+=");
+
+    let environment = [
+        ("VYDRA__MEDIA__URL", "s3://bucket"),
+        ("VYDRA__MEDIA__ACCESS_KEY_ID", "1234"),
+        ("VYDRA__MEDIA__SECRET_ACCESS_KEY", "8642"),
+    ];
+    assert_eq!(secret(load(None, &environment).unwrap()), "8642");
 }

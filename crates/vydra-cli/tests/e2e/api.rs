@@ -121,6 +121,22 @@ impl Api {
         send(request.header("x-vydra-simulate", outcome)).await
     }
 
+    pub(crate) const FORM: &str = "multipart/form-data; boundary=between";
+
+    /// The body of an upload.
+    pub(crate) fn form(name: &str, file: &[u8]) -> Vec<u8> {
+        let head = format!(
+            "--between\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n"
+        );
+        [head.as_bytes(), file, b"\r\n--between--\r\n"].concat()
+    }
+
+    pub(crate) async fn upload(&self, name: &str, file: &[u8]) -> Answer {
+        let request = self.request(Method::POST, "upload");
+        let request = request.header("content-type", Self::FORM);
+        must(request.body(Self::form(name, file))).await
+    }
+
     /// Whatever is there, without a key.
     pub(crate) async fn fetch(&self, url: &str) -> Answer {
         must(self.http.get(url)).await

@@ -8,6 +8,8 @@ mod api;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod buckets;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod commands;
