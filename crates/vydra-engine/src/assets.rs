@@ -38,6 +38,12 @@ impl Engine {
         Ok(OpenMedia { asset, stream })
     }
 
+    /// Where the storage itself gives the file away, if readers are sent there: for a short time, to whoever has the link.
+    pub async fn media_link(&self, asset: &Asset, disposition: &str) -> Result<Option<String>> {
+        let (key, media_type) = (&asset.storage_key, &asset.media_type);
+        Ok(self.parts.media.link(key, media_type, disposition).await?)
+    }
+
     /// 160 random bits: the only thing that keeps a file from strangers.
     pub(crate) fn new_storage_key(&self, extension: &str) -> String {
         let mut bytes = [0_u8; 20];

@@ -5,7 +5,8 @@ use crate::auth;
 use crate::error::ApiError;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::ops::Range;
 use vydra_core::asset::Asset;
@@ -25,14 +26,14 @@ pub(crate) async fn get(
         }
         found => found?,
     };
-    serve(&state, &key, asset, &parts.headers).await
+    serve(&state, &key, asset, &parts).await
 }
 
 async fn serve(
     state: &ApiState,
     key: &str,
     asset: Asset,
-    headers: &HeaderMap,
+    asked: &Parts,
 ) -> Result<Response, ApiError> {
     // A file under a key never changes, so the key is its tag.
     let tag = format!("\"{}\"", asset.id);
@@ -56,17 +57,31 @@ async fn serve(
     put(header::ACCEPT_RANGES, "bytes");
     put(header::CONTENT_TYPE, &asset.media_type);
     let name = key.rsplit('/').next().unwrap_or("file");
-    put(
-        header::CONTENT_DISPOSITION,
-        &format!("inline; filename=\"{name}\""),
-    );
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let disposition = format!("inline; filename=\"{name}\"");
+    put(header::CONTENT_DISPOSITION, &disposition);
+    let text = |name: header::HeaderName| {
+        asked
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     if text(header::IF_NONE_MATCH).is_some_and(|tags| {
         tags.split(',')
             .any(|one| matches!(one.trim(), "*") || one.trim().trim_start_matches("W/") == tag)
     }) {
         out.remove(header::CONTENT_TYPE);
         return Ok((StatusCode::NOT_MODIFIED, out).into_response());
+    }
+    // What tells of a file needs none of its bytes, and a link is good for reading alone.
+    if asked.method != Method::HEAD
+        && let Some(link) = state.engine.media_link(&asset, &disposition).await?
+    {
+        // The link ends soon, so nobody may keep it.
+        let fields = [
+            (header::LOCATION, link),
+            (header::CACHE_CONTROL, "no-store".to_owned()),
+        ];
+        return Ok((StatusCode::TEMPORARY_REDIRECT, fields).into_response());
     }
     let size = asset.bytes;
     // A part of another version must not be glued to this one.

@@ -14,6 +14,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as StorePath;
+use object_store::signer::Signer;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload};
 use std::fmt;
 use std::ops::Range;
@@ -102,6 +103,8 @@ pub struct MediaStore {
     prefix: String,
     portions: Portions,
     check_holds: Duration,
+    /// Makes links to files, where readers are sent to the storage itself.
+    links: Option<Arc<dyn Signer>>,
     /// What files that were given up left behind, on its way out.
     leftovers: TaskTracker,
 }
@@ -131,6 +134,7 @@ impl MediaStore {
                 whole: usize::MAX,
             },
             check_holds: Duration::from_secs(1),
+            links: None,
             leftovers: TaskTracker::new(),
         }
     }

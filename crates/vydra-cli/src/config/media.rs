@@ -16,6 +16,15 @@ pub struct Media {
     pub secret_access_key: Secret,
     pub secret_access_key_file: PathBuf,
     pub virtual_hosted: bool,
+    pub reads: Reads,
+}
+
+/// How a reader gets the bytes of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reads {
+    Proxy,
+    Redirect,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +100,7 @@ impl Config {
             access_key_id: media.access_key_id.clone(),
             secret_access_key: self.secret_access_key()?,
             virtual_hosted: media.virtual_hosted,
+            redirects: media.reads == Reads::Redirect,
         })
     }
 
@@ -142,6 +152,7 @@ impl Media {
                 !self.secret_access_key_file.as_os_str().is_empty(),
             ),
             ("media.virtual_hosted", self.virtual_hosted),
+            ("media.reads", self.reads == Reads::Redirect),
         ] {
             if is_given {
                 return Err(ConfigError::key(

@@ -164,6 +164,7 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
         ("[plans.mine]\nrpm = 1", "plans.mine"),
         ("[store]\nurl = \"postgres://x\"", "store.url"),
         ("[media]\nurl = \"ftp://x\"", "media.url"),
+        ("[media]\nreads = \"redirect\"", "media.reads"),
         ("[log]\nformat = \"xml\"", "log.format"),
         ("server = 1", "server"),
     ] {
@@ -233,7 +234,7 @@ fn media_may_be_kept_in_a_bucket() {
         ]),
         "s3://my.bucket/ at AWS, eu-central-1"
     );
-    place(&[("virtual_hosted", "true")]);
+    place(&[("virtual_hosted", "true"), ("reads", "\"redirect\"")]);
 }
 
 #[test]
@@ -253,6 +254,7 @@ fn a_bucket_that_cannot_be_is_refused_with_the_keys_name() {
         ("endpoint", "ftp://10.0.0.7", "media.endpoint"),
         ("endpoint", "http://me:hush-hush@10.0.0.7", "media.endpoint"),
         ("endpoint", "http://10.0.0.7/?a", "media.endpoint"),
+        ("reads", "stream", "media.reads"),
         ("region", "", "media.region"),
         ("region", "eu\\ncentral", "media.region"),
         ("access_key_id", "", "media.access_key_id"),

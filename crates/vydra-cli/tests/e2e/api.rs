@@ -142,6 +142,10 @@ impl Api {
         must(self.http.get(url)).await
     }
 
+    pub(crate) async fn head(&self, url: &str) -> Answer {
+        must(self.http.head(url)).await
+    }
+
     pub(crate) async fn fetch_range(&self, url: &str, range: &str) -> Answer {
         must(self.http.get(url).header("range", range)).await
     }

@@ -112,6 +112,38 @@ async fn media_in_a_bucket_are_served_like_those_in_a_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn readers_can_be_sent_to_the_bucket() {
+    let s3 = S3Server::start().await;
+    let data = data_in(&s3).with("VYDRA__MEDIA__READS", "redirect");
+    let org = data.org("studio", 1_000).await;
+    let key = data.key(&org, &[]).await;
+    let server = data.serve().await;
+    let api = server.api(&key);
+    let input = json!({"prompt": "a lake in summer"});
+    let made = api.post("models/gemini/generate", &input).await.expect(200);
+    let url = text(&made["imageUrl"]);
+    let file = std::fs::read(stored(&s3, &url)).unwrap();
+
+    let sent_on = api.fetch(&url).await;
+    assert_eq!((sent_on.status, sent_on.body.len()), (307, 0));
+    assert_eq!(sent_on.header("cache-control"), Some("no-store"));
+    let link = sent_on.header("location").unwrap();
+    assert!(link.starts_with(&s3.url), "{link}");
+    let whole = api.fetch(link).await;
+    assert!((whole.status, &whole.body) == (200, &file));
+    let part = api.fetch_range(link, "bytes=1000-2999").await;
+    assert_eq!(part.status, 206);
+    assert!(part.body == file[1_000..3_000]);
+
+    let head = api.head(&url).await;
+    assert_eq!((head.status, head.media_type()), (200, "image/png"));
+    let length = file.len().to_string();
+    assert_eq!(head.header("content-length"), Some(length.as_str()));
+    let log = server.stop().await;
+    assert!(!log.contains("X-Amz-Signature"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_is_away_takes_no_job_and_no_credits() {
     let s3 = S3Server::start().await;
     let data = data_in(&s3);

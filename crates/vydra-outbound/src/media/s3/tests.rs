@@ -14,6 +14,7 @@ fn settings(endpoint: &str) -> S3Settings {
         access_key_id: ACCESS_KEY_ID.to_owned(),
         secret_access_key: SECRET_ACCESS_KEY.to_owned(),
         virtual_hosted: false,
+        redirects: false,
     }
 }
 
@@ -400,6 +401,53 @@ async fn only_an_endpoint_that_says_http_is_called_without_encryption() {
         let answer = http.call(HttpRequest::from_parts(parts, body)).await;
         assert_eq!(answer.is_ok(), is_called, "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_link_is_readable_without_a_key_and_names_the_type() {
+    let (server, store) = bucket().await;
+    store
+        .put("o/a.png", Bytes::from_static(b"12345"))
+        .await
+        .unwrap();
+    let made = store.link("o/a.png", "image/png", "inline").await.unwrap();
+    assert_eq!(
+        made, None,
+        "unless it was asked for, the bytes go through us"
+    );
+
+    let mut settings = settings(&server.url);
+    settings.redirects = true;
+    let store = MediaStore::s3(&settings).unwrap();
+    let disposition = "inline; filename=\"a.png\"";
+    let link = store.link("o/a.png", "image/png", disposition).await;
+    let link = link.unwrap().unwrap();
+    assert!(!link.contains(SECRET_ACCESS_KEY), "{link}");
+    let url: Url = link.parse().unwrap();
+    for (name, value) in [
+        ("response-content-type", "image/png"),
+        ("response-content-disposition", disposition),
+        ("X-Amz-Expires", "600"),
+    ] {
+        let found = url.query_pairs().find(|(key, _)| key == name);
+        assert_eq!(found.unwrap().1, value);
+    }
+    let http = Http::new(settings.endpoint.as_ref()).unwrap();
+    let answer = http.0.get(&link).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.bytes().await.unwrap().as_ref(), b"12345");
+    // What it says is part of what is signed.
+    let forged = link.replace("image%2Fpng", "text%2Fhtml");
+    assert_ne!(forged, link);
+    let answer = http.0.get(&forged).send().await.unwrap();
+    assert_eq!(answer.status(), 403);
+
+    for active in ["text/html", "image/svg+xml", "application/pdf", "", "image"] {
+        let made = store.link("o/a.png", active, disposition).await.unwrap();
+        assert_eq!(made, None, "{active}");
+    }
+    let refused = store.link("../other", "image/png", disposition).await;
+    assert!(matches!(refused, Err(MediaError::NotFound)), "{refused:?}");
 }
 
 #[test]
