@@ -232,6 +232,15 @@ impl Server {
         Api::new(&self.url, key)
     }
 
+    /// The most memory that it has had at once until now, in bytes, as Linux remembers it.
+    pub(crate) fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap()));
+        let status = status.unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.unwrap().trim().strip_suffix(" kB").unwrap();
+        kib.parse::<u64>().unwrap() * 1_024
+    }
+
     pub(crate) async fn terminate(&self) {
         let mut kill = Command::new("kill");
         kill.args(["-TERM", &self.child.id().unwrap().to_string()]);
