@@ -1,6 +1,7 @@
 //! Assets: the media files that we keep.
 
 use crate::ids::{AssetId, JobId, OrgId};
+use crate::job::Mode;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +78,8 @@ impl AssetRole {
 pub struct Asset {
     pub id: AssetId,
     pub org_id: OrgId,
+    /// The sandbox and the real thing do not see each other's.
+    pub mode: Mode,
     pub job_id: Option<JobId>,
     pub role: AssetRole,
     pub kind: MediaKind,
@@ -91,4 +94,12 @@ pub struct Asset {
     /// Of an upload, and of nothing else: what its organization calls it, `uploads/<user>/<ms>-<name>`.
     pub upload_key: Option<String>,
     pub created_at: Timestamp,
+}
+
+/// A file as its organization sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedAsset {
+    pub asset: Asset,
+    /// Of the job that made it.
+    pub workflow: Option<String>,
 }

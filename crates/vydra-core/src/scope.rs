@@ -17,6 +17,8 @@ pub enum Scope {
     JobsWrite,
     #[serde(rename = "assets:read")]
     AssetsRead,
+    #[serde(rename = "assets:write")]
+    AssetsWrite,
     #[serde(rename = "account:read")]
     AccountRead,
     #[serde(rename = "keys:read")]
@@ -34,13 +36,14 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ModelsRead,
         Self::ModelsWrite,
         Self::UploadWrite,
         Self::JobsRead,
         Self::JobsWrite,
         Self::AssetsRead,
+        Self::AssetsWrite,
         Self::AccountRead,
         Self::KeysRead,
         Self::KeysWrite,
@@ -58,6 +61,7 @@ impl Scope {
             Self::JobsRead => "jobs:read",
             Self::JobsWrite => "jobs:write",
             Self::AssetsRead => "assets:read",
+            Self::AssetsWrite => "assets:write",
             Self::AccountRead => "account:read",
             Self::KeysRead => "keys:read",
             Self::KeysWrite => "keys:write",

@@ -1,10 +1,14 @@
-//! Media files, for whoever holds a key that cannot be guessed.
+//! Media files: for their organization, which lists and deletes them, and for whoever holds a key that cannot be guessed.
 
-use crate::{Engine, Error, Result};
+use crate::transactions::unknown_cursor;
+use crate::{Caller, Engine, Error, Result};
 use std::fmt::Write as _;
 use std::ops::Range;
-use vydra_core::asset::Asset;
+use vydra_core::asset::{Asset, ListedAsset};
+use vydra_core::ids::AssetId;
+use vydra_core::time::Timestamp;
 use vydra_outbound::media::{MediaError, MediaStream};
+use vydra_store::store::{AssetFilter, AssetPage};
 
 /// A file and its bytes, or the asked part of them.
 #[derive(Debug)]
@@ -13,7 +17,92 @@ pub struct OpenMedia {
     pub stream: MediaStream,
 }
 
+/// Which files a list shall show.
+#[derive(Debug, Clone, Default)]
+pub struct AssetQuery {
+    pub workflow: Option<String>,
+    pub limit: u32,
+    pub offset: u32,
+    pub after: Option<String>,
+}
+
+/// A file that is not there any more.
+#[derive(Debug, Clone)]
+pub struct DeletedAsset {
+    pub id: AssetId,
+    pub at: Timestamp,
+}
+
+fn no_such_asset() -> Error {
+    Error::NotFound {
+        what: "asset".to_owned(),
+    }
+}
+
 impl Engine {
+    /// What jobs delivered and what was sent in, the newest first.
+    pub async fn assets(&self, caller: &Caller, query: AssetQuery) -> Result<AssetPage> {
+        let after = match query.after.as_deref() {
+            None => None,
+            Some(word) => Some(AssetId::parse(word).ok_or_else(unknown_cursor)?),
+        };
+        let filter = AssetFilter {
+            workflow: query.workflow,
+            limit: query.limit,
+            offset: query.offset,
+            after,
+        };
+        self.store()
+            .listed_assets(&caller.organization.id, caller.mode(), filter)
+            .await?
+            .ok_or_else(unknown_cursor)
+    }
+
+    pub async fn asset(&self, caller: &Caller, id: &str) -> Result<ListedAsset> {
+        let id = AssetId::parse(id).ok_or_else(no_such_asset)?;
+        self.store()
+            .listed_asset(&caller.organization.id, caller.mode(), &id)
+            .await?
+            .ok_or_else(no_such_asset)
+    }
+
+    /// Gone at once for whoever asks. A job that took it in before and has not ended reads it all the same: its bytes go
+    /// when it has ended.
+    pub async fn delete_asset(&self, caller: &Caller, id: &str) -> Result<DeletedAsset> {
+        let id = AssetId::parse(id).ok_or_else(no_such_asset)?;
+        let at = self.now();
+        let deleted = self
+            .store()
+            .delete_asset(&caller.organization.id, caller.mode(), &id, at)
+            .await?
+            .ok_or_else(no_such_asset)?;
+        tracing::info!(asset.id = %id, org.id = %caller.organization.id, "a file was deleted");
+        if !deleted.is_needed {
+            // The file is deleted whether or not this succeeds: the sweep finds what is left.
+            if let Err(error) = self.erase(&[deleted.asset]).await {
+                tracing::warn!(asset.id = %id, error = &error as &dyn std::error::Error, "that a file is gone could not be written down");
+            }
+        }
+        Ok(DeletedAsset { id, at })
+    }
+
+    /// Removes the bytes of files that were deleted and that no job needs any more. Says of how many.
+    pub(crate) async fn erase(&self, deleted: &[Asset]) -> Result<usize> {
+        let mut erased = Vec::with_capacity(deleted.len());
+        for asset in deleted {
+            match self.parts.media.delete(&asset.storage_key).await {
+                Ok(()) => erased.push(asset.id.clone()),
+                Err(error) => {
+                    tracing::warn!(asset.id = %asset.id, error = &error as &dyn std::error::Error, "a file could not be removed");
+                }
+            }
+        }
+        if !erased.is_empty() {
+            self.store().record_erased(&erased, self.now()).await?;
+        }
+        Ok(erased.len())
+    }
+
     pub async fn media_asset(&self, storage_key: &str) -> Result<Asset> {
         self.store()
             .asset_by_storage_key(storage_key)

@@ -1,5 +1,6 @@
 //! From a request to a job that is paid: model, schema, price, media, one store command.
 
+use crate::inputs::{gone, taken_in};
 use crate::jobs::Ended;
 use crate::{Caller, Engine, Error, Result, Ticket, simulate};
 use serde_json::{Map, Value};
@@ -208,8 +209,7 @@ impl Engine {
         } = priced;
         call.script = simulate::script(caller, asked.simulate, price)?;
         call.pricing.version = self.catalog().price_version().to_owned();
-        self.look_at_urls(&caller.organization.id, schema, &mut call.input)
-            .await?;
+        self.look_at_urls(caller, schema, &mut call.input).await?;
         if let Some(url) = asked.webhook_url {
             self.check_webhook_url("webhookUrl", url).await?;
         }
@@ -241,7 +241,7 @@ impl Engine {
                 return Err(Self::too_many_jobs(caller, open));
             }
         }
-        let taking = self.take_in(&caller.organization.id, schema, &mut call.input);
+        let taking = self.take_in(caller, schema, &mut call.input);
         tokio::time::timeout(TAKING_IN, taking)
             .await
             .map_err(|_late| Error::invalid(TOO_SLOW))??;
@@ -251,6 +251,9 @@ impl Engine {
                 shown.insert(field.name.to_owned(), reference.clone());
             }
         }
+        let takes_in = taken_in(schema, &call.input);
+        // To say which field it was if one of them is gone by then.
+        let named = (!takes_in.is_empty()).then(|| call.input.clone());
         let now = self.now();
         let submission = self
             .submit(NewJob {
@@ -261,6 +264,7 @@ impl Engine {
                 workflow: workflow.map(str::to_owned),
                 input: shown,
                 call,
+                takes_in,
                 price,
                 webhook_url: asked.webhook_url.map(str::to_owned),
                 entry: self.new_entry(),
@@ -285,6 +289,7 @@ impl Engine {
                 remaining: available,
             }),
             Submission::TooManyJobs { open } => Err(Self::too_many_jobs(caller, open)),
+            Submission::InputGone(id) => Err(gone(schema, named.unwrap_or_default(), &id)),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! itself (RFC 2397), before anything is charged (contract, section 9).
 
 use crate::uploads::KEY_PREFIX;
-use crate::{Engine, Error, INPUT_BUDGET_MIB, Result};
+use crate::{Caller, Engine, Error, INPUT_BUDGET_MIB, Result};
 use bytes::Bytes;
 use data_url::DataUrl;
 use serde_json::{Map, Value};
@@ -20,6 +20,7 @@ use vydra_outbound::url_guard::{MAX_LENGTH, Refusal};
 
 /// How a job names a stored file.
 pub(crate) const REFERENCE: &str = vydra_core::job::ASSET;
+const NO_SUCH_FILE: &str = "there is no such file";
 /// What a file in the text itself begins with.
 const DATA: &str = "data:";
 /// How long that and the type behind it may be. The type counts for nothing, and its reader compares each parameter with all
@@ -82,6 +83,30 @@ fn named<'a>(schema: &InputSchema, input: &'a mut Map<String, Value>) -> Vec<Nam
     all
 }
 
+/// The stored files that an input names, each once.
+pub(crate) fn taken_in(schema: &InputSchema, input: &Map<String, Value>) -> Vec<AssetId> {
+    let mut all = Vec::new();
+    for field in schema.media_fields() {
+        let named = input.get(field.name).into_iter().flat_map(texts);
+        for id in named.filter_map(|text| AssetId::parse(text.strip_prefix(REFERENCE)?)) {
+            if !all.contains(&id) {
+                all.push(id);
+            }
+        }
+    }
+    all
+}
+
+/// A file was deleted after it had been looked at: told as if it had never been there.
+pub(crate) fn gone(schema: &InputSchema, mut input: Map<String, Value>, id: &AssetId) -> Error {
+    let reference = format!("{REFERENCE}{id}");
+    let field = named(schema, &mut input)
+        .into_iter()
+        .find(|named| *named.url == reference)
+        .map_or_else(String::new, |named| named.field);
+    refused(&field, NO_SUCH_FILE)
+}
+
 pub(crate) fn texts(value: &Value) -> impl Iterator<Item = &str> {
     let several = match value {
         Value::Array(several) => several.as_slice(),
@@ -119,7 +144,7 @@ impl Engine {
     /// what can only be refused is refused.
     pub(crate) async fn look_at_urls(
         &self,
-        org: &OrgId,
+        caller: &Caller,
         schema: &InputSchema,
         input: &mut Map<String, Value>,
     ) -> Result<()> {
@@ -131,9 +156,9 @@ impl Engine {
                 continue;
             }
             check_text(url).map_err(|why| refused(&field, &why))?;
-            match self.own_asset(org, url).await? {
+            match self.own_asset(caller, url).await? {
                 Own::Found(asset) => *url = reference(&field, kind, &asset)?,
-                Own::Absent => return Err(refused(&field, "there is no such file")),
+                Own::Absent => return Err(refused(&field, NO_SUCH_FILE)),
                 Own::Elsewhere => {
                     if let Err(why) = self.check_shape(url) {
                         return Err(refused(&field, &why));
@@ -147,7 +172,7 @@ impl Engine {
     /// Keeps what [`Self::look_at_urls`] has let pass: what stands in the text, and what has to be fetched.
     pub(crate) async fn take_in(
         &self,
-        org: &OrgId,
+        caller: &Caller,
         schema: &InputSchema,
         input: &mut Map<String, Value>,
     ) -> Result<()> {
@@ -158,9 +183,10 @@ impl Engine {
             let bytes = if is_inline(url) {
                 inline(url, kind).map_err(|why| refused(&field, &why))?
             } else {
-                self.fetch(org, &field, kind, url).await?
+                self.fetch(&caller.organization.id, &field, kind, url)
+                    .await?
             };
-            let asset = self.keep(org, &field, kind, bytes).await?;
+            let asset = self.keep(caller, &field, kind, bytes).await?;
             *url = format!("{REFERENCE}{}", asset.id);
         }
         Ok(())
@@ -202,17 +228,19 @@ impl Engine {
     }
 
     /// Our own files are taken from storage, whatever address the server has.
-    async fn own_asset(&self, org: &OrgId, url: &str) -> Result<Own> {
+    async fn own_asset(&self, caller: &Caller, url: &str) -> Result<Own> {
+        let (org, mode) = (&caller.organization.id, caller.mode());
         let told =
             |found: Option<Asset>| found.map_or(Own::Absent, |asset| Own::Found(Box::new(asset)));
         if let Some(id) = url.strip_prefix(REFERENCE) {
             return Ok(match AssetId::parse(id) {
-                Some(id) => told(self.store().asset(org, &id).await?),
+                Some(id) => told(self.store().asset(org, mode, &id).await?),
                 None => Own::Absent,
             });
         }
         if url.starts_with(KEY_PREFIX) {
-            return Ok(told(self.store().asset_by_upload_key(org, url).await?));
+            let found = self.store().asset_by_upload_key(org, mode, url).await?;
+            return Ok(told(found));
         }
         let Ok(parsed) = url::Url::parse(url) else {
             return Ok(Own::Elsewhere);
@@ -226,7 +254,7 @@ impl Engine {
                 .store()
                 .asset_by_storage_key(key)
                 .await?
-                .filter(|asset| asset.org_id == *org)
+                .filter(|asset| asset.org_id == *org && asset.mode == mode)
         {
             return Ok(Own::Found(Box::new(asset)));
         }
@@ -252,11 +280,18 @@ impl Engine {
             .map_err(|error| refused(field, &unreadable(error)))
     }
 
-    async fn keep(&self, org: &OrgId, field: &str, kind: MediaKind, bytes: Bytes) -> Result<Asset> {
+    async fn keep(
+        &self,
+        caller: &Caller,
+        field: &str,
+        kind: MediaKind,
+        bytes: Bytes,
+    ) -> Result<Asset> {
         let found = examine(kind, &bytes).map_err(|why| refused(field, &why))?;
         let asset = Asset {
             id: AssetId::new(self.now(), self.random()),
-            org_id: org.clone(),
+            org_id: caller.organization.id.clone(),
+            mode: caller.mode(),
             job_id: None,
             role: AssetRole::Input,
             kind: found.kind,

@@ -38,7 +38,7 @@ mod webhooks;
 pub mod worker;
 
 pub use admission::{Access, Caller, Credentials, Identity};
-pub use assets::OpenMedia;
+pub use assets::{AssetQuery, DeletedAsset, OpenMedia};
 pub use bots::{NewBot, RegisteredBot};
 pub use deliverer::Deliverer;
 pub use error::{Error, Result};

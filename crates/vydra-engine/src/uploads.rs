@@ -6,6 +6,7 @@ use crate::{Caller, Engine, Error, Identity, Result};
 use std::sync::Arc;
 use vydra_core::asset::{Asset, AssetRole, MediaKind};
 use vydra_core::ids::{AssetId, OrgId};
+use vydra_core::job::Mode;
 use vydra_core::random::letters_and_digits;
 use vydra_store::store::Recording;
 
@@ -26,6 +27,7 @@ const TOO_MANY_PIXELS: &str =
 pub struct Upload {
     engine: Arc<Engine>,
     org: OrgId,
+    mode: Mode,
     /// Whose name stands in the key.
     maker: String,
     given_name: Option<String>,
@@ -45,6 +47,7 @@ impl Engine {
         Upload {
             engine: Arc::clone(self),
             org: caller.organization.id.clone(),
+            mode: caller.mode(),
             maker: maker.to_owned(),
             given_name: name.map(str::to_owned),
             intake: Intake::new(MediaKind::Image, Origin::Caller),
@@ -101,6 +104,7 @@ impl Upload {
         let asset = Asset {
             id: AssetId::new(now, engine.random()),
             org_id: self.org,
+            mode: self.mode,
             job_id: None,
             role: AssetRole::Upload,
             kind: found.kind,

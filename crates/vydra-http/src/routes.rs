@@ -183,6 +183,13 @@ pub(crate) fn all(catalog: &Catalog) -> Routes {
         .get("/jobs/{id}/charges", OwnJobs, v1::transactions::of_job)
         .get("/jobs/{id}/events", OwnJobs, v1::streams::get)
         .post("/upload", scope(Scope::UploadWrite), v1::uploads::create)
+        .get("/assets", scope(Scope::AssetsRead), v1::assets::list)
+        .get("/assets/{id}", scope(Scope::AssetsRead), v1::assets::get)
+        .delete(
+            "/assets/{id}",
+            scope(Scope::AssetsWrite),
+            v1::assets::delete,
+        )
         .get("/api-keys", scope(Scope::KeysRead), v1::keys::list)
         .post("/api-keys", Person, v1::keys::create)
         .get("/api-keys/{id}", scope(Scope::KeysRead), v1::keys::get)

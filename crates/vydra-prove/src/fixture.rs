@@ -130,6 +130,7 @@ impl Fixture {
                 script: Script::default(),
                 pricing: Pricing::default(),
             },
+            takes_in: Vec::new(),
             price: credits(price),
             webhook_url: None,
             entry: self.entry(),
@@ -171,11 +172,11 @@ impl Fixture {
     pub(crate) fn completed(
         &self,
         lease: &Lease,
-        org: &OrgId,
+        owner: (&OrgId, Mode),
         price: i64,
         delivered: u32,
     ) -> Settlement {
-        let outputs = (0..delivered).map(|_| self.output(lease, org)).collect();
+        let outputs = (0..delivered).map(|_| self.output(lease, owner)).collect();
         Settlement {
             outcome: Outcome::Completed {
                 outputs,
@@ -187,10 +188,11 @@ impl Fixture {
         }
     }
 
-    fn output(&self, lease: &Lease, org: &OrgId) -> Asset {
+    fn output(&self, lease: &Lease, (org, mode): (&OrgId, Mode)) -> Asset {
         Asset {
             id: AssetId::new(self.now(), &self.random),
             org_id: org.clone(),
+            mode,
             job_id: Some(lease.job.clone()),
             role: AssetRole::Output,
             kind: MediaKind::Image,

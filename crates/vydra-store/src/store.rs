@@ -1,8 +1,10 @@
 //! The list of things that can happen to our data, and what each one promises.
 
+mod assets;
 mod webhooks;
 mod worker;
 
+pub use assets::{AssetFilter, AssetPage, AssetStore, Deleted};
 pub use webhooks::{
     ClaimedDeliveries, ClaimedDelivery, DeliveryClaim, DeliveryFilter, DeliveryOutcome,
     DeliveryPage, EndpointChange, Event, Lane, NewNotice, Resending, Settled, SettledDelivery,
@@ -31,7 +33,7 @@ use vydra_core::usage::{UsageBy, UsageRow};
 use vydra_core::user::{Membership, PasswordHash, Role, User};
 
 #[async_trait]
-pub trait Store: WebhookStore + Send + Sync + std::fmt::Debug {
+pub trait Store: AssetStore + WebhookStore + Send + Sync + std::fmt::Debug {
     /// The secret under which keys are marked; the same for every process on this database.
     fn pepper(&self) -> Pepper;
 
@@ -258,16 +260,6 @@ pub trait Store: WebhookStore + Send + Sync + std::fmt::Debug {
     async fn release_leases(&self, now: Timestamp) -> Result<u64>;
     /// When a worker has something to do next without being woken.
     async fn next_due(&self) -> Result<Due>;
-
-    // --- Assets ---
-
-    /// A key of an upload is given once: a second file under it is not recorded.
-    async fn record_asset(&self, asset: &Asset) -> Result<Recording>;
-    async fn asset(&self, org: &OrgId, id: &AssetId) -> Result<Option<Asset>>;
-    /// For whoever holds the key that cannot be guessed, of whatever organization.
-    async fn asset_by_storage_key(&self, storage_key: &str) -> Result<Option<Asset>>;
-    /// None also for an upload of another organization.
-    async fn asset_by_upload_key(&self, org: &OrgId, upload_key: &str) -> Result<Option<Asset>>;
 }
 
 #[derive(Debug, Clone)]
@@ -379,6 +371,8 @@ pub struct NewJob {
     pub workflow: Option<String>,
     pub input: Map<String, Value>,
     pub call: Call,
+    /// The stored files that it takes in, each once.
+    pub takes_in: Vec<AssetId>,
     pub price: Credits,
     /// Where its end is told, besides the endpoints of the organization.
     pub webhook_url: Option<String>,
@@ -418,6 +412,8 @@ pub enum Submission {
     TooManyJobs {
         open: u32,
     },
+    /// This file was deleted before the job could take it in.
+    InputGone(AssetId),
 }
 
 /// What became of an answer that was to be remembered.

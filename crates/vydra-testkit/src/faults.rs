@@ -13,7 +13,7 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
-use vydra_core::asset::Asset;
+use vydra_core::asset::{Asset, ListedAsset};
 use vydra_core::credits::Credits;
 use vydra_core::idempotency::{IdempotencyKey, IdempotencyRecord, StoredAnswer};
 use vydra_core::ids::{
@@ -34,11 +34,12 @@ use vydra_outbound::provider::{
 };
 use vydra_outbound::webhook::{Answer, Courier, Message};
 use vydra_store::store::{
-    Cancellation, Claim, Claimed, ClaimedDeliveries, Creation, DeliveryClaim, DeliveryFilter,
-    DeliveryPage, Due, EndpointChange, EntryFilter, EntryPage, Event, Expired, Grant, JobFilter,
-    JobPage, Lease, NewJob, NewNotice, NewOrganization, NewRotation, NewSession, NewUser, Overdue,
-    Recorded, Recording, Resending, Rotation, Settled, SettledDelivery, Settlement, StepRoute,
-    Submission, Usage, UserCreation, WebhookStore,
+    AssetFilter, AssetPage, AssetStore, Cancellation, Claim, Claimed, ClaimedDeliveries, Creation,
+    Deleted, DeliveryClaim, DeliveryFilter, DeliveryPage, Due, EndpointChange, EntryFilter,
+    EntryPage, Event, Expired, Grant, JobFilter, JobPage, Lease, NewJob, NewNotice,
+    NewOrganization, NewRotation, NewSession, NewUser, Overdue, Recorded, Recording, Resending,
+    Rotation, Settled, SettledDelivery, Settlement, StepRoute, Submission, Usage, UserCreation,
+    WebhookStore,
 };
 use vydra_store::{Result, Store, StoreError};
 
@@ -269,28 +270,29 @@ fn failed(done: bool) -> StoreError {
     }
 }
 
-/// A trait of the store behind points: the commands' names, and the rest of the trait.
 macro_rules! points {
-    ($(#[$doc:meta])* $names:ident: $part:ident { $($rest:item)* }
-     $(fn $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
-        $(#[$doc])*
-        pub const $names: &[&str] = &[$(stringify!($name)),*];
+    ($($store:ident {
+        $(without_fault { $($own:tt)* })?
+        $(fn $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*
+    })*) => {
+        /// Every command of the store, by its name.
+        pub const STORE_POINTS: &[&str] = &[$($(stringify!($name)),*),*];
 
-        #[async_trait]
-        impl $part for FaultyStore {
-            $($rest)*
+        $(#[async_trait]
+        impl $store for FaultyStore {
+            $($($own)*)?
 
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer> {
                 let call = at_once(self.inner.$name($($argument),*));
                 self.life.pass(stringify!($name), call, failed).await
             })*
-        }
+        })*
     };
 }
 
 points! {
-    /// Every command of the store but those of [`WEBHOOK_POINTS`], by its name.
-    STORE_POINTS: Store {
+Store {
+    without_fault {
         fn pepper(&self) -> Pepper {
             self.inner.pepper()
         }
@@ -346,15 +348,22 @@ points! {
     fn late_jobs() -> u64;
     fn release_leases(now: Timestamp) -> u64;
     fn next_due() -> Due;
-    fn record_asset(asset: &Asset) -> Recording;
-    fn asset(org: &OrgId, id: &AssetId) -> Option<Asset>;
-    fn asset_by_storage_key(storage_key: &str) -> Option<Asset>;
-    fn asset_by_upload_key(org: &OrgId, upload_key: &str) -> Option<Asset>;
 }
 
-points! {
-    /// Every command of [`WebhookStore`], by its name.
-    WEBHOOK_POINTS: WebhookStore {}
+AssetStore {
+    fn record_asset(asset: &Asset) -> Recording;
+    fn asset(org: &OrgId, mode: Mode, id: &AssetId) -> Option<Asset>;
+    fn asset_by_storage_key(storage_key: &str) -> Option<Asset>;
+    fn asset_by_upload_key(org: &OrgId, mode: Mode, upload_key: &str) -> Option<Asset>;
+    fn job_input(job: &JobId, id: &AssetId) -> Option<Asset>;
+    fn listed_asset(org: &OrgId, mode: Mode, id: &AssetId) -> Option<ListedAsset>;
+    fn listed_assets(org: &OrgId, mode: Mode, filter: AssetFilter) -> Option<AssetPage>;
+    fn delete_asset(org: &OrgId, mode: Mode, id: &AssetId, now: Timestamp) -> Option<Deleted>;
+    fn erasable_assets(limit: u32) -> Vec<Asset>;
+    fn record_erased(ids: &[AssetId], now: Timestamp) -> ();
+}
+
+WebhookStore {
     fn webhook_secrets(org: &OrgId, fresh: &WebhookSecret) -> Option<WebhookSecrets>;
     fn rotate_webhook_secret(org: &OrgId, fresh: &WebhookSecret, previous_until: Timestamp) -> Option<WebhookSecrets>;
     fn create_endpoint(new: &Endpoint, most: u32) -> bool;
@@ -373,6 +382,7 @@ points! {
     fn forget_deliveries(before: Timestamp, limit: u32) -> u64;
     fn events(org: &OrgId, mode: Mode, after: Option<&EventId>, limit: u32) -> Option<Vec<Event>>;
     fn last_event(org: &OrgId, mode: Mode) -> Option<EventId>;
+}
 }
 
 /// A provider behind a connection that fails where it is told to.

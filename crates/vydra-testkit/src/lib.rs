@@ -26,7 +26,7 @@ mod web;
 
 pub use app::{PASSWORD, PUBLIC_URL, Setup, TestApp};
 pub use clock::ManualClock;
-pub use faults::{Fault, Faults, OUTSIDE_POINTS, STORE_POINTS, WEBHOOK_POINTS};
+pub use faults::{Fault, Faults, OUTSIDE_POINTS, STORE_POINTS};
 pub use mailbox::Mailbox;
 pub use provider::{Gate, PollReply, Reply, ScriptedProvider, refused};
 pub use random::SeededRandom;

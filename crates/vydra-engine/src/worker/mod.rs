@@ -60,6 +60,12 @@ impl Worker {
     /// Works until `stop`, then drains.
     pub async fn run(self, stop: CancellationToken) {
         self.engine.open_floor(&self.floor);
+        tokio::join!(self.work(&stop), self.sweep(&stop));
+        self.engine.close_floor();
+        self.drain().await;
+    }
+
+    async fn work(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let rest = match self.round().await {
                 Ok(rest) => rest,
@@ -78,14 +84,13 @@ impl Worker {
                 () = tokio::time::sleep(rest) => {}
             }
         }
-        self.engine.close_floor();
-        self.drain().await;
     }
 
     /// One round by hand: every job that can be claimed now is run to the end of its attempt.
     pub async fn step(&self) -> Result<usize> {
         self.expire().await?;
         self.forget().await?;
+        while self.sweep_assets().await? {}
         let mut count = 0;
         for room in &self.floor.rooms {
             let aside = room.set_aside(|free| free);

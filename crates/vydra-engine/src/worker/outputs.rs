@@ -86,6 +86,7 @@ impl Step<'_> {
         Asset {
             id: AssetId::new(engine.now(), engine.random()),
             org_id: job.org_id.clone(),
+            mode: job.mode,
             job_id: Some(job.id.clone()),
             role: if self.call.is_last {
                 AssetRole::Output

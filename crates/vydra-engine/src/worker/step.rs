@@ -252,11 +252,8 @@ impl Step<'_> {
                 }
                 let id = reference.strip_prefix(REFERENCE).and_then(AssetId::parse);
                 let id = id.ok_or_else(|| input_gone(reference))?;
-                let asset = attempt
-                    .engine
-                    .store()
-                    .asset(&attempt.job.org_id, &id)
-                    .await?;
+                let store = attempt.engine.store();
+                let asset = store.job_input(&attempt.job.id, &id).await?;
                 let asset = asset.ok_or_else(|| input_gone(reference))?;
                 assets.push((field.name.to_owned(), asset));
             }

@@ -4,6 +4,7 @@ use super::Worker;
 use crate::Result;
 use std::sync::PoisonError;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::EntryId;
 use vydra_core::job::Failure;
@@ -13,6 +14,11 @@ const BATCH: usize = 100;
 /// Forgetting is a write like any other: often enough to keep up, and seldom enough not to be in anybody's way.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
 const FORGET_AT_ONCE: u32 = 1_000;
+/// How often files are looked for that nobody needs any more.
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
+/// Few enough that nobody who waits for the store's writer notices.
+const SWEEP_AT_ONCE: u32 = 200;
+const PAUSE_AFTER_BATCH: Duration = Duration::from_millis(100);
 
 pub(super) fn timeout_failure() -> Failure {
     Failure {
@@ -94,6 +100,41 @@ impl Worker {
             tracing::debug!(keys = forgotten, "expired idempotency keys were forgotten");
         }
         Ok(())
+    }
+
+    /// Until `stop`, beside the work: files are many and slow to remove, and no job waits for it.
+    pub(super) async fn sweep(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let rest = match self.sweep_assets().await {
+                // Others have their turn in between.
+                Ok(true) => PAUSE_AFTER_BATCH,
+                Ok(false) => SWEEP_EVERY,
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "files could not be swept"
+                    );
+                    SWEEP_EVERY
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+
+    /// Removes the bytes of files that were deleted and that no job needs any more. Whether there may be more.
+    pub(super) async fn sweep_assets(&self) -> Result<bool> {
+        let erasable = self.engine.store().erasable_assets(SWEEP_AT_ONCE).await?;
+        if erasable.is_empty() {
+            return Ok(false);
+        }
+        let erased = self.engine.erase(&erasable).await?;
+        tracing::debug!(files = erased, "deleted files were removed");
+        // What cannot be removed now is tried again later, and not at once.
+        Ok(erased == SWEEP_AT_ONCE as usize)
     }
 }
 

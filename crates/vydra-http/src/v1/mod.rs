@@ -1,5 +1,6 @@
 //! Version 1 of the API: one resource, one file.
 
+pub(crate) mod assets;
 pub(crate) mod billing;
 pub(crate) mod bots;
 pub(crate) mod deliveries;

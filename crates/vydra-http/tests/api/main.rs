@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod account;
 #[cfg(test)]
+mod assets;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod bodies;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use vydra_core::api_key::KeySecret;
 use vydra_core::credits::Credits;
-use vydra_core::ids::{DeliveryId, EndpointId, JobId, KeyId};
+use vydra_core::ids::{AssetId, DeliveryId, EndpointId, JobId, KeyId};
 use vydra_core::job::Mode;
 use vydra_core::time::Clock;
 use vydra_core::user::Role;
@@ -80,6 +80,18 @@ impl World {
         sent["data"][0]["id"].as_str().unwrap().to_owned()
     }
 
+    /// The id of a file that was sent in.
+    async fn asset(&self, key: &str) -> String {
+        let (media_type, form) = uploads::example();
+        let sent = self.api.call("POST", "upload").body(form).key(key);
+        sent.header("content-type", &media_type)
+            .send()
+            .await
+            .ok(200);
+        let list = self.api.get("assets").key(key).send().await.ok(200);
+        list["data"][0]["id"].as_str().unwrap().to_owned()
+    }
+
     /// One row for each operation; an operation without one fails the test.
     pub(crate) async fn row(&self, operation: &Operation) -> Row {
         let plain = |path: &str, status| Row {
@@ -113,6 +125,7 @@ impl World {
                 | "/usage"
                 | "/models"
                 | "/jobs"
+                | "/assets"
                 | "/api-keys"
                 | "/events"
                 | "/webhooks/endpoints"
@@ -169,6 +182,16 @@ impl World {
                 let ended = self.api.delete(&format!("jobs/{own}"));
                 ended.send().await.ok(200);
                 about_job(path, &own, &foreign)
+            }
+            ("GET" | "DELETE", "/assets/{id}") => {
+                let own = self.asset(&self.api.key).await;
+                let foreign = self.asset(&self.stranger).await;
+                let nobody = AssetId::new(self.api.clock.now(), &SeededRandom::new(7));
+                let at = |id: &str| path.replace("{id}", id);
+                Row {
+                    elsewhere: Some((at(&foreign), at(nobody.as_str()))),
+                    ..plain(&at(&own), 200)
+                }
             }
             ("POST", "/webhooks/endpoints") => posted(path, json!({"url": RECEIVER}), 201),
             ("GET" | "PATCH" | "DELETE", "/webhooks/endpoints/{id}") => {

@@ -1,6 +1,6 @@
 //! I1 to I8, each in a few lines that a reader can check against its sentence.
 
-use super::rows::{Books, Entry, JobRow, Link, Purse};
+use super::rows::{AssetRow, Books, Entry, JobRow, Link, Purse};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
@@ -33,6 +33,7 @@ pub(crate) fn check(books: &Books) -> Vec<Violated> {
     queue(books, &mut found);
     events(books, &by_id, &mut found);
     assets(books, &by_id, &mut found);
+    inputs(books, &by_id, &mut found);
     keys(books, &by_id, &mut found);
     states(books, &mut found);
     steps(books, &by_id, &mut found);
@@ -286,10 +287,10 @@ fn assets(books: &Books, by_id: &HashMap<&str, &JobRow>, found: &mut Vec<Violate
     for asset in &books.assets {
         let job = asset.job.as_deref().map(|id| by_id.get(id));
         let belongs = match (asset.role.as_str(), job) {
-            ("output", Some(Some(job))) => job.purse.org == asset.org && job.status == "completed",
+            ("output", Some(Some(job))) => is_of(asset, job) && job.status == "completed",
             ("input" | "upload", None) => true,
-            ("input" | "step", Some(Some(job))) => job.purse.org == asset.org,
-            ("late", Some(Some(job))) => job.purse.org == asset.org && !job.is_open(),
+            ("input" | "step", Some(Some(job))) => is_of(asset, job),
+            ("late", Some(Some(job))) => is_of(asset, job) && !job.is_open(),
             _ => false,
         };
         if !belongs {
@@ -301,12 +302,44 @@ fn assets(books: &Books, by_id: &HashMap<&str, &JobRow>, found: &mut Vec<Violate
     }
 }
 
-/// I6, the files: each that a row names is there.
+fn is_of(asset: &AssetRow, job: &JobRow) -> bool {
+    job.purse.org == asset.org && job.purse.mode == asset.mode
+}
+
+/// I6: what is written down as taken in is a file of the same organization, still there, and of a job that has not ended.
+fn inputs(books: &Books, by_id: &HashMap<&str, &JobRow>, found: &mut Vec<Violated>) {
+    if books.inputs.is_empty() {
+        return;
+    }
+    let assets: HashMap<&str, &AssetRow> = books
+        .assets
+        .iter()
+        .map(|asset| (asset.id.as_str(), asset))
+        .collect();
+    for input in &books.inputs {
+        let right = by_id
+            .get(input.job.as_str())
+            .zip(assets.get(input.asset.as_str()))
+            .is_some_and(|(job, asset)| {
+                job.is_open() && job.purse.org == asset.org && !asset.is_erased
+            });
+        if !right {
+            note(found, "I6", format!("{input:?} is of no open job"));
+        }
+    }
+}
+
+/// I6, the files: each that a row names is there, and none that was erased.
 pub(crate) fn files(books: &Books, size: impl Fn(&str) -> Option<u64>) -> Vec<Violated> {
     let mut found = Vec::new();
     for asset in &books.assets {
         let there = size(&asset.storage_key).and_then(|size| i64::try_from(size).ok());
-        if there != Some(asset.bytes) {
+        let right = match there {
+            // Between the mark and the end of its bytes either may be.
+            None => asset.is_deleted,
+            Some(bytes) => bytes == asset.bytes && !asset.is_erased,
+        };
+        if !right {
             let what = format!("{} has {} bytes, its file {there:?}", asset.id, asset.bytes);
             note(&mut found, "I6", what);
         }

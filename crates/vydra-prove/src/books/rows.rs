@@ -14,6 +14,7 @@ pub(crate) struct Books {
     pub(crate) entries: Vec<Entry>,
     pub(crate) jobs: Vec<JobRow>,
     pub(crate) assets: Vec<AssetRow>,
+    pub(crate) inputs: Vec<InputRow>,
     pub(crate) keys: Vec<KeyRow>,
     pub(crate) steps: Vec<StepRow>,
     /// In the order of their commits.
@@ -91,6 +92,16 @@ pub(crate) struct AssetRow {
     pub(crate) role: String,
     pub(crate) storage_key: String,
     pub(crate) bytes: i64,
+    pub(crate) mode: String,
+    pub(crate) is_deleted: bool,
+    pub(crate) is_erased: bool,
+}
+
+/// What a job takes in.
+#[derive(Debug, Clone)]
+pub(crate) struct InputRow {
+    pub(crate) job: String,
+    pub(crate) asset: String,
 }
 
 #[derive(Debug, Clone)]
@@ -179,7 +190,7 @@ impl Books {
             )?,
             assets: rows(
                 &snapshot,
-                "SELECT id, org_id, job_id, role, storage_key, bytes FROM assets",
+                "SELECT id, org_id, job_id, role, storage_key, bytes, mode, deleted_at IS NOT NULL, erased_at IS NOT NULL FROM assets",
                 |row| {
                     Ok(AssetRow {
                         id: row.get(0)?,
@@ -188,9 +199,18 @@ impl Books {
                         role: row.get(3)?,
                         storage_key: row.get(4)?,
                         bytes: row.get(5)?,
+                        mode: row.get(6)?,
+                        is_deleted: row.get(7)?,
+                        is_erased: row.get(8)?,
                     })
                 },
             )?,
+            inputs: rows(&snapshot, "SELECT job_id, asset_id FROM job_inputs", |row| {
+                Ok(InputRow {
+                    job: row.get(0)?,
+                    asset: row.get(1)?,
+                })
+            })?,
             keys: rows(
                 &snapshot,
                 "SELECT org_id, mode, key, job_id FROM idempotency_keys",

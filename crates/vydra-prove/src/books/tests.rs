@@ -57,7 +57,7 @@ impl Damaged {
             .await
             .unwrap();
         let done = lease("DONE");
-        let settlement = f.completed(&done, &org, 8, OUTPUTS);
+        let settlement = f.completed(&done, (&org, Mode::Live), 8, OUTPUTS);
         f.store.settle_job(&done, settlement).await.unwrap();
         f.store
             .settle_job(&lease("FAILED"), f.failed())
@@ -157,6 +157,9 @@ const DAMAGES: &[(&str, &str, bool)] = &[
     ("I5", "UPDATE events SET job_id = RUNNING WHERE job_id = DONE", true),
     ("I6", "UPDATE assets SET org_id = OTHER", true),
     ("I6", "UPDATE assets SET job_id = NULL", false),
+    ("I6", "UPDATE assets SET mode = 'test' WHERE job_id = DONE", true),
+    ("I6", "INSERT INTO job_inputs SELECT DONE, min(id) FROM assets", true),
+    ("I6", "INSERT INTO job_inputs SELECT WAITING, min(id) FROM assets; UPDATE assets SET deleted_at = 1, erased_at = 2", false),
     ("I7", "UPDATE idempotency_keys SET org_id = OTHER WHERE key = DONE", true),
     ("I7", "UPDATE idempotency_keys SET job_id = 'job_gone' WHERE key = DONE", false),
     // The rest are checks of the table and triggers, which the damage takes away.

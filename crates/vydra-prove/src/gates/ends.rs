@@ -104,7 +104,7 @@ async fn one(fixture: &Arc<Fixture>, number: u64) -> anyhow::Result<usize> {
 /// With an organization it gets one of its outputs.
 async fn settled(fixture: &Fixture, lease: &Lease, org: Option<&OrgId>) -> anyhow::Result<bool> {
     let settlement = match org {
-        Some(org) => fixture.completed(lease, org, PRICE, 1),
+        Some(org) => fixture.completed(lease, (org, Mode::Live), PRICE, 1),
         None => fixture.failed(),
     };
     match fixture.store.settle_job(lease, settlement).await {

@@ -1,16 +1,30 @@
-use super::rows::{Columns, collect, first};
+use super::SqliteStore;
+use super::rows::{Columns, collect, first, to_json};
 use crate::Result;
-use crate::store::Recording;
-use rusqlite::{Connection, params};
-use vydra_core::asset::{Asset, AssetRole, MediaKind};
+use crate::store::{AssetFilter, AssetPage, AssetStore, Deleted, Recording};
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+use vydra_core::asset::{Asset, AssetRole, ListedAsset, MediaKind};
 use vydra_core::ids::{AssetId, JobId, OrgId};
+use vydra_core::job::Mode;
+use vydra_core::time::Timestamp;
 
-const COLUMNS: &str = "id, org_id, job_id, role, kind, media_type, storage_key, bytes, width, height, duration_ms, created_at, filename, upload_key";
+/// The columns of [`read`], from `assets a`.
+const COLUMNS: &str = "a.id, a.org_id, a.mode, a.job_id, a.role, a.kind, a.media_type, a.storage_key, a.bytes, a.width, a.height,
+    a.duration_ms, a.created_at, a.filename, a.upload_key";
+
+/// Those that their organization sees.
+const LISTED: &str = "a.deleted_at IS NULL AND a.role IN ('output', 'upload')";
+
+/// Those that a job needs which has not ended: it takes them in, or its steps made them.
+const NEEDED: &str = "(EXISTS (SELECT 1 FROM job_inputs i WHERE i.asset_id = a.id)
+    OR EXISTS (SELECT 1 FROM jobs n WHERE n.id = a.job_id AND n.completed_at IS NULL))";
 
 fn read(row: &mut Columns<'_, '_>) -> Result<Asset> {
     Ok(Asset {
         id: AssetId::trusted(row.take()?),
         org_id: OrgId::trusted(row.take()?),
+        mode: row.word(Mode::parse)?,
         job_id: row.take::<Option<String>>()?.map(JobId::trusted),
         role: row.word(AssetRole::parse)?,
         kind: row.word(MediaKind::parse)?,
@@ -25,6 +39,13 @@ fn read(row: &mut Columns<'_, '_>) -> Result<Asset> {
     })
 }
 
+fn read_listed(row: &mut Columns<'_, '_>) -> Result<ListedAsset> {
+    Ok(ListedAsset {
+        asset: read(row)?,
+        workflow: row.take()?,
+    })
+}
+
 /// `step` is that of a step's output, and of nothing else.
 pub(super) fn insert(
     db: &Connection,
@@ -33,13 +54,14 @@ pub(super) fn insert(
     place: usize,
 ) -> Result<Recording> {
     let changed = db.prepare_cached(
-        "INSERT INTO assets (id, org_id, job_id, place, role, kind, media_type, storage_key, bytes, width, height, duration_ms, created_at, filename, upload_key, step)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+        "INSERT INTO assets (id, org_id, mode, job_id, place, role, kind, media_type, storage_key, bytes, width, height, duration_ms, created_at, filename, upload_key, step)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
          ON CONFLICT (upload_key) DO NOTHING",
     )?
     .execute(params![
         asset.id.as_str(),
         asset.org_id.as_str(),
+        asset.mode.as_str(),
         asset.job_id.as_ref().map(JobId::as_str),
         i64::try_from(place).unwrap_or(i64::MAX),
         asset.role.as_str(),
@@ -62,41 +84,250 @@ pub(super) fn insert(
     })
 }
 
-pub(super) fn get(db: &Connection, org: &OrgId, id: &AssetId) -> Result<Option<Asset>> {
+pub(super) fn get(db: &Connection, org: &OrgId, mode: Mode, id: &AssetId) -> Result<Option<Asset>> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM assets WHERE id = ?1 AND org_id = ?2"
+        "SELECT {COLUMNS} FROM assets a WHERE a.id = ?1 AND a.org_id = ?2 AND a.mode = ?3 AND a.deleted_at IS NULL"
     ))?;
-    first(statement.query(params![id.as_str(), org.as_str()])?, read)
+    let rows = statement.query(params![id.as_str(), org.as_str(), mode.as_str()])?;
+    first(rows, read)
 }
 
-pub(super) fn by_storage_key(db: &Connection, storage_key: &str) -> Result<Option<Asset>> {
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM assets WHERE storage_key = ?1"
-    ))?;
-    first(statement.query(params![storage_key])?, read)
+/// The job needs it until it ends.
+pub(super) fn take_in(db: &Connection, job: &JobId, id: &AssetId) -> Result<()> {
+    db.prepare_cached("INSERT INTO job_inputs (job_id, asset_id) VALUES (?1, ?2)")?
+        .execute(params![job.as_str(), id.as_str()])?;
+    Ok(())
 }
 
-pub(super) fn by_upload_key(
-    db: &Connection,
-    org: &OrgId,
-    upload_key: &str,
-) -> Result<Option<Asset>> {
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM assets WHERE upload_key = ?1 AND org_id = ?2"
-    ))?;
-    first(statement.query(params![upload_key, org.as_str()])?, read)
+/// The job has ended.
+pub(super) fn let_go(db: &Connection, job: &JobId) -> Result<()> {
+    db.prepare_cached("DELETE FROM job_inputs WHERE job_id = ?1")?
+        .execute(params![job.as_str()])?;
+    Ok(())
 }
 
 pub(super) fn of_job(db: &Connection, job: &JobId) -> Result<Vec<Asset>> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM assets WHERE job_id = ?1 AND role = 'output' ORDER BY place"
+        "SELECT {COLUMNS} FROM assets a WHERE a.job_id = ?1 AND a.role = 'output' AND a.deleted_at IS NULL ORDER BY a.place"
     ))?;
     collect(statement.query(params![job.as_str()])?, read)
 }
 
 pub(super) fn of_step(db: &Connection, job: &JobId, step: u32) -> Result<Vec<Asset>> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM assets WHERE job_id = ?1 AND role = 'step' AND step = ?2 ORDER BY place"
+        "SELECT {COLUMNS} FROM assets a WHERE a.job_id = ?1 AND a.role = 'step' AND a.step = ?2 ORDER BY a.place"
     ))?;
     collect(statement.query(params![job.as_str(), step])?, read)
+}
+
+fn by_storage_key(db: &Connection, storage_key: &str) -> Result<Option<Asset>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM assets a WHERE a.storage_key = ?1 AND a.deleted_at IS NULL"
+    ))?;
+    first(statement.query(params![storage_key])?, read)
+}
+
+fn by_upload_key(
+    db: &Connection,
+    org: &OrgId,
+    mode: Mode,
+    upload_key: &str,
+) -> Result<Option<Asset>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM assets a
+         WHERE a.upload_key = ?1 AND a.org_id = ?2 AND a.mode = ?3 AND a.deleted_at IS NULL"
+    ))?;
+    let rows = statement.query(params![upload_key, org.as_str(), mode.as_str()])?;
+    first(rows, read)
+}
+
+fn job_input(db: &Connection, job: &JobId, id: &AssetId) -> Result<Option<Asset>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM job_inputs i CROSS JOIN assets a ON a.id = i.asset_id
+         WHERE i.job_id = ?1 AND i.asset_id = ?2"
+    ))?;
+    first(statement.query(params![job.as_str(), id.as_str()])?, read)
+}
+
+fn listed(db: &Connection, org: &OrgId, mode: Mode, id: &AssetId) -> Result<Option<ListedAsset>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS}, j.workflow FROM assets a LEFT JOIN jobs j ON j.id = a.job_id
+         WHERE a.id = ?1 AND a.org_id = ?2 AND a.mode = ?3 AND {LISTED}"
+    ))?;
+    let rows = statement.query(params![id.as_str(), org.as_str(), mode.as_str()])?;
+    first(rows, read_listed)
+}
+
+fn list(
+    db: &Connection,
+    org: &OrgId,
+    mode: Mode,
+    filter: &AssetFilter,
+) -> Result<Option<AssetPage>> {
+    let (org, mode) = (org.as_str(), mode.as_str());
+    let before = match &filter.after {
+        None => (i64::MAX, ""),
+        Some(after) => {
+            let found = db
+                .prepare_cached(
+                    "SELECT created_at FROM assets
+                     WHERE id = ?1 AND org_id = ?2 AND mode = ?3 AND role IN ('output', 'upload')",
+                )?
+                .query_row(params![after.as_str(), org, mode], |row| row.get(0))
+                .optional()?;
+            match found {
+                Some(created_at) => (created_at, after.as_str()),
+                None => return Ok(None),
+            }
+        }
+    };
+    // Without a workflow the count is read from the index alone, and no job is looked up.
+    let (jobs, of_workflow) = match &filter.workflow {
+        None => ("LEFT JOIN", "?3 IS NULL"),
+        Some(_) => ("CROSS JOIN", "j.workflow = ?3"),
+    };
+    let counted = match &filter.workflow {
+        None => String::new(),
+        Some(_) => format!("{jobs} jobs j ON j.id = a.job_id"),
+    };
+    let wanted = format!("a.org_id = ?1 AND a.mode = ?2 AND {LISTED} AND {of_workflow}");
+    let count: i64 = db
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM assets a {counted} WHERE {wanted}"
+        ))?
+        .query_row(params![org, mode, filter.workflow], |row| row.get(0))?;
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS}, j.workflow FROM assets a {jobs} jobs j ON j.id = a.job_id
+         WHERE {wanted} AND (a.created_at, a.id) < (?4, ?5)
+         ORDER BY a.created_at DESC, a.id DESC LIMIT ?6 OFFSET ?7"
+    ))?;
+    // Nothing is made later than the end of time, so that the first page needs no statement of its own.
+    let page = params![
+        org,
+        mode,
+        filter.workflow,
+        before.0,
+        before.1,
+        filter.limit,
+        filter.offset
+    ];
+    Ok(Some(AssetPage {
+        assets: collect(statement.query(page)?, read_listed)?,
+        count: count.unsigned_abs(),
+    }))
+}
+
+fn delete(
+    db: &Connection,
+    org: &OrgId,
+    mode: Mode,
+    id: &AssetId,
+    now: Timestamp,
+) -> Result<Option<Deleted>> {
+    let mut statement = db.prepare_cached(&format!(
+        "UPDATE assets AS a SET deleted_at = ?4 WHERE a.id = ?1 AND a.org_id = ?2 AND a.mode = ?3 AND {LISTED}"
+    ))?;
+    let changed = statement.execute(params![
+        id.as_str(),
+        org.as_str(),
+        mode.as_str(),
+        now.as_micros()
+    ])?;
+    if changed == 0 {
+        return Ok(None);
+    }
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS}, {NEEDED} FROM assets a WHERE a.id = ?1"
+    ))?;
+    first(statement.query(params![id.as_str()])?, |row| {
+        Ok(Deleted {
+            asset: read(row)?,
+            is_needed: row.take()?,
+        })
+    })
+}
+
+fn erasable(db: &Connection, limit: u32) -> Result<Vec<Asset>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM assets a
+         WHERE a.deleted_at IS NOT NULL AND a.erased_at IS NULL AND NOT {NEEDED} ORDER BY a.deleted_at, a.id LIMIT ?1"
+    ))?;
+    collect(statement.query(params![limit])?, read)
+}
+
+fn record_erased(db: &Connection, ids: &str, now: Timestamp) -> Result<()> {
+    db.prepare_cached(
+        "UPDATE assets SET erased_at = ?2
+         WHERE id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NOT NULL AND erased_at IS NULL",
+    )?
+    .execute(params![ids, now.as_micros()])?;
+    Ok(())
+}
+
+#[async_trait]
+impl AssetStore for SqliteStore {
+    async fn record_asset(&self, asset: &Asset) -> Result<Recording> {
+        let asset = asset.clone();
+        self.write(move |db| insert(db, &asset, None, 0)).await
+    }
+
+    async fn asset(&self, org: &OrgId, mode: Mode, id: &AssetId) -> Result<Option<Asset>> {
+        self.look_up(|db| get(db, org, mode, id))
+    }
+
+    async fn asset_by_storage_key(&self, storage_key: &str) -> Result<Option<Asset>> {
+        self.look_up(|db| by_storage_key(db, storage_key))
+    }
+
+    async fn asset_by_upload_key(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        upload_key: &str,
+    ) -> Result<Option<Asset>> {
+        self.look_up(|db| by_upload_key(db, org, mode, upload_key))
+    }
+
+    async fn job_input(&self, job: &JobId, id: &AssetId) -> Result<Option<Asset>> {
+        self.look_up(|db| job_input(db, job, id))
+    }
+
+    async fn listed_asset(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        id: &AssetId,
+    ) -> Result<Option<ListedAsset>> {
+        self.look_up(|db| listed(db, org, mode, id))
+    }
+
+    async fn listed_assets(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        filter: AssetFilter,
+    ) -> Result<Option<AssetPage>> {
+        let org = org.clone();
+        self.scan(move |db| list(db, &org, mode, &filter)).await
+    }
+
+    async fn delete_asset(
+        &self,
+        org: &OrgId,
+        mode: Mode,
+        id: &AssetId,
+        now: Timestamp,
+    ) -> Result<Option<Deleted>> {
+        let (org, id) = (org.clone(), id.clone());
+        self.write(move |db| delete(db, &org, mode, &id, now)).await
+    }
+
+    async fn erasable_assets(&self, limit: u32) -> Result<Vec<Asset>> {
+        self.scan(move |db| erasable(db, limit)).await
+    }
+
+    async fn record_erased(&self, ids: &[AssetId], now: Timestamp) -> Result<()> {
+        let ids = to_json(&ids)?;
+        self.write(move |db| record_erased(db, &ids, now)).await
+    }
 }

@@ -104,6 +104,12 @@ const AUDITS: &[&str] = &[
      FROM jobs j WHERE j.status IN ('pending', 'running') AND j.deadline_at IS NULL",
     "SELECT a.org_id, b.mode, b.id, 'an asset of a job that is not its organization''s', 1, 0
      FROM assets a JOIN jobs b ON b.id = a.job_id WHERE a.org_id <> b.org_id",
+    "SELECT a.org_id, j.mode, j.id, 'an asset that is not of its job''s mode', 1, 0
+     FROM assets a JOIN jobs j ON j.id = a.job_id WHERE a.mode <> j.mode",
+    "SELECT j.org_id, j.mode, j.id, 'inputs of a job that has ended', 0, count(*)
+     FROM job_inputs i JOIN jobs j ON j.id = i.job_id WHERE j.completed_at IS NOT NULL GROUP BY j.id",
+    "SELECT j.org_id, j.mode, j.id, 'an input of another organization''s job', 1, 0
+     FROM job_inputs i JOIN jobs j ON j.id = i.job_id JOIN assets a ON a.id = i.asset_id WHERE a.org_id <> j.org_id",
     "SELECT j.org_id, j.mode, j.id, 'outputs of a job that did not deliver', 0, count(*)
      FROM assets a JOIN jobs j ON j.id = a.job_id WHERE a.role = 'output' AND j.status <> 'completed' GROUP BY j.id",
     "SELECT i.org_id, i.mode, i.job_id, 'an idempotency key of another organization''s job', 1, 0

@@ -90,6 +90,11 @@ pub(super) fn submit(db: &Connection, new: &NewJob, written: &Written) -> Result
             return Ok(Err(Submission::InsufficientCredits { available }));
         }
     };
+    for input in &new.takes_in {
+        if assets::get(db, &new.org_id, new.mode, input)?.is_none() {
+            return Ok(Err(Submission::InputGone(input.clone())));
+        }
+    }
     let start = match &new.start {
         Some(start) if worker::at_once(db, new.mode, new.now)? => Some(start),
         _ => None,
@@ -120,6 +125,9 @@ pub(super) fn submit(db: &Connection, new: &NewJob, written: &Written) -> Result
         new.webhook_url,
     ])?;
     let job = db.last_insert_rowid();
+    for input in &new.takes_in {
+        assets::take_in(db, &new.id, input)?;
+    }
     let charge = credits::Movement {
         id: &new.entry,
         org: &new.org_id,
@@ -365,6 +373,7 @@ pub(super) fn end(db: &Connection, job: &Purse, how: End<'_>) -> Result<Option<M
     let Some(webhook_url) = ended else {
         return Ok(None);
     };
+    assets::let_go(db, &job.job)?;
     let event = events::insert(db, &job.job, &job.org, job.mode, kind, how.now)?;
     let refund = credits::Movement {
         id: how.entry,

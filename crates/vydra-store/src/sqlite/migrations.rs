@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0003_queue.sql"),
     include_str!("../../migrations/sqlite/0004_chains.sql"),
     include_str!("../../migrations/sqlite/0005_webhooks.sql"),
+    include_str!("../../migrations/sqlite/0006_assets.sql"),
 ];
 
 /// Brings the schema up to date, all or nothing, also when two processes start at once.

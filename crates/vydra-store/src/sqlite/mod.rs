@@ -27,7 +27,7 @@ mod writer;
 use crate::store::{
     Cancellation, Claim, Claimed, Creation, Due, EntryFilter, EntryPage, Expired, Grant, JobFilter,
     JobPage, Lease, NewJob, NewOrganization, NewRotation, NewSession, NewUser, Overdue, Recorded,
-    Recording, Rotation, Settlement, StepRoute, Store, Submission, Usage, UserCreation,
+    Rotation, Settlement, StepRoute, Store, Submission, Usage, UserCreation,
 };
 use crate::{Result, StoreError};
 use async_trait::async_trait;
@@ -42,7 +42,7 @@ use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
 use vydra_core::asset::Asset;
 use vydra_core::credits::Credits;
 use vydra_core::idempotency::{IdempotencyKey, IdempotencyRecord, StoredAnswer};
-use vydra_core::ids::{AssetId, EntryId, JobId, KeyId, OrgId, UserId};
+use vydra_core::ids::{EntryId, JobId, KeyId, OrgId, UserId};
 use vydra_core::job::{Job, Mode};
 use vydra_core::ledger::{Audit, CreditTotals};
 use vydra_core::organization::Organization;
@@ -576,24 +576,6 @@ impl Store for SqliteStore {
 
     async fn next_due(&self) -> Result<Due> {
         self.look_up(worker::next_due)
-    }
-
-    async fn record_asset(&self, asset: &Asset) -> Result<Recording> {
-        let asset = asset.clone();
-        self.write(move |db| assets::insert(db, &asset, None, 0))
-            .await
-    }
-
-    async fn asset(&self, org: &OrgId, id: &AssetId) -> Result<Option<Asset>> {
-        self.look_up(|db| assets::get(db, org, id))
-    }
-
-    async fn asset_by_storage_key(&self, storage_key: &str) -> Result<Option<Asset>> {
-        self.look_up(|db| assets::by_storage_key(db, storage_key))
-    }
-
-    async fn asset_by_upload_key(&self, org: &OrgId, upload_key: &str) -> Result<Option<Asset>> {
-        self.look_up(|db| assets::by_upload_key(db, org, upload_key))
     }
 }
 

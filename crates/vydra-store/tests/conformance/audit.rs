@@ -31,6 +31,9 @@ const MARK: &str = "a place among the events that is marked wrongly";
 const DELIVERY: &str = "a delivery of what has not happened";
 const END: &str = "a job whose end is not exactly one event";
 const EVENT: &str = "an event that is not the end of its job";
+const WORLD: &str = "an asset that is not of its job's mode";
+const ENDED_INPUT: &str = "inputs of a job that has ended";
+const FOREIGN_INPUT: &str = "an input of another organization's job";
 const ENDLESS: &str = "a job that nothing will end";
 
 /// One organization with 1000 credits and a partly delivered job of 100 (30 back), a failed one of 50 and a waiting one of
@@ -448,6 +451,42 @@ async fn an_event_that_tells_of_another_end() {
     books
         .finds(&[(partial, END, 1, 0), (partial, EVENT, 0, 1)])
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_the_wrong_world() {
+    let books = books().await;
+    let partial = Some(&books.partial.id);
+    books.forge(
+        "INSERT INTO assets (id, org_id, mode, job_id, role, kind, media_type, storage_key, bytes, created_at)
+         VALUES ('a', ORG, 'test', PARTIAL, 'output', 'image', 'image/png', 'k', 1, 1)",
+    );
+    books.finds(&[(partial, WORLD, 1, 0)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_no_open_job_of_theirs_takes_in() {
+    let books = books().await;
+    books.forge(
+        "INSERT INTO assets (id, org_id, role, kind, media_type, storage_key, bytes, created_at)
+         VALUES ('a', ORG, 'input', 'image', 'image/png', 'k', 1, 1),
+                ('b', OTHER, 'input', 'image', 'image/png', 'l', 1, 1);
+         INSERT INTO job_inputs VALUES (PARTIAL, 'a')",
+    );
+    let partial = Some(&books.partial.id);
+    books.finds(&[(partial, ENDED_INPUT, 0, 1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anothers_file_that_is_taken_in() {
+    let books = books().await;
+    books.forge(
+        "INSERT INTO assets (id, org_id, role, kind, media_type, storage_key, bytes, created_at)
+         VALUES ('b', OTHER, 'input', 'image', 'image/png', 'l', 1, 1);
+         INSERT INTO job_inputs VALUES (WAITING, 'b')",
+    );
+    let waiting = Some(&books.waiting.id);
+    books.finds(&[(waiting, FOREIGN_INPUT, 1, 0)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -323,6 +323,7 @@ impl Fixture {
                 script: Script::default(),
                 pricing: Pricing::default(),
             },
+            takes_in: Vec::new(),
             price: credits(price),
             webhook_url: None,
             entry: self.entry(),
@@ -426,6 +427,7 @@ impl Fixture {
         Asset {
             id: self.asset_id(),
             org_id: job.org_id.clone(),
+            mode: job.mode,
             job_id: Some(job.id.clone()),
             role: AssetRole::Output,
             kind: MediaKind::Image,

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Barrier};
 use vydra_core::api_key::Pepper;
-use vydra_core::ids::OrgId;
+use vydra_core::ids::{AssetId, JobId, OrgId};
 use vydra_core::job::Mode;
 use vydra_core::time::Timestamp;
-use vydra_store::store::{EntryFilter, PriorStep, Submission};
+use vydra_store::store::{AssetStore as _, EntryFilter, PriorStep, Submission};
 use vydra_store::{SqliteStore, Store, StoreError};
 
 fn open(path: &Path) -> Arc<dyn Store> {
@@ -151,7 +151,7 @@ async fn a_newer_database_is_refused_and_left_alone() {
             refused,
             Err(StoreError::SchemaTooNew {
                 found: 99,
-                known: 5
+                known: 6
             })
         ),
         "{refused:?}"
@@ -423,7 +423,7 @@ async fn an_older_database_keeps_its_books_and_its_jobs() {
         INSERT INTO balances VALUES ('o', 'live', 70), ('o', 'test', 0);
         INSERT INTO jobs (id, org_id, mode, status, input, call, price, created_at)
             VALUES ('waits', 'o', 'live', 'pending', '{}',
-                    '{"model":"m","kind":"image","action":"generate","outputs":1,"input":{}}', 10, 5);
+                    '{"model":"m","kind":"image","action":"edit","outputs":1,"input":{"imageUrl":"asset:a","x":"asset:b"}}', 10, 5);
         INSERT INTO jobs (id, org_id, mode, status, input, call, price, created_at, started_at, attempt, lease_until,
                           deadline_at, submitting, provider, route)
             VALUES ('asked', 'o', 'live', 'running', '{}',
@@ -436,6 +436,17 @@ async fn an_older_database_keeps_its_books_and_its_jobs() {
             ('5', 'o', 'live', 'refund', 5, 70, 'failed', '', 1);
         INSERT INTO assets (id, org_id, role, kind, media_type, storage_key, bytes, created_at)
             VALUES ('a', 'o', 'input', 'image', 'image/png', 'k', 1, 1);
+        INSERT INTO jobs (id, org_id, mode, status, input, call, price, created_at, started_at, completed_at)
+            VALUES ('made', 'o', 'test', 'completed', '{}', '{"model":"m","kind":"image","action":"generate","outputs":1,"input":{}}',
+                    5, 5, 5, 8),
+                   ('older', 'o', 'test', 'completed', '{}', '{"model":"m","kind":"image","action":"generate","outputs":1,"input":{}}',
+                    5, 4, 4, 8);
+        INSERT INTO ledger (id, org_id, mode, kind, amount, balance_after, job_id, reason, created_at) VALUES
+            ('6', 'o', 'test', 'grant', 10, 10, NULL, '', 1), ('7', 'o', 'test', 'charge', -5, 5, 'older', '', 1),
+            ('8', 'o', 'test', 'charge', -5, 0, 'made', '', 1);
+        INSERT INTO assets (id, org_id, job_id, role, kind, media_type, storage_key, bytes, created_at)
+            VALUES ('b', 'o', 'made', 'output', 'image', 'image/png', 'l', 1, 1),
+                   ('c', 'o', 'older', 'output', 'image', 'image/png', 'm', 1, 1);
         PRAGMA user_version = 2;"#,
     )
     .unwrap();
@@ -458,7 +469,16 @@ async fn an_older_database_keeps_its_books_and_its_jobs() {
     let entries = entries.unwrap().entries;
     let listed: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
     assert_eq!(listed, ["5", "4", "3", "2", "1"]);
-    assert!(store.asset_by_storage_key("k").await.unwrap().is_some());
+    for (key, mode) in [("k", Mode::Live), ("l", Mode::Test), ("m", Mode::Test)] {
+        let asset = store.asset_by_storage_key(key).await.unwrap().unwrap();
+        assert_eq!(asset.mode, mode, "{key}");
+    }
+    let waits = JobId::trusted("waits".to_owned());
+    for (asset, expected) in [("a", true), ("b", true), ("c", false)] {
+        let id = AssetId::trusted(asset.to_owned());
+        let input = store.job_input(&waits, &id).await.unwrap();
+        assert_eq!(input.is_some(), expected, "{asset}");
+    }
     let due = store.next_due().await.unwrap();
     assert_eq!(due.deadline, Some(Timestamp::from_micros(99)));
     let f = Fixture::over(Arc::new(store), folder);

@@ -534,7 +534,10 @@ async fn a_settlement_that_cannot_be_leaves_the_job_running() {
     assert_eq!(f.look(&held.job).await, held.job);
     assert_eq!(f.store.audit().await.unwrap(), before);
     assert_eq!(
-        f.store.asset(&held.job.org_id, &first.id).await.unwrap(),
+        f.store
+            .asset(&held.job.org_id, Mode::Live, &first.id)
+            .await
+            .unwrap(),
         None
     );
     f.store

@@ -97,6 +97,7 @@ pub(super) const FLOWS: &[Flow] = &[
     flow!("a task fails", failing_task),
     flow!("fewer outputs than paid for", partial, false, [Upload]),
     flow!("upload a file and use it", upload_and_use),
+    flow!("delete a file", delete_file),
     flow!("the same key again", replay, false, []),
     flow!("processing takes too long", expire, false, []),
     flow!("nobody works in time", expire_pending, true, [NoWorker]),
@@ -336,6 +337,30 @@ async fn upload_and_use(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<Strin
         jobs.push(id);
     }
     Ok(jobs)
+}
+
+/// Used once, and then wanted by nobody.
+async fn delete_file(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
+    let (url, _) = upload(sim).await?;
+    let list = sim.ask(Ask::new("GET", "assets", &sim.live)).await?;
+    let mut listed = list.body["data"].as_array().into_iter().flatten();
+    let asset = listed.find(|asset| asset["url"] == *url);
+    let asset = asset.and_then(|asset| asset["id"].as_str());
+    let asset = asset.with_context(|| format!("not listed: {list:?}"))?;
+    let path = format!("assets/{asset}");
+    let body = json!({"prompt": "p", "imageUrl": format!("asset:{asset}")});
+    let (id, _) = purchase(sim, keyed(buy(sim, "models/gemini/edit", &body), "k")).await?;
+    ended(sim, &id).await?;
+    let shown = sim.ask(Ask::new("GET", path.as_str(), &sim.live)).await?;
+    ensure!(shown.status == 200, "not shown: {shown:?}");
+    let deleted = sim.ask(Ask::new("DELETE", path, &sim.live)).await?;
+    // A second try finds what the first one has done.
+    ensure!(matches!(deleted.status, 200 | 404), "kept: {deleted:?}");
+    let (_, key) = url.split_once("/media/").context("no url of ours")?;
+    let file = sim.ask(Ask::new("GET", format!("/media/{key}"), &sim.live));
+    let file = file.await?;
+    ensure!(file.status == 404, "still there: {}", file.status);
+    Ok(vec![id])
 }
 
 async fn replay(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {

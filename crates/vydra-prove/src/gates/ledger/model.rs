@@ -399,15 +399,15 @@ impl Model {
         };
         let place = self.place_of(&lease)?;
         let job = &self.jobs[place];
-        let (org, price) = (job.new.org_id.clone(), job.new.price.get());
+        let (owner, price) = ((&job.new.org_id, job.new.mode), job.new.price.get());
         let (settlement, status, refund) = match how {
             WholeOr::Whole => (
-                f.completed(&lease, &org, price, OUTPUTS),
+                f.completed(&lease, owner, price, OUTPUTS),
                 JobStatus::Completed,
                 0,
             ),
             WholeOr::Partial(count) => (
-                f.completed(&lease, &org, price, count),
+                f.completed(&lease, owner, price, count),
                 JobStatus::Completed,
                 credits(price).missing_share(OUTPUTS, count).get(),
             ),
