@@ -57,7 +57,12 @@ async fn serve(
     put(header::ACCEPT_RANGES, "bytes");
     put(header::CONTENT_TYPE, &asset.media_type);
     let name = key.rsplit('/').next().unwrap_or("file");
-    let disposition = format!("inline; filename=\"{name}\"");
+    let way = if is_only_shown(&asset.media_type) {
+        "inline"
+    } else {
+        "attachment"
+    };
+    let disposition = format!("{way}; filename=\"{name}\"");
     put(header::CONTENT_DISPOSITION, &disposition);
     let text = |name: header::HeaderName| {
         asked
@@ -115,6 +120,27 @@ async fn serve(
         out.insert(header::CONTENT_RANGE, range);
     }
     Ok((status, out, Body::from_stream(opened.stream.stream)).into_response())
+}
+
+/// What a browser draws or plays and never runs. Whatever else finds its way in is saved, not opened: a drawing in SVG, for
+/// one, is a document that may hold scripts.
+fn is_only_shown(media_type: &str) -> bool {
+    matches!(
+        media_type,
+        "image/png"
+            | "image/jpeg"
+            | "image/gif"
+            | "image/webp"
+            | "video/mp4"
+            | "video/webm"
+            | "video/quicktime"
+            | "audio/wav"
+            | "audio/flac"
+            | "audio/ogg"
+            | "audio/mpeg"
+            | "audio/mp4"
+            | "audio/aac"
+    )
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -2,6 +2,10 @@
 
 use crate::fixture::{Api, Call};
 use serde_json::json;
+use vydra_core::asset::{Asset, AssetRole, MediaKind};
+use vydra_core::ids::AssetId;
+use vydra_core::job::Mode;
+use vydra_core::time::Clock;
 use vydra_testkit::{PUBLIC_URL, files};
 
 /// The path of a stored image.
@@ -50,6 +54,50 @@ async fn a_file_is_served_as_what_it_is() {
     assert_eq!(answer.header("x-ratelimit-limit"), None);
     // A key that is wrong does not matter, as browsers send none.
     assert_eq!(get(&api, &path).key("nonsense").send().await.status, 200);
+}
+
+/// No way leads such a file in today. One that finds one must not run in anybody's browser.
+#[tokio::test]
+async fn what_a_browser_could_run_is_saved_and_not_opened() {
+    let api = Api::idle().await;
+    let media = api.database().with_file_name("media");
+    std::fs::create_dir_all(media.join("aa")).unwrap();
+    for (name, media_type, disposition) in [
+        ("a.svg", "image/svg+xml", "attachment"),
+        ("a.avif", "image/avif", "attachment"),
+        ("a.html", "text/html", "attachment"),
+        ("a.pdf", "application/pdf", "attachment"),
+        ("a.jpg", "image/jpeg", "inline"),
+        ("a.mp4", "video/mp4", "inline"),
+        ("a.wav", "audio/wav", "inline"),
+    ] {
+        let storage_key = format!("aa/{name}");
+        std::fs::write(media.join(&storage_key), "<script>").unwrap();
+        let asset = Asset {
+            id: AssetId::new(api.clock.now(), api.random.as_ref()),
+            org_id: api.org.id.clone(),
+            mode: Mode::Live,
+            job_id: None,
+            role: AssetRole::Input,
+            kind: MediaKind::Image,
+            media_type: media_type.to_owned(),
+            storage_key: storage_key.clone(),
+            bytes: 8,
+            dimensions: None,
+            duration_ms: None,
+            filename: None,
+            upload_key: None,
+            created_at: api.clock.now(),
+        };
+        api.store.record_asset(&asset).await.unwrap();
+        let answer = get(&api, &format!("/media/{storage_key}")).send().await;
+        assert_eq!(answer.header("content-type"), Some(media_type));
+        let told = answer.header("content-disposition").unwrap();
+        assert_eq!(told, format!("{disposition}; filename=\"{name}\""));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        let policy = answer.header("content-security-policy");
+        assert_eq!(policy, Some("default-src 'none'; sandbox"));
+    }
 }
 
 #[tokio::test]
