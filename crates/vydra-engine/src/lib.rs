@@ -24,6 +24,7 @@ mod limits;
 mod models;
 mod organizations;
 mod passwords;
+mod prune;
 mod quotes;
 mod sessions;
 mod simulate;
@@ -50,6 +51,7 @@ pub use keys::{CreatedKey, EXPIRY_DAYS, MAX_KEY_NAME, MAX_OVERLAP, NewKey, NewOw
 pub use limits::{Exceeded, LimitKind, RateLimits, Standing, WindowStanding};
 pub use models::ListedModel;
 pub use organizations::NewOrganizationRequest;
+pub use prune::{GRACE, Pruned, Pruning};
 pub use quotes::{Quote, Quoted};
 pub use sessions::{LoggedIn, LoginRequest, Person};
 pub use streams::{EventKind, JobEvent, JobEvents, Watching};

@@ -4,24 +4,26 @@
 //! Keys are made by us, never by a caller: small letters, digits, `.`, `_`, `-`, in segments divided by `/`. Anything
 //! else names nothing.
 
+mod folder;
 pub mod s3;
 mod writer;
 
 pub use writer::MediaWriter;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as StorePath;
 use object_store::signer::Signer;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload};
-use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 use tokio_util::task::TaskTracker;
+use vydra_core::time::Timestamp;
 
 const MAX_KEY_LENGTH: usize = 512;
 /// Written and removed to see whether the storage takes files.
@@ -95,6 +97,17 @@ struct Portions {
     whole: usize,
 }
 
+/// A file as the storage lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Of a finished file, its key.
+    pub name: String,
+    pub bytes: u64,
+    pub modified_at: Timestamp,
+    /// What a write left that never came to its end.
+    pub is_unfinished: bool,
+}
+
 /// Media storage. Cheap to clone.
 #[derive(Clone)]
 pub struct MediaStore {
@@ -107,6 +120,8 @@ pub struct MediaStore {
     links: Option<Arc<dyn Signer>>,
     /// What files that were given up left behind, on its way out.
     leftovers: TaskTracker,
+    /// Of a folder. The store itself hides what it has not finished.
+    root: Option<Arc<Path>>,
 }
 
 impl fmt::Debug for MediaStore {
@@ -121,7 +136,10 @@ impl MediaStore {
     pub fn folder(root: &Path) -> Result<Self, MediaError> {
         std::fs::create_dir_all(root).map_err(|error| MediaError::Storage(Box::new(error)))?;
         let store = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
-        Ok(Self::over(Arc::new(store), 64 * 1_024))
+        Ok(Self {
+            root: Some(root.into()),
+            ..Self::over(Arc::new(store), 64 * 1_024)
+        })
     }
 
     /// Keeps the files in `store`, whose own guarantees then take the place of those below, in parts of so many bytes.
@@ -136,6 +154,7 @@ impl MediaStore {
             check_holds: Duration::from_secs(1),
             links: None,
             leftovers: TaskTracker::new(),
+            root: None,
         }
     }
 
@@ -236,6 +255,51 @@ impl MediaStore {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    pub async fn contains(&self, key: &str) -> Result<bool, MediaError> {
+        match self.store.head(&self.location(key)?).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All files of ours that lie in the storage, in no order and never all at once in memory. What is written or removed
+    /// meanwhile may be there or not; what others put beside them is passed over.
+    pub fn list(&self) -> BoxStream<'static, Result<StoredFile, MediaError>> {
+        if let Some(root) = &self.root {
+            return folder::walk(root);
+        }
+        let prefix = self.prefix.clone();
+        let below = StorePath::from(prefix.trim_end_matches('/'));
+        let told = move |found: object_store::ObjectMeta| {
+            let name = found.location.as_ref().strip_prefix(&prefix)?;
+            is_made_by_us(name).then(|| StoredFile {
+                name: name.to_owned(),
+                bytes: found.size,
+                modified_at: Timestamp::from_micros(found.last_modified.timestamp_micros()),
+                is_unfinished: false,
+            })
+        };
+        self.store
+            .list(Some(&below))
+            .map_err(MediaError::from)
+            .try_filter_map(move |found| std::future::ready(Ok(told(found))))
+            .boxed()
+    }
+
+    /// Removes what [`Self::list`] has told of. What is not there any more counts as removed.
+    pub async fn remove(&self, file: &StoredFile) -> Result<(), MediaError> {
+        if let (true, Some(root)) = (file.is_unfinished, &self.root) {
+            return match tokio::fs::remove_file(root.join(&file.name)).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(MediaError::Storage(Box::new(error)))
+                }
+                _ => Ok(()),
+            };
+        }
+        self.delete(&file.name).await
     }
 
     /// Writes and removes a file, in the way that [`Self::put`] does.

@@ -360,6 +360,8 @@ AssetStore {
     fn listed_assets(org: &OrgId, mode: Mode, filter: AssetFilter) -> Option<AssetPage>;
     fn delete_asset(org: &OrgId, mode: Mode, id: &AssetId, now: Timestamp) -> Option<Deleted>;
     fn erasable_assets(limit: u32) -> Vec<Asset>;
+    fn unnamed_files(storage_keys: Vec<String>) -> Vec<String>;
+    fn kept_assets(after: Option<&AssetId>, limit: u32) -> Vec<Asset>;
     fn record_erased(ids: &[AssetId], now: Timestamp) -> ();
 }
 

@@ -1,5 +1,6 @@
 //! The commands, one file a noun.
 
+mod assets;
 mod config;
 mod credits;
 mod dev;
@@ -42,6 +43,9 @@ pub enum Command {
     /// Prepaid credits
     #[command(subcommand)]
     Credits(credits::Credits),
+    /// The media files that are kept
+    #[command(subcommand)]
+    Assets(assets::Assets),
     /// The ledger of all credits
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -142,6 +146,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Key(key) => block_on(key.run()),
         Command::User(user) => block_on(user.run()),
         Command::Credits(credits) => block_on(credits.run()),
+        Command::Assets(assets) => block_on(assets.run()),
         Command::Ledger(ledger) => block_on(ledger.run()),
         Command::Webhook(webhook) => block_on(webhook.run()),
         Command::Listen(listen) => block_on(listen.run()),

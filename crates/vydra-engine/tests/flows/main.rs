@@ -2,6 +2,8 @@
 //! stands still, and a worker that is stepped by hand. The ledger is audited at the end of each test.
 
 #[cfg(test)]
+mod assets;
+#[cfg(test)]
 mod deadlines;
 #[cfg(test)]
 mod failures;

@@ -212,6 +212,7 @@ impl MediaStore {
             },
             check_holds: CHECK_HOLDS,
             leftovers: TaskTracker::new(),
+            root: None,
         })
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 fn store() -> (TempDir, MediaStore) {
@@ -270,4 +271,61 @@ async fn a_file_that_is_given_up_leaves_nothing() {
     drop(writer);
     store.settled().await;
     assert_eq!(left().count(), 0);
+}
+
+// --- What lies in the storage ---
+
+async fn listed(store: &MediaStore) -> Vec<StoredFile> {
+    let listed = store.list().map(|file| file.unwrap());
+    let mut files: Vec<StoredFile> = listed.collect().await;
+    files.sort_by(|one, other| one.name.cmp(&other.name));
+    files
+}
+
+#[tokio::test]
+async fn everything_is_listed_and_can_be_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = MediaStore::folder(folder.path()).unwrap();
+    assert_eq!(listed(&store).await, []);
+    for number in 0..600 {
+        let key = format!("{:02x}/{number}.png", number % 7);
+        std::fs::create_dir_all(folder.path().join(&key).parent().unwrap()).unwrap();
+        std::fs::write(folder.path().join(&key), "1234567").unwrap();
+    }
+    // What was not finished, and what is not ours.
+    let mut writer = store.create("aa/begun.png").await.unwrap();
+    writer.write(&[0; 100_000]).await.unwrap();
+    for stranger in ["aa/Thumbs.db", ".trash", "aa/x.png#a", "aa/x y.png"] {
+        std::fs::write(folder.path().join(stranger), "x").unwrap();
+    }
+    let before = SystemTime::now() - Duration::from_secs(60);
+    let files = listed(&store).await;
+    let (unfinished, finished): (Vec<_>, Vec<_>) =
+        files.iter().partition(|file| file.is_unfinished);
+    assert_eq!((unfinished.len(), finished.len()), (1, 600));
+    assert!(unfinished[0].name.starts_with("aa/begun.png#"));
+    let before = before.duration_since(UNIX_EPOCH).unwrap().as_micros();
+    for file in &finished {
+        assert_eq!(file.bytes, 7);
+        assert!(u128::try_from(file.modified_at.as_micros()).unwrap() > before);
+    }
+    std::mem::forget(writer);
+    for file in &files {
+        store.remove(file).await.unwrap();
+        store.remove(file).await.unwrap();
+    }
+    assert_eq!(listed(&store).await, []);
+    assert!(folder.path().join("aa/Thumbs.db").exists());
+}
+
+#[tokio::test]
+async fn another_storage_lists_what_it_has() {
+    let store = MediaStore::over(Arc::new(object_store::memory::InMemory::new()));
+    store.put("aa/x.png", "12345".into()).await.unwrap();
+    let files = listed(&store).await;
+    assert_eq!((files[0].name.as_str(), files[0].bytes), ("aa/x.png", 5));
+    assert!(store.contains("aa/x.png").await.unwrap());
+    store.remove(&files[0]).await.unwrap();
+    assert!(!store.contains("aa/x.png").await.unwrap());
+    assert_eq!(listed(&store).await, []);
 }

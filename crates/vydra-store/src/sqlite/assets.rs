@@ -264,6 +264,21 @@ fn record_erased(db: &Connection, ids: &str, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
+fn unnamed(db: &Connection, storage_keys: &str) -> Result<Vec<String>> {
+    let mut statement = db.prepare_cached(
+        "SELECT value FROM json_each(?1)
+         WHERE NOT EXISTS (SELECT 1 FROM assets WHERE storage_key = value AND erased_at IS NULL)",
+    )?;
+    collect(statement.query(params![storage_keys])?, |row| row.take())
+}
+
+fn kept(db: &Connection, after: &str, limit: u32) -> Result<Vec<Asset>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM assets a WHERE a.id > ?1 AND a.deleted_at IS NULL ORDER BY a.id LIMIT ?2"
+    ))?;
+    collect(statement.query(params![after, limit])?, read)
+}
+
 #[async_trait]
 impl AssetStore for SqliteStore {
     async fn record_asset(&self, asset: &Asset) -> Result<Recording> {
@@ -324,6 +339,16 @@ impl AssetStore for SqliteStore {
 
     async fn erasable_assets(&self, limit: u32) -> Result<Vec<Asset>> {
         self.scan(move |db| erasable(db, limit)).await
+    }
+
+    async fn unnamed_files(&self, storage_keys: Vec<String>) -> Result<Vec<String>> {
+        let storage_keys = to_json(&storage_keys)?;
+        self.scan(move |db| unnamed(db, &storage_keys)).await
+    }
+
+    async fn kept_assets(&self, after: Option<&AssetId>, limit: u32) -> Result<Vec<Asset>> {
+        let after = after.map(|id| id.as_str().to_owned()).unwrap_or_default();
+        self.scan(move |db| kept(db, &after, limit)).await
     }
 
     async fn record_erased(&self, ids: &[AssetId], now: Timestamp) -> Result<()> {

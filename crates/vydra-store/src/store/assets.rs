@@ -55,6 +55,10 @@ pub trait AssetStore: Send + Sync + std::fmt::Debug {
     ) -> Result<Option<Deleted>>;
     /// Bytes that nobody needs any more: of deleted files that no open job takes in, those deleted first. At most `limit`.
     async fn erasable_assets(&self, limit: u32) -> Result<Vec<Asset>>;
+    /// Of these storage keys, those that no row names whose bytes are to be there.
+    async fn unnamed_files(&self, storage_keys: Vec<String>) -> Result<Vec<String>>;
+    /// Every file that is to be there, of whatever organization, in the order of ids and behind `after`. At most `limit`.
+    async fn kept_assets(&self, after: Option<&AssetId>, limit: u32) -> Result<Vec<Asset>>;
     /// Their bytes are gone. What was not deleted stays as it is.
     async fn record_erased(&self, ids: &[AssetId], now: Timestamp) -> Result<()>;
 }

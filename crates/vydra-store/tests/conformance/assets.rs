@@ -443,3 +443,33 @@ async fn only_what_was_deleted_is_erased_and_the_oldest_first() {
     assert_eq!(kept.as_ref(), Some(&sent[1]));
     check(f).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_held_against_rows() {
+    let f = fresh().await;
+    let org = f.org(0).await.id;
+    let mut sent = Vec::new();
+    for _ in 0..4 {
+        sent.push(recorded(&f, upload(&f, &org, Mode::Live)).await);
+    }
+    for asset in &sent[..2] {
+        let deleted = f.store.delete_asset(&org, Mode::Live, &asset.id, f.now());
+        deleted.await.unwrap().unwrap();
+    }
+    let erased = [sent[0].id.clone()];
+    f.store.record_erased(&erased, f.now()).await.unwrap();
+    let mut keys: Vec<String> = sent.iter().map(|asset| asset.storage_key.clone()).collect();
+    keys.push("nobodys".to_owned());
+    let unnamed = f.store.unnamed_files(keys.clone()).await.unwrap();
+    assert_eq!(unnamed, [keys[0].as_str(), "nobodys"]);
+    let kept = async |after: Option<&AssetId>, limit| {
+        let kept = f.store.kept_assets(after, limit).await.unwrap();
+        kept.into_iter().map(|asset| asset.id).collect::<Vec<_>>()
+    };
+    let (third, fourth) = (&sent[2].id, &sent[3].id);
+    assert_eq!(kept(None, 9).await, [third.clone(), fourth.clone()]);
+    assert_eq!(kept(None, 1).await, std::slice::from_ref(third));
+    assert_eq!(kept(Some(third), 9).await, std::slice::from_ref(fourth));
+    assert!(kept(Some(fourth), 9).await.is_empty());
+    check(f).await;
+}

@@ -25,6 +25,11 @@ const UNREACHED: &[(&str, &str)] = &[
         "asked by the command line alone, which writes nothing behind it",
     ),
     ("late_jobs", "only looks, for the operator"),
+    (
+        "unnamed_files",
+        "only looks; what it finds is removed from the files alone",
+    ),
+    ("kept_assets", "only looks, for the operator"),
 ];
 
 /// How often a point may be reached in one flow before it is a loop that never ends.

@@ -1,0 +1,120 @@
+use super::{DataAndOutput, told};
+use crate::output;
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+use vydra_engine::{GRACE, Pruned, Pruning};
+
+/// How often the spinner turns.
+const TICK: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Subcommand)]
+pub enum Assets {
+    /// Remove files that no row of the database names, and tell of rows whose file is gone; exit 1 if there are such
+    #[command(
+        after_help = "A file that is younger than 24 hours is left alone: it may be on its way in.\n\nExamples:\n  vydra assets prune --dry-run\n  vydra assets prune --json | jq .removed"
+    )]
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Look, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    data: DataAndOutput,
+}
+
+impl Assets {
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Prune(command) => command.run().await,
+        }
+    }
+}
+
+impl Prune {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let engine = self.data.open_existing()?;
+        let bar = spinner();
+        let show = |how_far| match how_far {
+            Pruning::Files(count) => bar.set_message(format!("{count} files looked at")),
+            Pruning::Rows(count) => bar.set_message(format!("{count} rows looked at")),
+        };
+        let pruned = engine.prune(self.dry_run, show).await.map_err(told)?;
+        bar.finish_and_clear();
+        if self.data.json {
+            output::json(&json!({
+                "dryRun": self.dry_run,
+                "files": pruned.files,
+                "orphans": pruned.orphans,
+                "orphanBytes": pruned.orphan_bytes,
+                "removed": pruned.removed,
+                "heldBack": pruned.is_held_back,
+                "rows": pruned.rows,
+                "missing": pruned.missing,
+                "missingAssets": pruned.missing_ids,
+            }));
+        } else {
+            self.tell(&pruned);
+        }
+        Ok(if pruned.missing == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    fn tell(&self, pruned: &Pruned) {
+        let what = format!(
+            "{} of {} files are older than {} hours and no row names them ({} bytes)",
+            pruned.orphans,
+            pruned.files,
+            GRACE.as_secs() / 3_600,
+            pruned.orphan_bytes
+        );
+        if pruned.is_held_back {
+            output::line(&format!(
+                "{what}. Nothing was removed: the database names no file at all, so it may be another than that of this folder."
+            ));
+        } else if self.dry_run {
+            output::line(&format!("{what}. Nothing was removed (--dry-run)."));
+        } else {
+            output::line(&format!("{what}; {} were removed.", pruned.removed));
+        }
+        if pruned.missing == 0 {
+            output::line(&format!("The files of all {} rows are there.", pruned.rows));
+            return;
+        }
+        output::line(&format!(
+            "{} of {} rows name a file that is NOT there:",
+            pruned.missing, pruned.rows
+        ));
+        for id in &pruned.missing_ids {
+            output::line(&format!("  {id}"));
+        }
+        if pruned.missing > pruned.missing_ids.len() as u64 {
+            output::line("  …");
+        }
+    }
+}
+
+/// Only for whoever looks at it: nobody knows beforehand how much there is.
+fn spinner() -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let spinner = ProgressBar::with_draw_target(None, target);
+    // Only a template that is wrong in this line could fail; then the plain spinner serves.
+    if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg}  {elapsed}") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(TICK);
+    spinner
+}

@@ -1,0 +1,146 @@
+//! The files of the storage against the rows that name them, for the operator, beside a server that works.
+
+use crate::{Engine, Result};
+use futures_util::StreamExt;
+use std::time::Duration;
+use vydra_core::asset::Asset;
+use vydra_core::ids::AssetId;
+use vydra_core::time::Timestamp;
+use vydra_outbound::media::StoredFile;
+
+/// A file is written before its row, so that a young one without a row may be on its way in.
+pub const GRACE: Duration = Duration::from_hours(24);
+/// How many names are looked up at once.
+const CHUNK: usize = 500;
+const ROWS: u32 = 500;
+/// How many files are looked for at once.
+const LOOKS: usize = 16;
+/// How many rows without their file are named; the others are counted.
+const NAMED: usize = 100;
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pruning {
+    Files(u64),
+    Rows(u64),
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many files there are.
+    pub files: u64,
+    /// Those of them that no row names, and leftovers of writes that were broken off.
+    pub orphans: u64,
+    pub orphan_bytes: u64,
+    /// Those of them that were removed.
+    pub removed: u64,
+    /// How many rows name a file.
+    pub rows: u64,
+    /// Those of them whose file is not there; some are named.
+    pub missing: u64,
+    pub missing_ids: Vec<AssetId>,
+    /// The database names no file at all, so that it may be another than that of this storage: nothing was removed.
+    pub is_held_back: bool,
+}
+
+impl Engine {
+    /// Removes files that no row names, unless `look_only`, and tells of rows whose file is not there.
+    pub async fn prune(&self, look_only: bool, mut tell: impl FnMut(Pruning)) -> Result<Pruned> {
+        let is_held_back = self.store().kept_assets(None, 1).await?.is_empty();
+        let look_only = look_only || is_held_back;
+        let mut pruned = Pruned {
+            is_held_back,
+            ..Pruned::default()
+        };
+        // What was deleted may still lie here without a server that sweeps.
+        while !look_only {
+            let deleted = self.store().erasable_assets(ROWS).await?;
+            if deleted.is_empty() || self.erase(&deleted).await? == 0 {
+                break;
+            }
+        }
+        let mut chunks = self.parts.media.list().chunks(CHUNK);
+        while let Some(chunk) = chunks.next().await {
+            let files: Vec<StoredFile> =
+                chunk.into_iter().collect::<std::result::Result<_, _>>()?;
+            pruned.files += files.len() as u64;
+            self.prune_files(files, look_only, &mut pruned).await?;
+            tell(Pruning::Files(pruned.files));
+        }
+        let mut after: Option<AssetId> = None;
+        loop {
+            let rows = self.store().kept_assets(after.as_ref(), ROWS).await?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.id.clone());
+            pruned.rows += rows.len() as u64;
+            self.look_for(rows, &mut pruned).await?;
+            tell(Pruning::Rows(pruned.rows));
+        }
+        Ok(pruned)
+    }
+
+    async fn prune_files(
+        &self,
+        files: Vec<StoredFile>,
+        look_only: bool,
+        pruned: &mut Pruned,
+    ) -> Result<()> {
+        let now = self.now();
+        let old: Vec<StoredFile> = files
+            .into_iter()
+            .filter(|file| is_past_grace(file, now))
+            .collect();
+        let names = old.iter().filter(|file| !file.is_unfinished);
+        let names = names.map(|file| file.name.clone()).collect();
+        let unnamed = self.store().unnamed_files(names).await?;
+        for file in old {
+            if !file.is_unfinished && !unnamed.contains(&file.name) {
+                continue;
+            }
+            pruned.orphans += 1;
+            pruned.orphan_bytes += file.bytes;
+            if look_only {
+                continue;
+            }
+            match self.parts.media.remove(&file).await {
+                Ok(()) => {
+                    pruned.removed += 1;
+                    tracing::info!(file.bytes, "a file that no row names was removed");
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a file that no row names could not be removed"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_for(&self, rows: Vec<Asset>, pruned: &mut Pruned) -> Result<()> {
+        let media = &self.parts.media;
+        let mut looks = futures_util::stream::iter(rows)
+            .map(|asset| async move { (media.contains(&asset.storage_key).await, asset) })
+            .buffer_unordered(LOOKS);
+        while let Some((there, asset)) = looks.next().await {
+            if there? {
+                continue;
+            }
+            // Deleted while we looked: then it is not missed.
+            let row = self.store().asset_by_storage_key(&asset.storage_key);
+            if row.await?.is_some() {
+                pruned.missing += 1;
+                if pruned.missing_ids.len() < NAMED {
+                    pruned.missing_ids.push(asset.id);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_past_grace(file: &StoredFile, now: Timestamp) -> bool {
+    now.since(file.modified_at) >= GRACE
+}

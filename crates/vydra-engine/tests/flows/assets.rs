@@ -1,0 +1,104 @@
+//! What becomes of stored files: those that no row names, and those that are too old.
+
+use crate::fixture::Flow;
+use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
+use vydra_core::time::{Clock, Timestamp};
+use vydra_engine::{GRACE, Pruned};
+
+/// In the media folder, written so long ago.
+fn file(flow: &Flow, name: &str, age: Duration) -> PathBuf {
+    let path = flow.database().with_file_name("media").join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, "12345").unwrap();
+    written(&path, flow.clock.now(), age);
+    path
+}
+
+fn written(path: &PathBuf, now: Timestamp, age: Duration) {
+    let now = UNIX_EPOCH + Duration::from_micros(u64::try_from(now.as_micros()).unwrap());
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(now - age).unwrap();
+}
+
+async fn prune(flow: &Flow, look_only: bool) -> Pruned {
+    let mut told = 0;
+    let pruned = flow.engine.prune(look_only, |_| told += 1).await.unwrap();
+    assert!(told > 0 || pruned.files == 0);
+    pruned
+}
+
+#[tokio::test]
+async fn files_that_no_row_names_are_removed_when_they_are_old() {
+    let flow = Flow::new().await;
+    flow.picture().await;
+    for path in flow.media_files() {
+        written(&path, flow.clock.now(), GRACE * 2);
+    }
+    let old = file(&flow, "aa/old.png", GRACE);
+    let leftover = file(&flow, "aa/begun.png#1", GRACE);
+    let young = file(&flow, "aa/young.png", GRACE - Duration::from_secs(1));
+    let begun = file(&flow, "aa/begun.png#2", Duration::ZERO);
+    let expected = Pruned {
+        files: 5,
+        orphans: 2,
+        orphan_bytes: 10,
+        rows: 1,
+        ..Pruned::default()
+    };
+    assert_eq!(prune(&flow, true).await, expected);
+    assert!(old.exists() && leftover.exists());
+    let removed = Pruned {
+        removed: 2,
+        ..expected.clone()
+    };
+    assert_eq!(prune(&flow, false).await, removed);
+    assert!(!old.exists() && !leftover.exists() && young.exists() && begun.exists());
+    let nothing = Pruned {
+        files: 3,
+        orphans: 0,
+        orphan_bytes: 0,
+        ..expected
+    };
+    assert_eq!(prune(&flow, false).await, nothing);
+}
+
+#[tokio::test]
+async fn rows_whose_file_is_gone_are_told() {
+    let flow = Flow::new().await;
+    let (lost, deleted, kept) = (
+        flow.picture().await,
+        flow.picture().await,
+        flow.picture().await,
+    );
+    flow.lose_file(&lost.storage_key);
+    let id = deleted.id.as_str();
+    flow.engine.delete_asset(&flow.caller, id).await.unwrap();
+    let pruned = prune(&flow, false).await;
+    assert_eq!((pruned.rows, pruned.missing), (2, 1));
+    assert_eq!(pruned.missing_ids, [lost.id]);
+    assert!(flow.engine.media_asset(&kept.storage_key).await.is_ok());
+}
+
+/// A wrong --database-url must not cost all files of another server.
+#[tokio::test]
+async fn a_database_that_names_no_file_removes_none() {
+    let flow = Flow::new().await;
+    let old = file(&flow, "aa/old.png", GRACE * 2);
+    let pruned = prune(&flow, false).await;
+    assert!(pruned.is_held_back && old.exists());
+    assert_eq!((pruned.orphans, pruned.removed), (1, 0));
+}
+
+/// As after a deletion without a server, or a disk that was away for a while.
+#[tokio::test]
+async fn what_was_deleted_goes_with_it() {
+    let flow = Flow::new().await;
+    let (asset, _kept) = (flow.picture().await, flow.picture().await);
+    flow.break_media();
+    let id = asset.id.as_str();
+    flow.engine.delete_asset(&flow.caller, id).await.unwrap();
+    flow.mend_media();
+    assert_eq!(prune(&flow, true).await.files, 2);
+    assert_eq!(prune(&flow, false).await.files, 1);
+}
