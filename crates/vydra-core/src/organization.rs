@@ -5,6 +5,7 @@ use crate::ids::OrgId;
 use crate::job::Mode;
 use crate::plan::LimitOverrides;
 use crate::time::Timestamp;
+use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Organization {
@@ -16,6 +17,8 @@ pub struct Organization {
     pub test_credits: Credits,
     /// Of whoever pays for an agent that registered itself.
     pub billing_email: Option<String>,
+    /// How long its files are kept; for ever when there is no term.
+    pub keep_assets: Option<Duration>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

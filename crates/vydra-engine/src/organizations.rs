@@ -2,6 +2,8 @@
 
 use crate::credits::MOST_AT_ONCE;
 use crate::{Engine, Error, Result};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 use vydra_core::credits::Credits;
 use vydra_core::ids::OrgId;
 use vydra_core::organization::Organization;
@@ -11,6 +13,9 @@ use vydra_store::store::{Creation, NewOrganization};
 /// What every organization's sandbox starts with (contract, section 12).
 const SANDBOX_CREDITS: i64 = 10_000;
 const MAX_NAME: usize = 100;
+/// Shorter than an hour, a result could be gone before its caller has read it.
+const SPAN_OF_RETENTION: RangeInclusive<Duration> =
+    Duration::from_hours(1)..=Duration::from_hours(24 * 36_500);
 /// What holds when a plan was taken out of the configuration under an organization that has it.
 const STRICTEST: Limits = Limits {
     rpm: 10,
@@ -105,6 +110,23 @@ impl Engine {
             .set_plan(id, plan, overrides, self.now())
             .await?;
         changed.ok_or_else(|| Error::NotFound {
+            what: "organization".to_owned(),
+        })
+    }
+
+    /// How long the organization's files are kept; None for ever.
+    pub async fn set_retention(
+        &self,
+        id: &OrgId,
+        keep_assets: Option<Duration>,
+    ) -> Result<Organization> {
+        if keep_assets.is_some_and(|span| !SPAN_OF_RETENTION.contains(&span)) {
+            return Err(Error::invalid(
+                "Invalid field: keep-assets is out of range, expected 1h to 36500d, or forever",
+            ));
+        }
+        let changed = self.store().set_retention(id, keep_assets, self.now());
+        changed.await?.ok_or_else(|| Error::NotFound {
             what: "organization".to_owned(),
         })
     }

@@ -359,6 +359,8 @@ AssetStore {
     fn listed_asset(org: &OrgId, mode: Mode, id: &AssetId) -> Option<ListedAsset>;
     fn listed_assets(org: &OrgId, mode: Mode, filter: AssetFilter) -> Option<AssetPage>;
     fn delete_asset(org: &OrgId, mode: Mode, id: &AssetId, now: Timestamp) -> Option<Deleted>;
+    fn set_retention(org: &OrgId, keep_assets: Option<Duration>, now: Timestamp) -> Option<Organization>;
+    fn expire_assets(now: Timestamp, limit: u32) -> u64;
     fn erasable_assets(limit: u32) -> Vec<Asset>;
     fn unnamed_files(storage_keys: Vec<String>) -> Vec<String>;
     fn kept_assets(after: Option<&AssetId>, limit: u32) -> Vec<Asset>;

@@ -1,8 +1,11 @@
 use super::{DataAndOutput, told};
+use crate::config::Span;
 use crate::output;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
 use vydra_core::credits::Credits;
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
@@ -24,6 +27,11 @@ pub enum Org {
         after_help = "Examples:\n  vydra org set-plan --org acme --plan starter\n  vydra org set-plan --org acme --plan enterprise --rpm 12000 --concurrent 500"
     )]
     SetPlan(SetPlan),
+    /// Say how long an organization's media files are kept
+    #[command(
+        after_help = "What is older is deleted: results, uploads, and what jobs that have ended took in. It begins within a minute and cannot be taken back.\n\nExamples:\n  vydra org set-retention --org acme --keep-assets 30d\n  vydra org set-retention --org acme --keep-assets forever"
+    )]
+    SetRetention(SetRetention),
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +88,36 @@ pub struct SetPlan {
     data: DataAndOutput,
 }
 
+#[derive(Debug, Args)]
+pub struct SetRetention {
+    /// Id or name
+    #[arg(long)]
+    org: String,
+    /// Such as 30d or 12h, at least 1h; or forever
+    #[arg(long, value_name = "SPAN")]
+    keep_assets: Keep,
+    #[command(flatten)]
+    data: DataAndOutput,
+}
+
+/// A span, or for ever.
+#[derive(Debug, Clone, Copy)]
+struct Keep(Option<Duration>);
+
+impl FromStr for Keep {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "forever" {
+            return Ok(Self(None));
+        }
+        let span: Span = text
+            .parse()
+            .map_err(|told| format!("{told}, and not forever"))?;
+        Ok(Self(Some(span.0)))
+    }
+}
+
 impl Org {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
@@ -87,6 +125,7 @@ impl Org {
             Self::List(command) => command.run().await,
             Self::Show(command) => command.run().await,
             Self::SetPlan(command) => command.run().await,
+            Self::SetRetention(command) => command.run().await,
         }
     }
 }
@@ -101,6 +140,7 @@ fn describe(engine: &Engine, organization: &Organization) -> Value {
         "credits": organization.live_credits,
         "testCredits": organization.test_credits,
         "billingEmail": organization.billing_email,
+        "keepAssetsSeconds": organization.keep_assets.map(|span| span.as_secs()),
         "createdAt": organization.created_at,
         "updatedAt": organization.updated_at,
     })
@@ -120,10 +160,26 @@ fn show(engine: &Engine, organization: &Organization, as_json: bool) {
         "  credits   {} live, {} test",
         organization.live_credits, organization.test_credits
     ));
+    output::line(&format!(
+        "  files     kept {}",
+        organization
+            .keep_assets
+            .map_or_else(|| "for ever".to_owned(), told_span)
+    ));
     if let Some(email) = &organization.billing_email {
         output::line(&format!("  bills to  {email}"));
     }
     output::line(&format!("  created   {}", organization.created_at));
+}
+
+/// In days where that is exact.
+fn told_span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match (seconds % 86_400, seconds % 3_600) {
+        (0, _) => format!("{} days", seconds / 86_400),
+        (_, 0) => format!("{} hours", seconds / 3_600),
+        _ => format!("{seconds} seconds"),
+    }
 }
 
 impl Create {
@@ -193,6 +249,19 @@ impl SetPlan {
         };
         let organization = engine
             .set_plan(&organization.id, &self.plan, overrides)
+            .await
+            .map_err(told)?;
+        show(&engine, &organization, self.data.json);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl SetRetention {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let engine = self.data.open_existing()?;
+        let organization = engine.find_organization(&self.org).await.map_err(told)?;
+        let organization = engine
+            .set_retention(&organization.id, self.keep_assets.0)
             .await
             .map_err(told)?;
         show(&engine, &organization, self.data.json);

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use std::time::Duration;
 
-/// "500ms", "30s", "5m", "2h".
+/// "500ms", "30s", "5m", "2h", "30d".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
@@ -13,7 +13,7 @@ impl<'de> Deserialize<'de> for Span {
         let text = String::deserialize(deserializer)?;
         parse(&text).map(Self).ok_or_else(|| {
             D::Error::custom(format!(
-                "{text:?} is no duration such as \"500ms\", \"30s\", \"5m\" or \"2h\""
+                "{text:?} is no duration such as \"500ms\", \"30s\", \"5m\", \"2h\" or \"30d\""
             ))
         })
     }
@@ -24,7 +24,8 @@ impl std::str::FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let told = || format!("{text:?} is no duration such as \"30s\", \"5m\" or \"24h\"");
+        let told =
+            || format!("{text:?} is no duration such as \"30s\", \"5m\", \"24h\" or \"30d\"");
         parse(text).map(Self).ok_or_else(told)
     }
 }
@@ -37,6 +38,7 @@ fn parse(text: &str) -> Option<Duration> {
         "ms" => Some(Duration::from_millis(number)),
         "s" => Some(Duration::from_secs(number)),
         "m" => number.checked_mul(60).map(Duration::from_secs),
+        "d" => number.checked_mul(86_400).map(Duration::from_secs),
         "h" => number.checked_mul(3_600).map(Duration::from_secs),
         _ => None,
     }
@@ -50,6 +52,7 @@ mod tests {
     fn reads_what_people_write() {
         assert_eq!(parse("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(parse("2h"), Some(Duration::from_hours(2)));
+        assert_eq!(parse("30d"), Some(Duration::from_hours(720)));
         for wrong in [
             "",
             "5",
@@ -57,7 +60,7 @@ mod tests {
             "-5s",
             "5 s",
             "1.5s",
-            "5d",
+            "5w",
             "99999999999999999999s",
         ] {
             assert_eq!(parse(wrong), None, "{wrong}");

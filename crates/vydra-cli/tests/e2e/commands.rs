@@ -440,6 +440,13 @@ async fn organizations_are_shown_to_people_and_to_programs() {
         .prose(&["org", "set-plan", "--org", "acme", "--plan", "starter"])
         .await;
     assert!(changed.contains("starter (30 a minute"), "{changed}");
+    let keep = ["org", "set-retention", "--org", "acme", "--keep-assets"];
+    let changed = data.json(&[&keep[..], &["36h"]].concat()).await;
+    assert_eq!(changed["keepAssetsSeconds"], 36 * 3_600);
+    let changed = data.prose(&[&keep[..], &["30d"]].concat()).await;
+    assert!(changed.contains("kept 30 days"), "{changed}");
+    let changed = data.prose(&[&keep[..], &["forever"]].concat()).await;
+    assert!(changed.contains("kept for ever"), "{changed}");
 
     let key = data.prose(&["key", "create", "--org", "acme"]).await;
     assert!(key.contains("vydra_live_user_"), "{key}");
@@ -490,6 +497,17 @@ async fn what_cannot_be_done_is_said_in_a_sentence() {
         (
             &["org", "set-plan", "--org", "acme", "--plan", "gold"],
             "gold",
+        ),
+        (
+            &[
+                "org",
+                "set-retention",
+                "--org",
+                "acme",
+                "--keep-assets",
+                "5m",
+            ],
+            "expected 1h to 36500d, or forever",
         ),
         (
             &["key", "create", "--org", "acme", "--scope", "models:dance"],
@@ -586,4 +604,44 @@ async fn the_audit_finds_a_balance_that_is_not_the_sum_of_its_rows() {
     let doctor = data.run(&["doctor"]).await;
     assert_eq!(doctor.code, Some(1));
     assert!(doctor.stdout.contains("bad   ledger"), "{doctor:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_pruned_beside_a_running_server() {
+    let data = Data::new();
+    let server = data.serve().await;
+    let org = data.org("acme", 100).await;
+    let api = server.api(&data.key(&org, &[]).await);
+    let input = json!({"prompt": PROMPT});
+    let made = api.post("models/gemini/generate", &input).await.expect(200);
+    let media = data.path("media");
+    let old = media.join("aa/nobodys.png");
+    std::fs::create_dir_all(old.parent().unwrap()).unwrap();
+    std::fs::write(&old, "12345").unwrap();
+    let file = std::fs::File::options().write(true).open(&old).unwrap();
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    file.set_modified(long_ago).unwrap();
+
+    let looked = data.json(&["assets", "prune", "--dry-run"]).await;
+    assert_eq!(
+        (
+            &looked["orphans"],
+            &looked["orphanBytes"],
+            &looked["removed"]
+        ),
+        (&json!(1), &json!(5), &json!(0))
+    );
+    let told = data.prose(&["assets", "prune"]).await;
+    assert!(told.contains("1 were removed"), "{told}");
+    assert!(told.contains("The files of all 1 rows are there"), "{told}");
+    assert!(!old.exists());
+
+    let url = text(&made["imageUrl"]);
+    let (_, key) = url.split_once("/media/").unwrap();
+    std::fs::remove_file(media.join(key)).unwrap();
+    let told = data.run(&["assets", "prune", "--json"]).await;
+    assert_eq!(told.code, Some(1), "a script sees that files are missing");
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!(told["missing"], 1);
+    server.stop().await;
 }

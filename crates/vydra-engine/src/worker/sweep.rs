@@ -125,16 +125,24 @@ impl Worker {
         }
     }
 
-    /// Removes the bytes of files that were deleted and that no job needs any more. Whether there may be more.
+    /// Deletes what is older than its organization keeps it, and removes the bytes of files that were deleted and that no
+    /// job needs any more. Whether there may be more.
     pub(super) async fn sweep_assets(&self) -> Result<bool> {
-        let erasable = self.engine.store().erasable_assets(SWEEP_AT_ONCE).await?;
-        if erasable.is_empty() {
-            return Ok(false);
+        let engine = &self.engine;
+        let expired = engine
+            .store()
+            .expire_assets(engine.now(), SWEEP_AT_ONCE)
+            .await?;
+        if expired > 0 {
+            tracing::info!(files = expired, "files that were too old were deleted");
         }
-        let erased = self.engine.erase(&erasable).await?;
-        tracing::debug!(files = erased, "deleted files were removed");
+        let erasable = engine.store().erasable_assets(SWEEP_AT_ONCE).await?;
+        let erased = engine.erase(&erasable).await?;
+        if erased > 0 {
+            tracing::debug!(files = erased, "deleted files were removed");
+        }
         // What cannot be removed now is tried again later, and not at once.
-        Ok(erased == SWEEP_AT_ONCE as usize)
+        Ok(expired == u64::from(SWEEP_AT_ONCE) || erased == SWEEP_AT_ONCE as usize)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::fixture::Flow;
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
+use vydra_core::error_code::ErrorCode;
 use vydra_core::time::{Clock, Timestamp};
 use vydra_engine::{GRACE, Pruned};
 
@@ -101,4 +102,31 @@ async fn what_was_deleted_goes_with_it() {
     flow.mend_media();
     assert_eq!(prune(&flow, true).await.files, 2);
     assert_eq!(prune(&flow, false).await.files, 1);
+}
+
+#[tokio::test]
+async fn files_are_kept_as_long_as_their_organization_wants() {
+    let flow = Flow::new().await;
+    let day = Duration::from_hours(24);
+    for wrong in [Duration::from_mins(59), day * 36_501] {
+        let refused = flow.engine.set_retention(&flow.org.id, Some(wrong)).await;
+        assert_eq!(refused.unwrap_err().code(), ErrorCode::InvalidInput);
+    }
+    let changed = flow
+        .engine
+        .set_retention(&flow.org.id, Some(day * 30))
+        .await;
+    assert_eq!(changed.unwrap().keep_assets, Some(day * 30));
+    let old = flow.picture().await;
+    flow.clock.advance(day * 29);
+    let young = flow.picture().await;
+    flow.clock.advance(day);
+    flow.step().await;
+    let gone = flow.engine.media_asset(&old.storage_key).await;
+    assert_eq!(gone.unwrap_err().code(), ErrorCode::NotFound);
+    assert!(flow.engine.media_asset(&young.storage_key).await.is_ok());
+    assert_eq!(flow.media_files().len(), 1, "the bytes are gone too");
+    flow.clock.advance(day * 30);
+    flow.step().await;
+    assert!(flow.media_files().is_empty());
 }

@@ -1,12 +1,14 @@
-use super::SqliteStore;
 use super::rows::{Columns, collect, first, to_json};
+use super::{SqliteStore, organizations};
 use crate::Result;
 use crate::store::{AssetFilter, AssetPage, AssetStore, Deleted, Recording};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
+use std::time::Duration;
 use vydra_core::asset::{Asset, AssetRole, ListedAsset, MediaKind};
 use vydra_core::ids::{AssetId, JobId, OrgId};
 use vydra_core::job::Mode;
+use vydra_core::organization::Organization;
 use vydra_core::time::Timestamp;
 
 /// The columns of [`read`], from `assets a`.
@@ -247,6 +249,20 @@ fn delete(
     })
 }
 
+/// Both modes of each organization that has a term: no other is looked at.
+fn expire(db: &Connection, now: Timestamp, limit: u32) -> Result<u64> {
+    let expired = db
+        .prepare_cached(&format!(
+            "UPDATE assets SET deleted_at = ?1 WHERE id IN (
+                 SELECT a.id FROM organizations o CROSS JOIN (SELECT 'live' AS mode UNION ALL SELECT 'test') m
+                     CROSS JOIN assets a ON a.org_id = o.id AND a.mode = m.mode AND a.created_at <= ?1 - o.keep_assets
+                 WHERE o.keep_assets IS NOT NULL AND a.deleted_at IS NULL AND a.role <> 'late' AND NOT {NEEDED}
+                 LIMIT ?2)"
+        ))?
+        .execute(params![now.as_micros(), limit])?;
+    Ok(u64::try_from(expired).unwrap_or(u64::MAX))
+}
+
 fn erasable(db: &Connection, limit: u32) -> Result<Vec<Asset>> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM assets a
@@ -335,6 +351,21 @@ impl AssetStore for SqliteStore {
     ) -> Result<Option<Deleted>> {
         let (org, id) = (org.clone(), id.clone());
         self.write(move |db| delete(db, &org, mode, &id, now)).await
+    }
+
+    async fn set_retention(
+        &self,
+        org: &OrgId,
+        keep_assets: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<Option<Organization>> {
+        let org = org.clone();
+        self.write_callers(move |db| organizations::set_retention(db, &org, keep_assets, now))
+            .await
+    }
+
+    async fn expire_assets(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        self.write(move |db| expire(db, now, limit)).await
     }
 
     async fn erasable_assets(&self, limit: u32) -> Result<Vec<Asset>> {

@@ -3,6 +3,7 @@ use super::{credits, keys};
 use crate::Result;
 use crate::store::{Creation, NewOrganization};
 use rusqlite::{Connection, params};
+use std::time::Duration;
 use vydra_core::api_key::{ApiKey, KeyHash};
 use vydra_core::ids::OrgId;
 use vydra_core::job::Mode;
@@ -15,7 +16,7 @@ use vydra_core::time::Timestamp;
 pub(super) const COLUMNS: &str = "o.id, o.name, o.plan, o.rpm, o.rph, o.rpd, o.concurrent,
     (SELECT credits FROM balances WHERE org_id = o.id AND mode = 'live'),
     (SELECT credits FROM balances WHERE org_id = o.id AND mode = 'test'),
-    o.billing_email, o.created_at, o.updated_at";
+    o.billing_email, o.keep_assets, o.created_at, o.updated_at";
 
 pub(super) fn read(row: &mut Columns<'_, '_>) -> Result<Organization> {
     Ok(Organization {
@@ -31,6 +32,9 @@ pub(super) fn read(row: &mut Columns<'_, '_>) -> Result<Organization> {
         live_credits: row.credits()?,
         test_credits: row.credits()?,
         billing_email: row.take()?,
+        keep_assets: row
+            .take::<Option<i64>>()?
+            .map(|micros| Duration::from_micros(micros.unsigned_abs())),
         created_at: row.time()?,
         updated_at: row.time()?,
     })
@@ -132,5 +136,17 @@ pub(super) fn set_plan(
         "UPDATE organizations SET plan = ?2, rpm = ?3, rph = ?4, rpd = ?5, concurrent = ?6, updated_at = ?7 WHERE id = ?1",
     )?
     .execute(params![id.as_str(), plan, rpm, rph, rpd, concurrent, now.as_micros()])?;
+    get(db, id)
+}
+
+pub(super) fn set_retention(
+    db: &Connection,
+    id: &OrgId,
+    keep_assets: Option<Duration>,
+    now: Timestamp,
+) -> Result<Option<Organization>> {
+    let micros = keep_assets.map(|span| i64::try_from(span.as_micros()).unwrap_or(i64::MAX));
+    db.prepare_cached("UPDATE organizations SET keep_assets = ?2, updated_at = ?3 WHERE id = ?1")?
+        .execute(params![id.as_str(), micros, now.as_micros()])?;
     get(db, id)
 }

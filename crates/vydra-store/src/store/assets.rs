@@ -3,9 +3,11 @@
 use super::Recording;
 use crate::Result;
 use async_trait::async_trait;
+use std::time::Duration;
 use vydra_core::asset::{Asset, ListedAsset};
 use vydra_core::ids::{AssetId, JobId, OrgId};
 use vydra_core::job::Mode;
+use vydra_core::organization::Organization;
 use vydra_core::time::Timestamp;
 
 /// A file that was deleted is not there for anybody, but for jobs that took it in before. Its row stays for ever, its bytes
@@ -53,6 +55,16 @@ pub trait AssetStore: Send + Sync + std::fmt::Debug {
         id: &AssetId,
         now: Timestamp,
     ) -> Result<Option<Deleted>>;
+    /// How long the files of an organization are kept; None for ever. None when there is no such organization.
+    async fn set_retention(
+        &self,
+        org: &OrgId,
+        keep_assets: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<Option<Organization>>;
+    /// Deletes what is older than its organization keeps it, at most `limit`: whatever role it has, but what came too late,
+    /// which is the operator's, and what an open job needs. Says how many.
+    async fn expire_assets(&self, now: Timestamp, limit: u32) -> Result<u64>;
     /// Bytes that nobody needs any more: of deleted files that no open job takes in, those deleted first. At most `limit`.
     async fn erasable_assets(&self, limit: u32) -> Result<Vec<Asset>>;
     /// Of these storage keys, those that no row names whose bytes are to be there.

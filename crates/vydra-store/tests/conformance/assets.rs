@@ -1,8 +1,10 @@
-use crate::fixture::{Fixture, check, fresh};
+use crate::fixture::{Fixture, asked, check, fresh};
 use std::sync::Arc;
+use std::time::Duration;
 use vydra_core::asset::{Asset, AssetRole, ListedAsset, MediaKind};
 use vydra_core::ids::{AssetId, OrgId};
 use vydra_core::job::{Job, Mode};
+use vydra_core::time::Timestamp;
 use vydra_store::StoreError;
 use vydra_store::store::{AssetFilter, Cancellation, Deleted, NewJob, Recording, Submission};
 
@@ -471,5 +473,84 @@ async fn files_are_held_against_rows() {
     assert_eq!(kept(None, 1).await, std::slice::from_ref(third));
     assert_eq!(kept(Some(third), 9).await, std::slice::from_ref(fourth));
     assert!(kept(Some(fourth), 9).await.is_empty());
+    check(f).await;
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_old_is_deleted_and_nothing_else() {
+    let f = fresh().await;
+    let (org, keeps_all) = (f.org(100).await.id, f.org(100).await.id);
+    let made = f.running(&org, 10).await;
+    let output = f.output(&made.job);
+    f.settle(&made, f.completed(vec![output.clone()], 0)).await;
+    let old = recorded(&f, upload(&f, &org, Mode::Live)).await;
+    let sandboxed = recorded(&f, upload(&f, &org, Mode::Test)).await;
+    let others = recorded(&f, upload(&f, &keeps_all, Mode::Live)).await;
+    let fetched = Asset {
+        role: AssetRole::Input,
+        job_id: None,
+        ..f.output(&made.job)
+    };
+    let fetched = recorded(&f, fetched).await;
+    let late = Asset {
+        role: AssetRole::Late,
+        ..f.output(&made.job)
+    };
+    f.store
+        .keep_late(&made.job.id, vec![late.clone()])
+        .await
+        .unwrap();
+    // What an open job takes in, and what its first step has made.
+    let needed = recorded(&f, upload(&f, &org, Mode::Live)).await;
+    f.accepted(NewJob {
+        takes_in: vec![needed.id.clone()],
+        ..f.new_job(&org, 10)
+    })
+    .await;
+    let [open] = <[_; 1]>::try_from(f.claim(1).await).unwrap();
+    let step = Asset {
+        role: AssetRole::Step,
+        ..f.output(&open.job)
+    };
+    f.store
+        .finish_step(&open.lease, &asked(0, "fal"), vec![step.clone()], f.until())
+        .await
+        .unwrap();
+    f.advance(DAY);
+    let edge = f.now();
+    let young = Asset {
+        created_at: edge,
+        ..upload(&f, &org, Mode::Live)
+    };
+    let young = recorded(&f, young).await;
+
+    let expire = |now| f.store.expire_assets(now, 9);
+    let late_enough = edge.plus(DAY);
+    assert_eq!(expire(late_enough).await.unwrap(), 0, "for ever by default");
+    let told = f.store.set_retention(&org, Some(DAY), f.now()).await;
+    assert_eq!(told.unwrap().unwrap().keep_assets, Some(DAY));
+    let just_before = Timestamp::from_micros(late_enough.as_micros() - 1);
+    assert_eq!(f.store.expire_assets(just_before, 3).await.unwrap(), 3);
+    assert_eq!(expire(just_before).await.unwrap(), 1);
+    let erasable = f.store.erasable_assets(9).await.unwrap();
+    let mut gone: Vec<AssetId> = erasable.into_iter().map(|asset| asset.id).collect();
+    gone.sort();
+    let mut expected = [&output, &old, &sandboxed, &fetched].map(|asset| asset.id.clone());
+    expected.sort();
+    assert_eq!(gone, expected);
+    for kept in [&others, &late, &needed, &step, &young] {
+        let found = f.store.asset_by_storage_key(&kept.storage_key).await;
+        assert!(found.unwrap().is_some(), "{kept:?}");
+    }
+    f.settle(&open, f.failed()).await;
+    assert_eq!(expire(just_before).await.unwrap(), 2, "the job has ended");
+    assert_eq!(expire(late_enough).await.unwrap(), 1, "the young one");
+
+    let told = f.store.set_retention(&org, None, f.now()).await;
+    assert_eq!(told.unwrap().unwrap().keep_assets, None);
+    let nobody = f.store.set_retention(&f.org_id(), None, f.now()).await;
+    assert_eq!(nobody.unwrap(), None);
     check(f).await;
 }

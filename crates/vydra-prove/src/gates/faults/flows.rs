@@ -551,6 +551,11 @@ async fn operator(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
     })
     .await?;
     sim.chore(async |engine| {
+        let term = Some(Duration::from_hours(720));
+        engine.set_retention(&org.id, term).await.map(drop)
+    })
+    .await?;
+    sim.chore(async |engine| {
         let new = NewKey {
             organization: org.id.clone(),
             name: "k".to_owned(),
