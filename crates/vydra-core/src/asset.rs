@@ -93,6 +93,8 @@ pub struct Asset {
     pub filename: Option<String>,
     /// Of an upload, and of nothing else: what its organization calls it, `uploads/<user>/<ms>-<name>`.
     pub upload_key: Option<String>,
+    /// False once a small picture of it could not be made; true says that it may be tried.
+    pub has_thumbnail: bool,
     pub created_at: Timestamp,
 }
 

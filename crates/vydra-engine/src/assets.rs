@@ -1,5 +1,6 @@
 //! Media files: for their organization, which lists and deletes them, and for whoever holds a key that cannot be guessed.
 
+use crate::thumbnails::thumbnail_key;
 use crate::transactions::unknown_cursor;
 use crate::{Caller, Engine, Error, Result};
 use std::fmt::Write as _;
@@ -90,7 +91,7 @@ impl Engine {
     pub(crate) async fn erase(&self, deleted: &[Asset]) -> Result<usize> {
         let mut erased = Vec::with_capacity(deleted.len());
         for asset in deleted {
-            match self.parts.media.delete(&asset.storage_key).await {
+            match self.remove_files(asset).await {
                 Ok(()) => erased.push(asset.id.clone()),
                 Err(error) => {
                     tracing::warn!(asset.id = %asset.id, error = &error as &dyn std::error::Error, "a file could not be removed");
@@ -101,6 +102,11 @@ impl Engine {
             self.store().record_erased(&erased, self.now()).await?;
         }
         Ok(erased.len())
+    }
+
+    async fn remove_files(&self, asset: &Asset) -> std::result::Result<(), MediaError> {
+        self.parts.media.delete(&thumbnail_key(asset)).await?;
+        self.parts.media.delete(&asset.storage_key).await
     }
 
     pub async fn media_asset(&self, storage_key: &str) -> Result<Asset> {

@@ -302,6 +302,7 @@ impl Engine {
             duration_ms: None,
             filename: None,
             upload_key: None,
+            has_thumbnail: true,
             created_at: self.now(),
         };
         self.parts.media.put(&asset.storage_key, bytes).await?;

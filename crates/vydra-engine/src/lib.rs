@@ -31,6 +31,7 @@ mod simulate;
 mod strangers;
 mod streams;
 mod throttle;
+mod thumbnails;
 mod transactions;
 mod uploads;
 mod usage;
@@ -55,6 +56,7 @@ pub use prune::{GRACE, Pruned, Pruning};
 pub use quotes::{Quote, Quoted};
 pub use sessions::{LoggedIn, LoginRequest, Person};
 pub use streams::{EventKind, JobEvent, JobEvents, Watching};
+pub use thumbnails::{has_thumbnail, thumbnail_key};
 pub use transactions::{JobCharges, TransactionQuery};
 pub use uploads::{MAX_UPLOAD, Upload, no_file, upload_too_large};
 pub use usage::{Usage, UsageQuery};
@@ -204,6 +206,8 @@ pub struct Engine {
     fetch_shares: inputs::FetchShares,
     /// In mebibytes.
     input_budget: Semaphore,
+    /// Of pictures that are decoded at once.
+    thumbnails: Arc<Semaphore>,
     health: Mutex<Option<(Timestamp, Health)>>,
 }
 
@@ -234,6 +238,7 @@ impl Engine {
             fetches: Semaphore::new(FETCHES),
             fetch_shares: inputs::FetchShares::default(),
             input_budget: Semaphore::new(INPUT_BUDGET_MIB as usize),
+            thumbnails: Arc::new(Semaphore::new(thumbnails::AT_ONCE)),
             health: Mutex::new(None),
         })
     }

@@ -1,7 +1,9 @@
 //! The files of the storage against the rows that name them, for the operator, beside a server that works.
 
+use crate::thumbnails::original;
 use crate::{Engine, Result};
 use futures_util::StreamExt;
+use std::collections::HashSet;
 use std::time::Duration;
 use vydra_core::asset::Asset;
 use vydra_core::ids::AssetId;
@@ -53,12 +55,8 @@ impl Engine {
             is_held_back,
             ..Pruned::default()
         };
-        // What was deleted may still lie here without a server that sweeps.
-        while !look_only {
-            let deleted = self.store().erasable_assets(ROWS).await?;
-            if deleted.is_empty() || self.erase(&deleted).await? == 0 {
-                break;
-            }
+        if !look_only {
+            self.erase_deleted().await?;
         }
         let mut chunks = self.parts.media.list().chunks(CHUNK);
         while let Some(chunk) = chunks.next().await {
@@ -80,6 +78,16 @@ impl Engine {
         Ok(pruned)
     }
 
+    /// What was deleted may still lie here without a server that sweeps.
+    async fn erase_deleted(&self) -> Result<()> {
+        loop {
+            let deleted = self.store().erasable_assets(ROWS).await?;
+            if deleted.is_empty() || self.erase(&deleted).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     async fn prune_files(
         &self,
         files: Vec<StoredFile>,
@@ -92,10 +100,11 @@ impl Engine {
             .filter(|file| is_past_grace(file, now))
             .collect();
         let names = old.iter().filter(|file| !file.is_unfinished);
-        let names = names.map(|file| file.name.clone()).collect();
+        let names = names.map(|file| original(&file.name).to_owned()).collect();
         let unnamed = self.store().unnamed_files(names).await?;
+        let unnamed: HashSet<&str> = unnamed.iter().map(String::as_str).collect();
         for file in old {
-            if !file.is_unfinished && !unnamed.contains(&file.name) {
+            if !file.is_unfinished && !unnamed.contains(original(&file.name)) {
                 continue;
             }
             pruned.orphans += 1;
@@ -122,10 +131,10 @@ impl Engine {
     async fn look_for(&self, rows: Vec<Asset>, pruned: &mut Pruned) -> Result<()> {
         let media = &self.parts.media;
         let mut looks = futures_util::stream::iter(rows)
-            .map(|asset| async move { (media.contains(&asset.storage_key).await, asset) })
+            .map(|asset| async move { (media.size(&asset.storage_key).await, asset) })
             .buffer_unordered(LOOKS);
         while let Some((there, asset)) = looks.next().await {
-            if there? {
+            if there?.is_some() {
                 continue;
             }
             // Deleted while we looked: then it is not missed.

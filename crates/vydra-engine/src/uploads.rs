@@ -115,6 +115,7 @@ impl Upload {
             duration_ms: None,
             filename: Some(clean_name(self.given_name.as_deref(), found.extension)),
             upload_key: None,
+            has_thumbnail: true,
             created_at: now,
         };
         let recorded = engine.record_upload(asset, &self.maker).await;

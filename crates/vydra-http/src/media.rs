@@ -18,7 +18,12 @@ pub(crate) async fn get(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
-    let asset = match state.engine.media_asset(&key).await {
+    let found = match state.engine.thumbnail(&key).await {
+        Ok(None) => state.engine.media_asset(&key).await,
+        Ok(Some(thumbnail)) => Ok(thumbnail),
+        Err(error) => Err(error),
+    };
+    let asset = match found {
         Err(error @ Error::NotFound { .. }) => {
             // Whoever guesses at keys is counted; whoever has one is not.
             auth::count_in_vain(&parts, &state).await?;
@@ -36,7 +41,8 @@ async fn serve(
     asked: &Parts,
 ) -> Result<Response, ApiError> {
     // A file under a key never changes, so the key is its tag.
-    let tag = format!("\"{}\"", asset.id);
+    let name = key.rsplit('/').next().unwrap_or("file");
+    let tag = format!("\"{name}\"");
     let mut out = HeaderMap::new();
     let mut put = |name, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -56,7 +62,6 @@ async fn serve(
     );
     put(header::ACCEPT_RANGES, "bytes");
     put(header::CONTENT_TYPE, &asset.media_type);
-    let name = key.rsplit('/').next().unwrap_or("file");
     let way = if is_only_shown(&asset.media_type) {
         "inline"
     } else {

@@ -257,10 +257,11 @@ impl MediaStore {
         }
     }
 
-    pub async fn contains(&self, key: &str) -> Result<bool, MediaError> {
+    /// None for a file that is not there.
+    pub async fn size(&self, key: &str) -> Result<Option<u64>, MediaError> {
         match self.store.head(&self.location(key)?).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

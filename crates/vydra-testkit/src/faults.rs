@@ -362,6 +362,7 @@ AssetStore {
     fn set_retention(org: &OrgId, keep_assets: Option<Duration>, now: Timestamp) -> Option<Organization>;
     fn expire_assets(now: Timestamp, limit: u32) -> u64;
     fn erasable_assets(limit: u32) -> Vec<Asset>;
+    fn record_no_thumbnail(id: &AssetId) -> ();
     fn unnamed_files(storage_keys: Vec<String>) -> Vec<String>;
     fn kept_assets(after: Option<&AssetId>, limit: u32) -> Vec<Asset>;
     fn record_erased(ids: &[AssetId], now: Timestamp) -> ();

@@ -101,6 +101,7 @@ impl Step<'_> {
             duration_ms,
             filename: None,
             upload_key: None,
+            has_thumbnail: true,
             created_at: engine.now(),
         }
     }

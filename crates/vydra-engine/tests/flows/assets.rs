@@ -32,31 +32,34 @@ async fn prune(flow: &Flow, look_only: bool) -> Pruned {
 #[tokio::test]
 async fn files_that_no_row_names_are_removed_when_they_are_old() {
     let flow = Flow::new().await;
-    flow.picture().await;
+    let kept = flow.picture().await;
+    file(&flow, &vydra_engine::thumbnail_key(&kept), GRACE);
+    let widow = file(&flow, "aa/old.png.thumb.jpg", GRACE);
     for path in flow.media_files() {
         written(&path, flow.clock.now(), GRACE * 2);
     }
     let old = file(&flow, "aa/old.png", GRACE);
     let leftover = file(&flow, "aa/begun.png#1", GRACE);
-    let young = file(&flow, "aa/young.png", GRACE - Duration::from_secs(1));
+    let young = file(&flow, "aa/young.png", GRACE * 9 / 10);
     let begun = file(&flow, "aa/begun.png#2", Duration::ZERO);
     let expected = Pruned {
-        files: 5,
-        orphans: 2,
-        orphan_bytes: 10,
+        files: 7,
+        orphans: 3,
+        orphan_bytes: 15,
         rows: 1,
         ..Pruned::default()
     };
     assert_eq!(prune(&flow, true).await, expected);
     assert!(old.exists() && leftover.exists());
     let removed = Pruned {
-        removed: 2,
+        removed: 3,
         ..expected.clone()
     };
     assert_eq!(prune(&flow, false).await, removed);
+    assert!(!widow.exists());
     assert!(!old.exists() && !leftover.exists() && young.exists() && begun.exists());
     let nothing = Pruned {
-        files: 3,
+        files: 4,
         orphans: 0,
         orphan_bytes: 0,
         ..expected

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use vydra_core::asset::{Asset, ListedAsset, MediaKind};
 use vydra_core::ids::{AssetId, JobId};
 use vydra_core::time::Timestamp;
-use vydra_engine::{AssetQuery, DeletedAsset};
+use vydra_engine::{AssetQuery, DeletedAsset, has_thumbnail, thumbnail_key};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -43,7 +43,8 @@ pub(crate) struct StoredAssetView {
     workflow: Option<String>,
     /// Readable without a key.
     url: String,
-    /// A small picture of it; null where there is none.
+    /// A JPEG of at most 512 pixels a side, made when it is asked for first; of a video, its first picture. Null where there
+    /// is none. Whoever has it can tell the `url`.
     thumbnail_url: Option<String>,
     metadata: AssetMetadata,
     /// Which job made it; null for one that was sent in.
@@ -91,7 +92,8 @@ impl StoredAssetView {
             kind: asset.kind,
             workflow,
             url: url_of(&asset, public_url),
-            thumbnail_url: None,
+            thumbnail_url: has_thumbnail(&asset)
+                .then(|| format!("{public_url}/media/{}", thumbnail_key(&asset))),
             metadata: AssetMetadata::of(&asset),
             id: asset.id,
             job_id: asset.job_id,

@@ -323,3 +323,92 @@ async fn to_read_is_not_to_delete() {
     let keeper = api.key(&api.org, &["assets:*"], Mode::Live).await;
     api.delete(&path).key(&keeper).send().await.ok(200);
 }
+
+/// A list's last file, sent in.
+async fn thumbnail(api: &Api, file: &[u8]) -> (Value, String) {
+    uploads::of(api, "cat.png", file).send().await.ok(200);
+    let list = list(api, "?limit=1").await;
+    let asset = list["data"][0].clone();
+    let url = text(&asset, "thumbnailUrl");
+    let path = url.strip_prefix(PUBLIC_URL).unwrap().to_owned();
+    (asset, path)
+}
+
+#[tokio::test]
+async fn a_small_picture_is_made_when_it_is_asked_for() {
+    let api = Api::idle().await;
+    let (asset, path) = thumbnail(&api, &files::png(2_000, 1_000)).await;
+    assert_eq!(api.media_files().len(), 1, "not before");
+    let get = || api.get(&path).without("authorization");
+    let answer = get().send().await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("image/jpeg"));
+    assert_eq!(answer.length(), answer.bytes.len());
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", "default-src 'none'; sandbox"),
+        ("cache-control", "public, max-age=31536000, immutable"),
+    ] {
+        assert_eq!(answer.header(name), Some(value));
+    }
+    // Start of frame: length, precision, height, width.
+    let frame = answer.bytes.windows(2).position(|word| word == b"\xff\xc0");
+    let frame = frame.expect("a baseline JPEG");
+    assert_eq!(answer.bytes[frame + 5..frame + 9], [1, 0, 2, 0]);
+    let tag = answer.header("etag").unwrap();
+    let original = text(&asset, "url").strip_prefix(PUBLIC_URL).unwrap();
+    let original = api.get(original).send().await;
+    assert_ne!(original.header("etag"), Some(tag), "another file");
+    let again = get().header("if-none-match", tag).send().await;
+    assert_eq!(again.status, 304);
+    assert_eq!(get().send().await.bytes, answer.bytes);
+    let part = get().header("range", "bytes=0-3").send().await;
+    assert_eq!((part.status.as_u16(), part.length()), (206, 4));
+    assert_eq!(api.media_files().len(), 2);
+
+    let own = format!("assets/{}", text(&asset, "id"));
+    api.delete(&own).send().await.ok(200);
+    get().send().await.error("NOT_FOUND");
+    assert!(api.media_files().is_empty(), "it goes with its file");
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_get_the_same_picture() {
+    let api = Api::idle().await;
+    let (_, path) = thumbnail(&api, &files::png(600, 600)).await;
+    let ask = || api.get(&path).send();
+    let (one, two, three) = tokio::join!(ask(), ask(), ask());
+    assert_eq!(one.status, 200);
+    assert!(one.bytes == two.bytes && two.bytes == three.bytes);
+    assert_eq!(api.media_files().len(), 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_shown_small_has_no_thumbnail() {
+    let api = Api::new().await;
+    // Its head is right, and nothing behind it.
+    let mut broken = files::png(600, 600).to_vec();
+    broken.truncate(60);
+    let (asset, path) = thumbnail(&api, &broken).await;
+    for _ in 0..2 {
+        api.get(&path).send().await.error("NOT_FOUND");
+    }
+    let own = format!("assets/{}", text(&asset, "id"));
+    let shown = api.get(&own).send().await.ok(200);
+    assert_eq!(shown["thumbnailUrl"], json!(null), "tried in vain");
+    let spoken = api.post("models/elevenlabs/tts", &json!({"text": "p"}));
+    spoken.send().await.ok(200);
+    let list = list(&api, "?limit=1").await;
+    assert_eq!(list["data"][0]["type"], "audio");
+    assert_eq!(list["data"][0]["thumbnailUrl"], json!(null));
+    let audio = text(&list["data"][0], "url")
+        .strip_prefix(PUBLIC_URL)
+        .unwrap();
+    for nothing in [
+        format!("{audio}.thumb.jpg"),
+        "/media/aa/missing.png.thumb.jpg".to_owned(),
+        format!("{path}.thumb.jpg"),
+    ] {
+        api.get(&nothing).send().await.error("NOT_FOUND");
+    }
+}

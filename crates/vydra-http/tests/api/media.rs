@@ -87,6 +87,7 @@ async fn what_a_browser_could_run_is_saved_and_not_opened() {
             duration_ms: None,
             filename: None,
             upload_key: None,
+            has_thumbnail: true,
             created_at: api.clock.now(),
         };
         api.store.record_asset(&asset).await.unwrap();

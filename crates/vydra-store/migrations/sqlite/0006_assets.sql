@@ -1,12 +1,14 @@
 -- Files that their organization lists, deletes, and keeps for as long as it wants. Columns are added, and no table is made
--- anew: that takes no time, however many files there are.
+-- anew. None of them has a check: for that SQLite would read the whole table, once for each.
 
 -- Whose world it is of. Of what was sent or fetched before, nobody remembers by which kind of key.
-ALTER TABLE assets ADD COLUMN mode TEXT NOT NULL DEFAULT 'live' CHECK (mode IN ('live', 'test'));
+ALTER TABLE assets ADD COLUMN mode TEXT NOT NULL DEFAULT 'live';
 -- Since when nobody sees it. The row stays: what a job has made and what was paid for it does not change.
 ALTER TABLE assets ADD COLUMN deleted_at INTEGER;
 -- Since when its bytes are gone.
-ALTER TABLE assets ADD COLUMN erased_at INTEGER CHECK (erased_at IS NULL OR deleted_at IS NOT NULL);
+ALTER TABLE assets ADD COLUMN erased_at INTEGER;
+-- 0 once a small picture of it was tried to be made, in vain.
+ALTER TABLE assets ADD COLUMN has_thumbnail INTEGER NOT NULL DEFAULT 1;
 
 -- Along the chain, because most jobs of most servers are not of the sandbox.
 WITH RECURSIVE sandboxed (id, previous) AS (
@@ -16,8 +18,8 @@ WITH RECURSIVE sandboxed (id, previous) AS (
 UPDATE assets SET mode = 'test' WHERE job_id IN (SELECT id FROM sandboxed);
 
 DROP INDEX assets_by_org;
--- What is listed, counted, and removed when it is too old.
-CREATE INDEX assets_kept ON assets (org_id, mode, created_at DESC, id DESC, role) WHERE deleted_at IS NULL;
+-- What is listed, counted, and removed when it is too old. With all that the count asks for, so that it reads no row.
+CREATE INDEX assets_kept ON assets (org_id, mode, created_at DESC, id DESC, role, deleted_at) WHERE deleted_at IS NULL;
 CREATE INDEX assets_to_erase ON assets (deleted_at, id) WHERE deleted_at IS NOT NULL AND erased_at IS NULL;
 
 -- What jobs take in that have not ended: their bytes stay until then. A job that ends leaves no row behind, so that this

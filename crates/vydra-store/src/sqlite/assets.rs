@@ -13,7 +13,7 @@ use vydra_core::time::Timestamp;
 
 /// The columns of [`read`], from `assets a`.
 const COLUMNS: &str = "a.id, a.org_id, a.mode, a.job_id, a.role, a.kind, a.media_type, a.storage_key, a.bytes, a.width, a.height,
-    a.duration_ms, a.created_at, a.filename, a.upload_key";
+    a.duration_ms, a.created_at, a.filename, a.upload_key, a.has_thumbnail";
 
 /// Those that their organization sees.
 const LISTED: &str = "a.deleted_at IS NULL AND a.role IN ('output', 'upload')";
@@ -38,6 +38,7 @@ fn read(row: &mut Columns<'_, '_>) -> Result<Asset> {
         created_at: row.time()?,
         filename: row.take()?,
         upload_key: row.take()?,
+        has_thumbnail: row.take()?,
     })
 }
 
@@ -280,12 +281,19 @@ fn record_erased(db: &Connection, ids: &str, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
+fn no_thumbnail(db: &Connection, id: &AssetId) -> Result<()> {
+    db.prepare_cached("UPDATE assets SET has_thumbnail = 0 WHERE id = ?1")?
+        .execute(params![id.as_str()])?;
+    Ok(())
+}
+
 fn unnamed(db: &Connection, storage_keys: &str) -> Result<Vec<String>> {
     let mut statement = db.prepare_cached(
         "SELECT value FROM json_each(?1)
          WHERE NOT EXISTS (SELECT 1 FROM assets WHERE storage_key = value AND erased_at IS NULL)",
     )?;
-    collect(statement.query(params![storage_keys])?, |row| row.take())
+    let keys = statement.query_map(params![storage_keys], |row| row.get(0))?;
+    Ok(keys.collect::<rusqlite::Result<_>>()?)
 }
 
 fn kept(db: &Connection, after: &str, limit: u32) -> Result<Vec<Asset>> {
@@ -370,6 +378,11 @@ impl AssetStore for SqliteStore {
 
     async fn erasable_assets(&self, limit: u32) -> Result<Vec<Asset>> {
         self.scan(move |db| erasable(db, limit)).await
+    }
+
+    async fn record_no_thumbnail(&self, id: &AssetId) -> Result<()> {
+        let id = id.clone();
+        self.write(move |db| no_thumbnail(db, &id)).await
     }
 
     async fn unnamed_files(&self, storage_keys: Vec<String>) -> Result<Vec<String>> {

@@ -67,6 +67,8 @@ pub trait AssetStore: Send + Sync + std::fmt::Debug {
     async fn expire_assets(&self, now: Timestamp, limit: u32) -> Result<u64>;
     /// Bytes that nobody needs any more: of deleted files that no open job takes in, those deleted first. At most `limit`.
     async fn erasable_assets(&self, limit: u32) -> Result<Vec<Asset>>;
+    /// No small picture can be made of it: it is not tried again.
+    async fn record_no_thumbnail(&self, id: &AssetId) -> Result<()>;
     /// Of these storage keys, those that no row names whose bytes are to be there.
     async fn unnamed_files(&self, storage_keys: Vec<String>) -> Result<Vec<String>>;
     /// Every file that is to be there, of whatever organization, in the order of ids and behind `after`. At most `limit`.

@@ -189,6 +189,7 @@ fn upload(f: &Fixture, org: &OrgId, mode: Mode) -> Asset {
         dimensions: Some((64, 32)),
         duration_ms: None,
         filename: Some("cat.png".to_owned()),
+        has_thumbnail: true,
         created_at: f.now(),
         id,
     }
@@ -398,9 +399,9 @@ async fn bytes_stay_until_no_job_takes_them_in() {
     let [held] = <[_; 1]>::try_from(f.claim(9).await).unwrap();
     f.settle(&held, f.failed()).await;
     let erasable = f.store.erasable_assets(9).await.unwrap();
-    assert_eq!(erasable, [sent.clone()]);
+    assert_eq!(erasable, std::slice::from_ref(&sent));
     f.store
-        .record_erased(&[sent.id.clone()], f.now())
+        .record_erased(std::slice::from_ref(&sent.id), f.now())
         .await
         .unwrap();
     assert_eq!(f.store.erasable_assets(9).await.unwrap(), []);
@@ -443,6 +444,20 @@ async fn only_what_was_deleted_is_erased_and_the_oldest_first() {
     assert_eq!(f.store.erasable_assets(9).await.unwrap(), []);
     let kept = f.store.asset(&org, Mode::Live, &sent[1].id).await.unwrap();
     assert_eq!(kept.as_ref(), Some(&sent[1]));
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thumbnail_is_tried_in_vain_once() {
+    let f = fresh().await;
+    let org = f.org(0).await.id;
+    let sent = recorded(&f, upload(&f, &org, Mode::Live)).await;
+    let other = recorded(&f, upload(&f, &org, Mode::Live)).await;
+    f.store.record_no_thumbnail(&sent.id).await.unwrap();
+    for (asset, expected) in [(&sent, false), (&other, true)] {
+        let found = f.store.asset(&org, Mode::Live, &asset.id).await.unwrap();
+        assert_eq!(found.unwrap().has_thumbnail, expected);
+    }
     check(f).await;
 }
 

@@ -438,6 +438,7 @@ impl Fixture {
             duration_ms: None,
             filename: None,
             upload_key: None,
+            has_thumbnail: true,
             created_at: self.now(),
         }
     }

@@ -29,6 +29,10 @@ const UNREACHED: &[(&str, &str)] = &[
         "unnamed_files",
         "only looks; what it finds is removed from the files alone",
     ),
+    (
+        "record_no_thumbnail",
+        "only spares work; no thumbnail is asked for while jobs are proved",
+    ),
     ("kept_assets", "only looks, for the operator"),
 ];
 

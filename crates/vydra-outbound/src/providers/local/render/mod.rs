@@ -35,6 +35,7 @@ mod style;
 mod timelapse;
 mod tones;
 
+pub(crate) use decode::decode;
 pub use edit::edit;
 pub use film::{FRAMES_PER_SECOND, film};
 pub use speech::{Espeak, speak};
