@@ -29,10 +29,34 @@ impl MediaKind {
             .find(|kind| kind.as_str() == text)
     }
 
+    /// All that are known by their first bytes, and none that a browser would run.
+    pub const fn media_types(self) -> &'static [&'static str] {
+        match self {
+            Self::Image => &["image/jpeg", "image/png", "image/webp", "image/gif"],
+            Self::Video => &["video/mp4", "video/webm", "video/quicktime"],
+            Self::Audio => &[
+                "audio/mpeg",
+                "audio/wav",
+                "audio/flac",
+                "audio/ogg",
+                "audio/mp4",
+                "audio/aac",
+            ],
+        }
+    }
+
     /// The kind of a true media type such as `image/png`.
     pub fn of_media_type(media_type: &str) -> Option<Self> {
         media_type.split('/').next().and_then(Self::parse)
     }
+}
+
+/// Whether a browser draws or plays it and never runs it. Whatever else finds its way in is saved, not opened: a drawing in
+/// SVG, for one, is a document that may hold scripts.
+pub fn is_only_shown(media_type: &str) -> bool {
+    [MediaKind::Image, MediaKind::Video, MediaKind::Audio]
+        .iter()
+        .any(|kind| kind.media_types().contains(&media_type))
 }
 
 /// Why a file is here.

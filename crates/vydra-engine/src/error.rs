@@ -2,6 +2,7 @@
 
 use crate::KeyConflict;
 use crate::limits::Exceeded;
+use vydra_core::asset::MediaKind;
 use vydra_core::catalog::{FieldProblem, Violations};
 use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
@@ -51,10 +52,11 @@ pub enum Error {
     },
     #[error("a url cannot be used: {sentence}")]
     InvalidUrl { field: String, sentence: String },
+    /// With the kind that was asked for.
     #[error("the file is of no type that is taken")]
-    InvalidFileType,
+    InvalidFileType(MediaKind),
     #[error("the file is too large")]
-    FileTooLarge(&'static str),
+    FileTooLarge(String),
     #[error("not enough credits")]
     InsufficientCredits {
         required: Credits,
@@ -110,7 +112,7 @@ impl Error {
                 ErrorCode::InvalidInput
             }
             Self::InvalidUrl { .. } => ErrorCode::InvalidUrl,
-            Self::InvalidFileType => ErrorCode::InvalidFileType,
+            Self::InvalidFileType(_) => ErrorCode::InvalidFileType,
             Self::FileTooLarge(_) => ErrorCode::FileTooLarge,
             Self::InsufficientCredits { .. } | Self::TooExpensive { .. } => {
                 ErrorCode::InsufficientCredits

@@ -211,7 +211,7 @@ impl Engine {
         call.pricing.version = self.catalog().price_version().to_owned();
         self.look_at_urls(caller, schema, &mut call.input).await?;
         if let Some(url) = asked.webhook_url {
-            self.check_webhook_url("webhookUrl", url).await?;
+            self.check_webhook_url(caller, "webhookUrl", url).await?;
         }
         let remaining = caller.organization.credits(caller.mode());
         if let Some(allowed) = asked.max_credits.filter(|allowed| *allowed < price) {

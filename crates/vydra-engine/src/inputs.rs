@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use vydra_core::asset::{Asset, AssetRole, MediaKind};
 use vydra_core::catalog::{InputSchema, MediaField};
 use vydra_core::ids::{AssetId, OrgId};
@@ -122,7 +122,8 @@ pub(crate) fn refused(field: &str, why: &str) -> Error {
     }
 }
 
-/// How much of all fetching each organization may do at once: one that names slow places must not stop the others.
+/// How much of all fetching, and of all looking up of names, each organization may do at once: one that names slow places must
+/// not stop the others.
 #[derive(Debug, Default)]
 pub(crate) struct FetchShares(Mutex<HashMap<OrgId, Arc<Semaphore>>>);
 
@@ -136,6 +137,14 @@ impl FetchShares {
         let share = shares.entry(org.clone());
         let share = share.or_insert_with(|| Arc::new(Semaphore::new(Self::EACH)));
         Arc::clone(share)
+    }
+
+    /// A part of the share, held until it is dropped.
+    pub(crate) async fn take(&self, org: &OrgId) -> Result<OwnedSemaphorePermit> {
+        tokio::time::timeout(FETCH_PATIENCE, self.of(org).acquire_owned())
+            .await
+            .map_err(|busy| Error::Unavailable(Box::new(busy)))?
+            .map_err(|closed| Error::Internal(Box::new(closed)))
     }
 }
 
@@ -264,11 +273,7 @@ impl Engine {
     }
 
     async fn fetch(&self, org: &OrgId, field: &str, kind: MediaKind, url: &str) -> Result<Bytes> {
-        let share = self.fetch_shares.of(org);
-        let _share = tokio::time::timeout(FETCH_PATIENCE, share.acquire())
-            .await
-            .map_err(|busy| Error::Unavailable(Box::new(busy)))?
-            .map_err(|closed| Error::Internal(Box::new(closed)))?;
+        let _share = self.fetch_shares.take(org).await?;
         let _slot = tokio::time::timeout(FETCH_PATIENCE, self.fetches.acquire())
             .await
             .map_err(|busy| Error::Unavailable(Box::new(busy)))?

@@ -58,7 +58,7 @@ pub use sessions::{LoggedIn, LoginRequest, Person};
 pub use streams::{EventKind, JobEvent, JobEvents, Watching};
 pub use thumbnails::{has_thumbnail, thumbnail_key};
 pub use transactions::{JobCharges, TransactionQuery};
-pub use uploads::{MAX_UPLOAD, Upload, no_file, upload_too_large};
+pub use uploads::{Upload, max_upload, no_file, upload_too_large};
 pub use usage::{Usage, UsageQuery};
 pub use users::{CreatedUser, NewUserRequest};
 pub use webhooks::{DeliveryQuery, EndpointUpdate, MAX_DESCRIPTION, MAX_ENDPOINTS, NewEndpoint};

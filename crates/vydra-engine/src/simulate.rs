@@ -1,6 +1,7 @@
 //! `X-Vydra-Simulate`: a test key makes an outcome happen for real, through the same path (contract, section 12).
 
 use crate::{Access, Caller, Error, Exceeded, KeyConflict, LimitKind, Result};
+use vydra_core::asset::MediaKind;
 use vydra_core::catalog::Violations;
 use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
@@ -153,8 +154,8 @@ fn refusal(caller: &Caller, code: ErrorCode, access: Access, price: Credits) -> 
             sentence: "Invalid URL in imageUrl: the address cannot be reached".to_owned(),
         },
         ErrorCode::IdempotencyConflict => Error::IdempotencyConflict(KeyConflict::InProgress),
-        ErrorCode::InvalidFileType => Error::InvalidFileType,
-        ErrorCode::FileTooLarge => crate::upload_too_large(),
+        ErrorCode::InvalidFileType => Error::InvalidFileType(MediaKind::Image),
+        ErrorCode::FileTooLarge => crate::upload_too_large(MediaKind::Image),
         ErrorCode::InsufficientCredits => Error::InsufficientCredits {
             required: price,
             remaining: Credits::ZERO,

@@ -12,13 +12,10 @@ use vydra_store::store::Recording;
 
 /// What the key of every upload begins with.
 pub(crate) const KEY_PREFIX: &str = "uploads/";
-/// The most bytes of an upload.
-pub const MAX_UPLOAD: u64 = max_bytes(MediaKind::Image);
 const MAX_NAME: usize = 100;
 /// How often a name that is taken is tried with another ending.
 const KEY_TRIES: usize = 5;
 
-const TOO_LARGE: &str = "File size exceeds 20MB limit";
 const TOO_MANY_PIXELS: &str =
     "Image exceeds the limit of 8192 pixels a side and 40 megapixels in all";
 
@@ -31,11 +28,18 @@ pub struct Upload {
     /// Whose name stands in the key.
     maker: String,
     given_name: Option<String>,
+    kind: MediaKind,
     intake: Intake,
 }
 
 impl Engine {
-    pub fn begin_upload(self: &Arc<Self>, caller: &Caller, name: Option<&str>) -> Upload {
+    /// Of a file that is to be of this kind.
+    pub fn begin_upload(
+        self: &Arc<Self>,
+        caller: &Caller,
+        kind: MediaKind,
+        name: Option<&str>,
+    ) -> Upload {
         let organization = || caller.organization.id.bare();
         let maker = match &caller.identity {
             Identity::Key(key) => key
@@ -50,7 +54,8 @@ impl Engine {
             mode: caller.mode(),
             maker: maker.to_owned(),
             given_name: name.map(str::to_owned),
-            intake: Intake::new(MediaKind::Image, Origin::Caller),
+            kind,
+            intake: Intake::new(kind, Origin::Caller),
         }
     }
 
@@ -78,7 +83,7 @@ impl Upload {
     /// The next bytes. After an error there is no use in more.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let written = self.intake.write(&self.engine, bytes).await;
-        written.map_err(refused)
+        written.map_err(|error| refused(self.kind, error))
     }
 
     /// The file is whole.
@@ -96,7 +101,8 @@ impl Upload {
 
     async fn keep(self) -> Result<Asset> {
         let engine = &self.engine;
-        let mut stored = self.intake.finish(engine).await.map_err(refused)?;
+        let stored = self.intake.finish(engine).await;
+        let mut stored = stored.map_err(|error| refused(self.kind, error))?;
         let Stored {
             found, storage_key, ..
         } = &stored;
@@ -132,11 +138,11 @@ impl Upload {
     }
 }
 
-fn refused(error: IntakeError) -> Error {
+fn refused(kind: MediaKind, error: IntakeError) -> Error {
     match error {
-        IntakeError::TooLarge => upload_too_large(),
-        IntakeError::TooManyPixels => Error::FileTooLarge(TOO_MANY_PIXELS),
-        IntakeError::WrongType => Error::InvalidFileType,
+        IntakeError::TooLarge => upload_too_large(kind),
+        IntakeError::TooManyPixels => Error::FileTooLarge(TOO_MANY_PIXELS.to_owned()),
+        IntakeError::WrongType => Error::InvalidFileType(kind),
         IntakeError::Storage(error) => error.into(),
     }
 }
@@ -145,8 +151,14 @@ pub fn no_file() -> Error {
     Error::invalid("No file provided")
 }
 
-pub fn upload_too_large() -> Error {
-    Error::FileTooLarge(TOO_LARGE)
+/// The most bytes of an upload of this kind.
+pub const fn max_upload(kind: MediaKind) -> u64 {
+    max_bytes(kind)
+}
+
+pub fn upload_too_large(kind: MediaKind) -> Error {
+    let mib = max_upload(kind) / (1_024 * 1_024);
+    Error::FileTooLarge(format!("File size exceeds {mib}MB limit"))
 }
 
 /// A name that is harmless wherever it stands: in a path, in a header, in a shell, on any system.

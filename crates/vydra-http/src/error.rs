@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
+use vydra_core::asset::MediaKind;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::job::{Failure, Job};
 use vydra_engine::{Error, Exceeded, KeyConflict, LimitKind};
@@ -14,8 +15,14 @@ const UNAVAILABLE_RETRY_S: u32 = 5;
 /// The same, while the first request of an idempotency key is being handled.
 const IN_PROGRESS_RETRY_S: u32 = 2;
 
-const INVALID_FILE_TYPE: &str =
-    "Invalid file type. Allowed: image/jpeg, image/jpg, image/png, image/webp, image/gif";
+/// For images word by word as clients know it (contract, section 9).
+fn invalid_file_type(kind: MediaKind) -> String {
+    let mut allowed = kind.media_types().join(", ");
+    if kind == MediaKind::Image {
+        allowed = allowed.replacen("image/jpeg", "image/jpeg, image/jpg", 1);
+    }
+    format!("Invalid file type. Allowed: {allowed}")
+}
 
 /// The one shape of every error. Fields that do not belong to an error's code are absent.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -130,7 +137,7 @@ impl ApiError {
             | Error::JobNotFound
             | Error::NotFound { .. }
             | Error::Simulated(_) => body,
-            Error::InvalidFileType => body.saying(INVALID_FILE_TYPE),
+            Error::InvalidFileType(kind) => body.saying(invalid_file_type(kind)),
             Error::FileTooLarge(sentence) => body.saying(sentence),
             Error::LoginFailed => body.saying("Email or password is wrong"),
             Error::NotLoggedIn => body.saying("You are not logged in"),

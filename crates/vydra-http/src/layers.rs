@@ -63,7 +63,13 @@ impl Around {
     pub(crate) fn new(routes: Router, state: ApiState) -> Self {
         let cors = CorsLayer::new()
             .allow_origin(AnyOrigin)
-            .allow_methods([Method::GET, Method::POST, Method::DELETE, Method::HEAD])
+            .allow_methods([
+                Method::GET,
+                Method::POST,
+                Method::PATCH,
+                Method::DELETE,
+                Method::HEAD,
+            ])
             .allow_headers(AllowHeaders::mirror_request());
         Self {
             routes,

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::ops::Range;
-use vydra_core::asset::Asset;
+use vydra_core::asset::{Asset, is_only_shown};
 use vydra_engine::Error;
 
 pub(crate) async fn get(
@@ -125,27 +125,6 @@ async fn serve(
         out.insert(header::CONTENT_RANGE, range);
     }
     Ok((status, out, Body::from_stream(opened.stream.stream)).into_response())
-}
-
-/// What a browser draws or plays and never runs. Whatever else finds its way in is saved, not opened: a drawing in SVG, for
-/// one, is a document that may hold scripts.
-fn is_only_shown(media_type: &str) -> bool {
-    matches!(
-        media_type,
-        "image/png"
-            | "image/jpeg"
-            | "image/gif"
-            | "image/webp"
-            | "video/mp4"
-            | "video/webm"
-            | "video/quicktime"
-            | "audio/wav"
-            | "audio/flac"
-            | "audio/ogg"
-            | "audio/mpeg"
-            | "audio/mp4"
-            | "audio/aac"
-    )
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use crate::fixture::{CREDITS, Flow, invalid_url, reason, reference};
 use serde_json::json;
-use vydra_core::asset::Asset;
+use vydra_core::asset::{Asset, MediaKind};
 use vydra_core::ids::AssetId;
 use vydra_core::job::{JobStatus, Mode};
 use vydra_core::time::Clock as _;
@@ -530,14 +530,16 @@ async fn a_file_of_ours_that_would_fill_the_memory_is_no_input() {
 #[tokio::test]
 async fn an_upload_in_very_small_pieces_is_not_looked_at_for_each() {
     let flow = Flow::new().await;
-    let mut upload = flow.engine.begin_upload(&flow.caller, Some("a.jpg"));
+    let mut upload = flow
+        .engine
+        .begin_upload(&flow.caller, MediaKind::Image, Some("a.jpg"));
     upload.write(b"\xff\xd8").await.unwrap();
     for _ in 0..500_000 {
         upload.write(b"\xff").await.unwrap();
     }
     let refused = upload.finish().await;
     assert!(
-        matches!(refused, Err(vydra_engine::Error::InvalidFileType)),
+        matches!(refused, Err(vydra_engine::Error::InvalidFileType(_))),
         "{refused:?}"
     );
     assert!(flow.media_files().is_empty());

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
+use vydra_core::asset::MediaKind;
 use vydra_core::catalog::Violations;
 use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
@@ -106,14 +107,8 @@ fn body(example: ErrorBody) -> String {
 pub(super) fn example(code: ErrorCode) -> ErrorBody {
     let error = match code {
         ErrorCode::InvalidInput => Violations::missing("prompt", "string").into(),
-        ErrorCode::InvalidFileType => {
-            return ErrorBody::of(code).saying(
-                "Invalid file type. Allowed: image/jpeg, image/jpg, image/png, image/webp, image/gif",
-            );
-        }
-        ErrorCode::FileTooLarge => {
-            return ErrorBody::of(code).saying("File size exceeds 20MB limit");
-        }
+        ErrorCode::InvalidFileType => Error::InvalidFileType(MediaKind::Image),
+        ErrorCode::FileTooLarge => vydra_engine::upload_too_large(MediaKind::Image),
         ErrorCode::InvalidUrl => Error::InvalidUrl {
             field: "imageUrl".to_owned(),
             sentence: "Invalid field: imageUrl leads to an address that is not public, expected a public URL of an image".to_owned(),

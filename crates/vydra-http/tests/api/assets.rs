@@ -396,6 +396,7 @@ async fn what_cannot_be_shown_small_has_no_thumbnail() {
     let own = format!("assets/{}", text(&asset, "id"));
     let shown = api.get(&own).send().await.ok(200);
     assert_eq!(shown["thumbnailUrl"], json!(null), "tried in vain");
+    api.clock.advance(Duration::from_secs(1));
     let spoken = api.post("models/elevenlabs/tts", &json!({"text": "p"}));
     spoken.send().await.ok(200);
     let list = list(&api, "?limit=1").await;

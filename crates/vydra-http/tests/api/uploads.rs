@@ -583,3 +583,54 @@ fn harmless(answer: &Answer, given: &[u8]) {
         "{given:?}: {name}"
     );
 }
+
+/// Models that take a film or a sound need not be led to a server that has one.
+#[tokio::test]
+async fn films_and_sounds_are_taken_where_they_are_asked_for() {
+    let api = Api::new().await;
+    let send = async |query: &str, name: &str, content: &[u8]| -> Answer {
+        let media_type = format!("multipart/form-data; boundary={BOUNDARY}");
+        let call = api.call("POST", &format!("upload{query}"));
+        let call = call.header("content-type", &media_type);
+        call.body(form(name, content)).send().await
+    };
+    let film = send("?type=video", "waves.mov", &files::mp4())
+        .await
+        .ok(200);
+    assert_eq!(
+        (&film["type"], &film["filename"]),
+        (&json!("video/mp4"), &json!("waves.mp4"))
+    );
+    let sound = send("?type=audio", "rain", &files::wav()).await.ok(200);
+    assert_eq!(sound["type"], "audio/wav");
+    let picture = send("?type=image", "lake.png", &files::png(8, 6))
+        .await
+        .ok(200);
+    let input = json!({"videoUrl": film["key"], "audioUrl": sound["url"]});
+    let job = json!({"workflow": "lipsync_video", "input": input});
+    api.post("jobs", &job).send().await.ok(201);
+    let wrong = json!({"workflow": "lipsync_video", "input": {"videoUrl": picture["url"], "audioUrl": sound["url"]}});
+    api.post("jobs", &wrong).send().await.error("INVALID_URL");
+
+    let video = "video/mp4, video/webm, video/quicktime";
+    let audio = "audio/mpeg, audio/wav, audio/flac, audio/ogg, audio/mp4, audio/aac";
+    let image = "image/jpeg, image/jpg, image/png, image/webp, image/gif";
+    for (query, allowed, file) in [
+        ("", image, files::mp4()),
+        ("?type=video", video, files::png(8, 6)),
+        ("?type=video", video, files::wav()),
+        ("?type=audio", audio, files::mp4()),
+        ("?type=audio", audio, Bytes::from_static(b"<svg/>")),
+    ] {
+        let told = send(query, "x", &file).await.error("INVALID_FILE_TYPE");
+        let sentence = format!("Invalid file type. Allowed: {allowed}");
+        assert_eq!(told["error"], sentence, "{query}");
+    }
+    send("?type=text", "x", b"x").await.error("INVALID_INPUT");
+    let mut long = files::wav().to_vec();
+    long.resize(50 * 1_024 * 1_024 + 1, 0);
+    let told = send("?type=audio", "x", &long)
+        .await
+        .error("FILE_TOO_LARGE");
+    assert_eq!(told["error"], "File size exceeds 50MB limit");
+}

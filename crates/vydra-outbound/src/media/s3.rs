@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
 use url::Url;
+use vydra_core::asset::is_only_shown;
 
 /// The smallest part that S3 takes, so that a writer holds no more. 10,000 of them, 48 GiB, make the largest file.
 const PART: usize = 5 * 1_024 * 1_024;
@@ -227,7 +228,7 @@ impl MediaStore {
         disposition: &str,
     ) -> Result<Option<String>, MediaError> {
         // The storage says of what type a file is, and not that a browser must take its word: only for what cannot act.
-        let Some(links) = self.links.as_ref().filter(|_| is_inert(media_type)) else {
+        let Some(links) = self.links.as_ref().filter(|_| is_only_shown(media_type)) else {
             return Ok(None);
         };
         let options = SignedUrlOptions::default().with_query([
@@ -238,10 +239,6 @@ impl MediaStore {
         let link = links.signed_url_opts(reqwest::Method::GET, &location, LINK_HOLDS, &options);
         Ok(Some(link.await?.into()))
     }
-}
-
-fn is_inert(media_type: &str) -> bool {
-    matches!(media_type.split_once('/'), Some(("image" | "audio" | "video", kind)) if kind != "svg+xml")
 }
 
 /// Our own client in place of `object_store`'s: the same TLS as everywhere, and a bound on each try.

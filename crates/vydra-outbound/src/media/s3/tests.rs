@@ -462,3 +462,27 @@ fn a_secret_is_not_shown() {
     );
     assert!(shown.contains("s3://vydra-test/vydra/ at http://10.0.0.7:9000"));
 }
+
+/// Also what others keep in the same bucket is nobody's business here.
+#[tokio::test]
+async fn only_files_of_ours_are_listed_and_removed() {
+    let (server, store) = bucket().await;
+    store
+        .put("aa/x.png", Bytes::from_static(b"12345"))
+        .await
+        .unwrap();
+    for stranger in ["vydra/aa/Thumbs.db", "vydra-2/aa/x.png", "other.txt"] {
+        let path = server.path(stranger);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "x").unwrap();
+    }
+    let listed: Vec<_> = store.list().collect().await;
+    let [Ok(file)] = listed.as_slice() else {
+        panic!("{listed:?}");
+    };
+    assert_eq!((file.name.as_str(), file.bytes), ("aa/x.png", 5));
+    assert_eq!(store.size("aa/x.png").await.unwrap(), Some(5));
+    store.remove(file).await.unwrap();
+    assert_eq!(store.size("aa/x.png").await.unwrap(), None);
+    assert!(server.path("other.txt").exists());
+}
