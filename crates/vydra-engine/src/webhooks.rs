@@ -93,7 +93,7 @@ impl Engine {
 
     pub async fn create_endpoint(&self, caller: &Caller, new: NewEndpoint) -> Result<Endpoint> {
         caller.require(Scope::WebhooksWrite)?;
-        self.check_webhook_url("url", &new.url).await?;
+        self.check_webhook_url(caller, "url", &new.url).await?;
         let now = self.now();
         let endpoint = Endpoint {
             id: EndpointId::new(now, self.random()),
@@ -139,7 +139,7 @@ impl Engine {
         caller.require(Scope::WebhooksWrite)?;
         let id = self.own_endpoint(caller, id).await?.id;
         if let Some(url) = &update.url {
-            self.check_webhook_url("url", url).await?;
+            self.check_webhook_url(caller, "url", url).await?;
         }
         let change = EndpointChange {
             url: update.url,
@@ -176,8 +176,15 @@ impl Engine {
     }
 
     /// Whether webhooks may be sent there; a later look before each of them decides anew.
-    pub(crate) async fn check_webhook_url(&self, field: &str, url: &str) -> Result<()> {
+    pub(crate) async fn check_webhook_url(
+        &self,
+        caller: &Caller,
+        field: &str,
+        url: &str,
+    ) -> Result<()> {
         check_text(url).map_err(|why| refused(field, &why))?;
+        // Names are looked up for it, as slowly as whoever answers for them likes.
+        let _share = self.fetch_shares.take(&caller.organization.id).await?;
         let checked = self.parts.webhooks.check(url).await;
         checked.map_err(|error| refused(field, &unreadable(error)))
     }

@@ -78,7 +78,11 @@ impl Api {
     }
 
     pub(crate) async fn cancel(&self, job: &str) -> anyhow::Result<Option<Answer>> {
-        send(self.request(Method::DELETE, &format!("jobs/{job}"))).await
+        self.delete(&format!("jobs/{job}")).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<Option<Answer>> {
+        send(self.request(Method::DELETE, path)).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Option<Answer>> {

@@ -211,6 +211,7 @@ async fn every_command_explains_itself() {
     }
     leaves.sort();
     let all = [
+        "assets prune",
         "config check",
         "config defaults",
         "credits grant",
@@ -221,16 +222,19 @@ async fn every_command_explains_itself() {
         "key revoke",
         "key rotate",
         "ledger audit",
+        "listen",
         "migrate",
         "org create",
         "org list",
         "org set-plan",
+        "org set-retention",
         "org show",
         "serve",
         "user add",
         "user create",
         "user list",
         "user set-password",
+        "webhook secret",
     ];
     assert_eq!(leaves, all);
 }

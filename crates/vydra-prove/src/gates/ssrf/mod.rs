@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::task::JoinSet;
 use vydra_core::asset::MediaKind;
 use vydra_core::catalog::{Catalog, InputSchema};
@@ -67,7 +68,13 @@ pub(super) fn prove(run: &Run) -> Outcome {
     if !run.inside {
         return Ok(again_inside(run)?);
     }
-    on_disk("ssrf", run, async |data| attack(run, data).await)
+    on_disk("ssrf", run, async |data| {
+        let data = data
+            .clone()
+            .with("VYDRA__WEBHOOKS__RETRIES", "[\"100ms\", \"100ms\"]")
+            .with("VYDRA__WEBHOOKS__TIMEOUT", "2s");
+        attack(run, &data).await
+    })
 }
 
 /// A namespace begins with a process: this one again, with a loopback device for all that it has.
@@ -251,7 +258,8 @@ async fn attack(run: &Run, data: &Data) -> anyhow::Result<String> {
         .collect();
     let entries = Arc::new(entries(&Catalog::builtin()?));
     everything_can_be_accepted(&callers[0], &entries, &internet).await?;
-    webhooks(&callers[0], run).await?;
+    let hooked = webhooks(&callers[0], run).await?;
+    internet.nobody_was_called().await?;
     let all = attempts(run);
     let count = all.len() as u64;
     let before = internet.web.requests.load(Ordering::SeqCst);
@@ -277,13 +285,13 @@ async fn attack(run: &Run, data: &Data) -> anyhow::Result<String> {
     let books = books::check(&data.database())?;
     let charged = books.entries.iter().filter(|row| row.kind == "charge");
     let charged = charged.count() as u64;
-    let expected = told.accepted + entries.len() as u64;
+    let expected = told.accepted + entries.len() as u64 + hooked;
     ensure!(
         charged == expected,
         "{expected} were accepted, {charged} charged"
     );
     Ok(format!(
-        "{} refused through {} places, {} lead to a public file, {public} requests outside, none inside",
+        "{} refused through {} places, {} lead to a public file, {public} requests outside, {hooked} jobs with webhooks, none inside",
         told.refused,
         entries.len(),
         told.accepted,
@@ -313,28 +321,52 @@ async fn everything_can_be_accepted(
     Ok(())
 }
 
-/// Nothing is delivered by this version: whatever the URL, the job is not taken.
-async fn webhooks(api: &Api, run: &Run) -> anyhow::Result<()> {
-    let mut random = StdRng::seed_from_u64(run.seed ^ 0x5eed);
-    for _ in 0..run.count / 10 {
-        let url = spellings::hostile(&mut random);
-        let answer = send(
-            api,
-            &Purchase {
-                path: "jobs".into(),
-                body: json!({"workflow": "generate_image", "input": {"prompt": "a fox"}, "webhookUrl": url}),
-                outcome: "",
-                respond_async: true,
-                key: None,
-            },
-        )
-        .await?;
-        ensure!(
-            answer.status == 400,
-            "webhookUrl {url:?} was answered {answer:?}"
-        );
+/// Of webhooks the URL is called later, and once more for each try: what is public when it is looked at may be private then.
+/// Says how many jobs were taken.
+async fn webhooks(api: &Api, run: &Run) -> anyhow::Result<u64> {
+    let mut taken = 0;
+    let some = Run {
+        count: run.count / 3,
+        ..run.clone()
+    };
+    for attempt in attempts(&some) {
+        let url = attempt.url.replace(PLACE, "hook");
+        // A redirect is an answer: it is not followed, and nothing is known of it before.
+        let must_fail =
+            attempt.must_fail && !url.starts_with(&format!("http://{}/", spellings::GOOD));
+        let body = json!({"text": "Again.", "webhookUrl": url});
+        let entry = Entry {
+            path: "models/elevenlabs/tts".into(),
+            pointer: "/webhookUrl".to_owned(),
+            field: "webhookUrl".to_owned(),
+            kind: MediaKind::Audio,
+            body,
+        };
+        taken += u64::from(is_accepted(api, &entry, &url, must_fail).await?);
+        let made = api.post("webhooks/endpoints", &json!({"url": url})).await?;
+        let made = made.context("the server is gone")?;
+        if made.status == 201 && !must_fail {
+            // Told of the next job before it makes room for another one.
+            taken += u64::from(is_accepted(api, &entry, &url, must_fail).await?);
+            let id = made.body["id"].as_str().unwrap_or_default();
+            api.delete(&format!("webhooks/endpoints/{id}")).await?;
+        } else {
+            ensure!(
+                made.status == 400 && made.body["code"] == "INVALID_URL",
+                "an endpoint at {url:?} was answered {made:?}"
+            );
+        }
     }
-    Ok(())
+    loop {
+        let left = api
+            .get("webhooks/deliveries?status=pending&limit=1")
+            .await?;
+        let left = left.context("the server is gone")?;
+        if left.body["pagination"]["count"] == 0 {
+            return Ok(taken);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 fn attempts(run: &Run) -> Vec<Attempt> {
