@@ -1,6 +1,7 @@
 //! Media that a request names: found in our own storage, fetched once through the guarded client, or given in the text
 //! itself (RFC 2397), before anything is charged (contract, section 9).
 
+use crate::intake::Stored;
 use crate::uploads::KEY_PREFIX;
 use crate::{Caller, Engine, Error, INPUT_BUDGET_MIB, Result};
 use bytes::Bytes;
@@ -185,6 +186,7 @@ impl Engine {
         schema: &InputSchema,
         input: &mut Map<String, Value>,
     ) -> Result<()> {
+        let mut all = Vec::new();
         for Named { field, kind, url } in named(schema, input) {
             if url.starts_with(REFERENCE) {
                 continue;
@@ -195,7 +197,12 @@ impl Engine {
                 self.fetch(&caller.organization.id, &field, kind, url)
                     .await?
             };
-            let asset = self.keep(caller, &field, kind, bytes).await?;
+            let found = examine(kind, &bytes).map_err(|why| refused(&field, &why))?;
+            all.push((url, self.store_whole(found, bytes).await?));
+        }
+        // None has a row before all are there: a file that is refused leaves nothing of the others behind.
+        for (url, stored) in all {
+            let asset = self.keep(caller, stored).await?;
             *url = format!("{REFERENCE}{}", asset.id);
         }
         Ok(())
@@ -285,14 +292,8 @@ impl Engine {
             .map_err(|error| refused(field, &unreadable(error)))
     }
 
-    async fn keep(
-        &self,
-        caller: &Caller,
-        field: &str,
-        kind: MediaKind,
-        bytes: Bytes,
-    ) -> Result<Asset> {
-        let found = examine(kind, &bytes).map_err(|why| refused(field, &why))?;
+    async fn keep(&self, caller: &Caller, mut stored: Stored) -> Result<Asset> {
+        let found = &stored.found;
         let asset = Asset {
             id: AssetId::new(self.now(), self.random()),
             org_id: caller.organization.id.clone(),
@@ -301,8 +302,8 @@ impl Engine {
             role: AssetRole::Input,
             kind: found.kind,
             media_type: found.media_type.to_owned(),
-            storage_key: self.new_storage_key(found.extension),
-            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            storage_key: stored.storage_key.clone(),
+            bytes: stored.bytes,
             dimensions: found.dimensions,
             duration_ms: None,
             filename: None,
@@ -310,7 +311,8 @@ impl Engine {
             has_thumbnail: true,
             created_at: self.now(),
         };
-        self.parts.media.put(&asset.storage_key, bytes).await?;
+        // From here on a row may name it, whatever is heard of that.
+        stored.keep();
         self.store().record_asset(&asset).await?;
         Ok(asset)
     }

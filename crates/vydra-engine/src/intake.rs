@@ -197,12 +197,20 @@ impl Engine {
         let found = sniff(&bytes)
             .filter(|found| found.kind == kind)
             .ok_or(IntakeError::WrongType)?;
+        Ok(self.store_whole(found, bytes).await?)
+    }
+
+    pub(crate) async fn store_whole(
+        &self,
+        found: Sniffed,
+        bytes: Bytes,
+    ) -> Result<Stored, MediaError> {
         let storage_key = self.new_storage_key(found.extension);
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let stored = self.will_be_stored(found, storage_key.clone(), size);
         let media = self.parts.media.clone();
         let put = async move { media.put(&storage_key, bytes).await };
-        Ok(self.store_to_the_end(stored, put).await?)
+        self.store_to_the_end(stored, put).await
     }
 
     fn will_be_stored(&self, found: Sniffed, storage_key: String, bytes: u64) -> Stored {

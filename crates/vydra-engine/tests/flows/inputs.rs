@@ -309,6 +309,19 @@ async fn a_page_of_the_web_is_no_image() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_refused_leaves_nothing_of_those_before_it() {
+    let flow = Flow::with(|setup| setup.readable = vec!["127.0.0.1"]).await;
+    let good = FileServer::of(files::png(8, 6)).await;
+    let page = FileServer::of("<html>".into()).await;
+    let input = json!({"prompt": "p", "imageUrl": good.url, "imageUrls": [page.url]});
+    let (field, _) = invalid_url(flow.try_call("flux-edit/edit", input).await);
+    assert_eq!(field, "imageUrls[0]");
+    assert_eq!((good.requests(), page.requests()), (1, 1));
+    flow.engine.settle_files().await;
+    assert_eq!(flow.media_files(), [] as [std::path::PathBuf; 0]);
+}
+
+#[tokio::test]
 async fn an_image_that_would_fill_the_memory_is_refused() {
     let flow = Flow::with(|setup| setup.readable = vec!["127.0.0.1"]).await;
     // Only the head of the file counts: it names 8,193 pixels, or 8,000 times 8,000.
