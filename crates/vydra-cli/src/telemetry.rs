@@ -91,11 +91,18 @@ impl<W: Write> Lines<W> {
         }
     }
 
+    /// What the stream does not take now goes first the next time: a line that has begun is ended.
     fn write_out(&self) {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = std::mem::take(&mut self.kept().text);
-        // There is nobody to tell that the log cannot be written.
-        let _ = out.write_all(&text);
+        let mut text = std::mem::take(&mut self.kept().text);
+        let written = write_some(&mut *out, &text);
+        if written < text.len() {
+            text.drain(..written);
+            let mut kept = self.kept();
+            text.append(&mut kept.text);
+            forget_some(&mut text);
+            kept.text = text;
+        }
     }
 
     fn write_out_for_ever(&self) {
@@ -112,6 +119,34 @@ impl<W: Write> Lines<W> {
             self.write_out();
         }
     }
+}
+
+/// How much of it the stream took. There is nobody to tell why it takes no more.
+fn write_some(out: &mut impl Write, text: &[u8]) -> usize {
+    let mut written = 0;
+    while written < text.len() {
+        match out.write(&text[written..]) {
+            Ok(0) => break,
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+/// Of a stream that has taken nothing for long, the oldest lines are lost; but for the first one, which may have begun.
+fn forget_some(text: &mut Vec<u8>) {
+    if text.len() <= TOO_MANY {
+        return;
+    }
+    let end_of_line = |from: usize| {
+        let rest = text.get(from..).unwrap_or_default();
+        let length = rest.iter().position(|byte| *byte == b'\n');
+        length.map_or(text.len(), |length| from + length + 1)
+    };
+    let (first, last) = (end_of_line(0), end_of_line(text.len() - TOO_MANY / 2));
+    text.drain(first..last.max(first));
 }
 
 struct Shared<W>(Arc<Lines<W>>);
@@ -197,6 +232,68 @@ mod tests {
         assert_eq!(written.recv().unwrap(), "one\n");
         lines.put(b"two\n", false);
         assert_eq!(written.recv().unwrap(), "two\n");
+    }
+
+    /// Takes so many bytes, and then no more until it is told to.
+    struct Reluctant {
+        taken: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Reluctant {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            let some = text.len().min(self.room).min(3);
+            if some == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.room -= some;
+            self.taken.extend(&text[..some]);
+            Ok(some)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_torn_is_ended_first() {
+        let out = Reluctant {
+            taken: Vec::new(),
+            room: 7,
+        };
+        let lines = Lines::new(out, true);
+        lines.put(b"one\n", false);
+        lines.put(b"two hundred\n", true);
+        assert_eq!(lines.out.lock().unwrap().taken, b"one\ntwo");
+        lines.put(b"three\n", true);
+        lines.out.lock().unwrap().room = 1_000;
+        lines.put(b"four\n", true);
+        let taken = lines.out.lock().unwrap().taken.clone();
+        assert_eq!(taken, b"one\ntwo hundred\nthree\nfour\n");
+    }
+
+    #[test]
+    fn of_what_is_never_taken_whole_lines_are_lost() {
+        let out = Reluctant {
+            taken: Vec::new(),
+            room: 2,
+        };
+        let lines = Lines::new(out, true);
+        for number in 0..TOO_MANY / 50 {
+            lines.put(format!("{number:0>99}\n").as_bytes(), false);
+        }
+        assert!(lines.kept().text.len() <= TOO_MANY);
+        lines.out.lock().unwrap().room = usize::MAX;
+        lines.put(b"last\n", true);
+        let taken = String::from_utf8(lines.out.lock().unwrap().taken.clone()).unwrap();
+        let all: Vec<&str> = taken.lines().collect();
+        assert_eq!(
+            (all.first().unwrap().len(), all.last()),
+            (99, Some(&"last"))
+        );
+        assert!(all[..all.len() - 1].iter().all(|line| line.len() == 99));
+        assert!(all.len() < TOO_MANY / 50);
     }
 
     #[test]

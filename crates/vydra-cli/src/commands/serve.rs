@@ -188,10 +188,11 @@ impl Server {
     }
 }
 
-/// SIGTERM or Ctrl-C, listened for from the start on: one that comes early is not lost, and does not cut the process off.
+/// SIGTERM, Ctrl-C or the end of the terminal, listened for from the start on: one that comes early is not lost, and does not cut the process off.
 pub(super) struct StopSignal {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl StopSignal {
@@ -200,6 +201,7 @@ impl StopSignal {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
         })
     }
 
@@ -207,6 +209,7 @@ impl StopSignal {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }
