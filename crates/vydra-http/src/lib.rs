@@ -15,6 +15,7 @@ mod idempotency;
 mod layers;
 mod media;
 pub mod openapi;
+mod page;
 pub mod routes;
 mod v1;
 

@@ -1,8 +1,9 @@
-use super::jobs::{Pagination, url_of};
+use super::jobs::url_of;
 use crate::ApiState;
 use crate::auth::Authorized;
 use crate::error::{ApiError, ErrorBody};
-use crate::extract::{ApiQuery, number};
+use crate::extract::ApiQuery;
+use crate::page::{Page, Pagination};
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
@@ -128,31 +129,16 @@ pub(crate) async fn list(
     auth: Authorized,
     ApiQuery(query): ApiQuery<AssetsQuery>,
 ) -> Result<Json<AssetList>, ApiError> {
-    let to_u32 = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    let limit = to_u32(number("limit", query.limit.as_deref(), 20, 1, 100)?);
-    let offset = to_u32(number(
-        "offset",
-        query.offset.as_deref(),
-        0,
-        0,
-        u64::from(u32::MAX),
-    )?);
+    let wanted = Page::read(query.limit.as_deref(), query.offset.as_deref())?;
     let asked = AssetQuery {
         workflow: query.workflow,
-        // One more tells whether there is a next page.
-        limit: limit + 1,
-        offset,
+        limit: wanted.and_one(),
+        offset: wanted.offset,
         after: query.after,
     };
     let mut page = state.engine.assets(&auth.caller, asked).await?;
-    let shown = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = page.assets.len() > shown;
-    page.assets.truncate(shown);
-    let next_cursor = page
-        .assets
-        .last()
-        .filter(|_| more)
-        .map(|listed| listed.asset.id.to_string());
+    let cursor = |listed: &ListedAsset| listed.asset.id.to_string();
+    let pagination = wanted.told(&mut page.assets, page.count, cursor);
     let public_url = &state.engine.settings().public_url;
     Ok(Json(AssetList {
         data: page
@@ -160,12 +146,7 @@ pub(crate) async fn list(
             .into_iter()
             .map(|listed| StoredAssetView::of(listed, public_url))
             .collect(),
-        pagination: Pagination {
-            limit,
-            offset,
-            count: page.count,
-            next_cursor,
-        },
+        pagination,
     }))
 }
 

@@ -1,8 +1,8 @@
-use super::jobs::Pagination;
 use crate::ApiState;
 use crate::auth::Authorized;
 use crate::error::{ApiError, ErrorBody};
-use crate::extract::{ApiQuery, number};
+use crate::extract::ApiQuery;
+use crate::page::{Page, Pagination};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -114,10 +114,7 @@ pub(crate) async fn list(
     auth: Authorized,
     ApiQuery(query): ApiQuery<DeliveriesQuery>,
 ) -> Result<Json<DeliveryList>, ApiError> {
-    let to_u32 = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    let limit = to_u32(number("limit", query.limit.as_deref(), 20, 1, 100)?);
-    let most = u64::from(u32::MAX);
-    let offset = to_u32(number("offset", query.offset.as_deref(), 0, 0, most)?);
+    let wanted = Page::read(query.limit.as_deref(), query.offset.as_deref())?;
     let status = query
         .status
         .map(|word| {
@@ -134,28 +131,16 @@ pub(crate) async fn list(
     let asked = DeliveryQuery {
         status,
         endpoint: query.endpoint_id,
-        // One more tells whether there is a next page.
-        limit: limit + 1,
-        offset,
+        limit: wanted.and_one(),
+        offset: wanted.offset,
         after: query.after,
     };
     let mut page = state.engine.deliveries(&auth.caller, asked).await?;
-    let shown = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = page.deliveries.len() > shown;
-    page.deliveries.truncate(shown);
-    let next_cursor = page
-        .deliveries
-        .last()
-        .filter(|_| more)
-        .map(|delivery| delivery.id.to_string());
+    let cursor = |delivery: &Delivery| delivery.id.to_string();
+    let pagination = wanted.told(&mut page.deliveries, page.count, cursor);
     Ok(Json(DeliveryList {
         data: page.deliveries.into_iter().map(Into::into).collect(),
-        pagination: Pagination {
-            limit,
-            offset,
-            count: page.count,
-            next_cursor,
-        },
+        pagination,
     }))
 }
 

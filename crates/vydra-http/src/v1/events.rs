@@ -2,7 +2,8 @@ use super::jobs::JobView;
 use crate::ApiState;
 use crate::auth::Authorized;
 use crate::error::ApiError;
-use crate::extract::{ApiQuery, number, wait};
+use crate::extract::{ApiQuery, wait};
+use crate::page::Page;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -71,18 +72,14 @@ pub(crate) async fn list(
     auth: Authorized,
     ApiQuery(query): ApiQuery<EventsQuery>,
 ) -> Result<Json<EventList>, ApiError> {
-    let limit = number("limit", query.limit.as_deref(), 20, 1, 100)?;
-    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    let wanted = Page::read(query.limit.as_deref(), None)?;
     let asked = EventQuery {
         after: query.after,
-        // One more tells whether there is a next page.
-        limit: limit + 1,
+        limit: wanted.and_one(),
         wait: wait(query.wait.as_deref())?,
     };
     let mut feed = state.engine.events(&auth.caller, asked).await?;
-    let shown = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = feed.events.len() > shown;
-    feed.events.truncate(shown);
+    let more = wanted.cut(&mut feed.events);
     let cursor = feed.events.last().map(|event| event.id.clone());
     let cursor = cursor.or(feed.after);
     let public_url = &state.engine.settings().public_url;
@@ -95,7 +92,7 @@ pub(crate) async fn list(
     Ok(Json(EventList {
         data: events.collect(),
         pagination: EventPagination {
-            limit,
+            limit: wanted.limit,
             next_cursor: cursor.clone().filter(|_| more),
         },
         cursor,

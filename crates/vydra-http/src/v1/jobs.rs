@@ -1,8 +1,9 @@
 use crate::ApiState;
 use crate::auth::Authorized;
 use crate::error::{ApiError, ErrorBody, Refund};
-use crate::extract::{ApiQuery, JsonObject, asked, max_credits, number, wait, webhook_url};
+use crate::extract::{ApiQuery, JsonObject, asked, max_credits, wait, webhook_url};
 use crate::idempotency::{self, Begin};
+use crate::page::{Page, Pagination};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -366,17 +367,6 @@ pub(crate) struct JobList {
     pagination: Pagination,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Pagination {
-    pub(crate) limit: u32,
-    pub(crate) offset: u32,
-    /// How many there are in all.
-    pub(crate) count: u64,
-    /// For `after`; null at the end.
-    pub(crate) next_cursor: Option<String>,
-}
-
 /// The organization's jobs, newest first.
 #[utoipa::path(get, path = "/api/v1/jobs", operation_id = "list_jobs", tag = "Jobs", params(ListQuery), responses(
     (status = 200, description = "A page of jobs", body = JobList),
@@ -393,15 +383,7 @@ pub(crate) async fn list(
             expected,
         )))
     };
-    let to_u32 = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    let limit = to_u32(number("limit", query.limit.as_deref(), 20, 1, 100)?);
-    let offset = to_u32(number(
-        "offset",
-        query.offset.as_deref(),
-        0,
-        0,
-        u64::from(u32::MAX),
-    )?);
+    let asked = Page::read(query.limit.as_deref(), query.offset.as_deref())?;
     let status = query
         .status
         .map(|word| {
@@ -420,21 +402,13 @@ pub(crate) async fn list(
             JobQuery {
                 status,
                 workflow: query.workflow,
-                // One more tells whether there is a next page.
-                limit: limit + 1,
-                offset,
+                limit: asked.and_one(),
+                offset: asked.offset,
                 after,
             },
         )
         .await?;
-    let shown = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = page.jobs.len() > shown;
-    page.jobs.truncate(shown);
-    let next_cursor = page
-        .jobs
-        .last()
-        .filter(|_| more)
-        .map(|job| job.id.to_string());
+    let pagination = asked.told(&mut page.jobs, page.count, |job| job.id.to_string());
     let public_url = &state.engine.settings().public_url;
     Ok(Json(JobList {
         data: page
@@ -442,12 +416,7 @@ pub(crate) async fn list(
             .into_iter()
             .map(|job| JobView::of(job, public_url))
             .collect(),
-        pagination: Pagination {
-            limit,
-            offset,
-            count: page.count,
-            next_cursor,
-        },
+        pagination,
     }))
 }
 

@@ -1,15 +1,16 @@
-use super::jobs::Pagination;
 use super::quotes::PriceLineView;
 use crate::ApiState;
 use crate::auth::Authorized;
 use crate::error::{ApiError, ErrorBody};
-use crate::extract::{ApiQuery, number};
+use crate::extract::ApiQuery;
+use crate::page::{self, Page, Pagination};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use utoipa::{IntoParams, ToSchema};
 use vydra_core::catalog::Violations;
 use vydra_core::ids::{EntryId, JobId};
@@ -19,17 +20,17 @@ use vydra_engine::{Error, TransactionQuery};
 
 /// A page is shown; a file is kept.
 struct Size {
-    default: u64,
-    most: u64,
+    usual: u64,
+    limits: RangeInclusive<u64>,
 }
 
-const PAGE: Size = Size {
-    default: 20,
-    most: 100,
+const SHOWN: Size = Size {
+    usual: page::USUAL,
+    limits: page::LIMITS,
 };
 const FILE: Size = Size {
-    default: 1_000,
-    most: 10_000,
+    usual: 1_000,
+    limits: 1..=10_000,
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -110,22 +111,13 @@ pub(crate) async fn list(
     ApiQuery(query): ApiQuery<TransactionsQuery>,
 ) -> Result<Response, ApiError> {
     let as_csv = wants_csv(&headers);
-    let size = if as_csv { FILE } else { PAGE };
-    let to_u32 = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    let limit = to_u32(number(
-        "limit",
+    let size = if as_csv { FILE } else { SHOWN };
+    let wanted = Page::within(
         query.limit.as_deref(),
-        size.default,
-        1,
-        size.most,
-    )?);
-    let offset = to_u32(number(
-        "offset",
         query.offset.as_deref(),
-        0,
-        0,
-        u64::from(u32::MAX),
-    )?);
+        size.usual,
+        size.limits,
+    )?;
     let kind = query.kind.as_deref().map(kind).transpose()?;
     let mut page = state
         .engine
@@ -134,23 +126,17 @@ pub(crate) async fn list(
             TransactionQuery {
                 kind,
                 job: query.job_id.clone(),
-                // One more tells whether there is a next page.
-                limit: limit + 1,
-                offset,
+                limit: wanted.and_one(),
+                offset: wanted.offset,
                 after: query.after,
             },
         )
         .await?;
-    let shown = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = page.entries.len() > shown;
-    page.entries.truncate(shown);
-    let next_cursor = page
-        .entries
-        .last()
-        .filter(|_| more)
-        .map(|entry| entry.id.to_string());
+    let cursor = |entry: &Entry| entry.id.to_string();
+    let pagination = wanted.told(&mut page.entries, page.count, cursor);
     if as_csv {
-        let next = next_cursor.map(|cursor| {
+        let limit = wanted.limit;
+        let next = pagination.next_cursor.map(|cursor| {
             let mut url = format!(
                 "{}/api/v1/billing/transactions?limit={limit}&after={cursor}",
                 state.engine.settings().public_url
@@ -168,12 +154,7 @@ pub(crate) async fn list(
     }
     let list = TransactionList {
         data: page.entries.into_iter().map(Into::into).collect(),
-        pagination: Pagination {
-            limit,
-            offset,
-            count: page.count,
-            next_cursor,
-        },
+        pagination,
     };
     Ok(Json(list).into_response())
 }
