@@ -145,6 +145,8 @@ impl Program {
             .arg("--data-dir")
             .arg(&self.data)
             .env("VYDRA__PROVIDERS__LOCAL__ENABLED", "true")
+            // Webhooks go to a port of this machine where nobody listens.
+            .env("VYDRA__OUTBOUND__WEBHOOK_ALLOW_NETWORKS", "[\"127.0.0.1\"]")
             // Videos that nobody asked to see must not hold up the next request.
             .env("VYDRA__SERVER__SYNC_WAIT", "500ms")
             .env("VYDRA__LIMITS__UNAUTHENTICATED_PER_MINUTE", "10000")

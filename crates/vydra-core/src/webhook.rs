@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use std::time::Duration;
 
-/// An endpoint that has had nothing but failures for so long is switched off.
+/// An endpoint that has had nothing but failures for so long, and so many, is switched off.
+pub const FAILURES: u32 = 10;
 pub const FAILING_LIMIT: Duration = Duration::from_hours(5 * 24);
+/// Whatever has not arrived so long after it was written, or asked for again, has failed.
+pub const LONGEST_DELIVERY: Duration = Duration::from_hours(5 * 24);
 /// Further into the future than this no receiver can put us off.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
 
@@ -128,23 +131,28 @@ impl std::fmt::Debug for WebhookSecret {
     }
 }
 
-/// The secret of an organization, and the one before it for as long as that is good too.
+/// The secret of an organization and mode, and those before it, the newest first, for as long as each is good too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookSecrets {
     pub current: WebhookSecret,
-    pub previous: Option<(WebhookSecret, Timestamp)>,
+    pub previous: Vec<(WebhookSecret, Timestamp)>,
 }
 
 impl WebhookSecrets {
     /// What stands in `webhook-signature`: one for each secret that is good now.
     pub fn signature(&self, id: &str, at: Timestamp, body: &[u8]) -> String {
-        let current = self.current.sign(id, at, body);
-        match &self.previous {
-            Some((previous, until)) if at < *until => {
-                format!("{current} {}", previous.sign(id, at, body))
-            }
-            _ => current,
-        }
+        let previous = self.previous.iter().filter(|(_, until)| at < *until);
+        std::iter::once(&self.current)
+            .chain(previous.map(|(secret, _)| secret))
+            .map(|secret| secret.sign(id, at, body))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// When the last of those before it is over; None when there is none that is good now.
+    pub fn previous_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let ends = self.previous.iter().map(|(_, until)| *until);
+        ends.filter(|until| *until > now).max()
     }
 }
 
@@ -262,6 +270,8 @@ pub struct Delivery {
     pub next_attempt_at: Option<Timestamp>,
     /// Of the last attempt that has ended.
     pub last: Option<Attempted>,
+    /// Why it has not arrived, for a human.
+    pub error: Option<String>,
     pub created_at: Timestamp,
 }
 
@@ -271,8 +281,6 @@ pub struct Attempted {
     pub at: Timestamp,
     /// What the receiver answered, if it did.
     pub response_status: Option<u16>,
-    /// Why that is a failure, for a human.
-    pub error: Option<String>,
     pub duration_ms: u64,
 }
 
@@ -323,7 +331,7 @@ mod tests {
         );
         let secrets = WebhookSecrets {
             current: new.clone(),
-            previous: Some((old.clone(), seconds(100))),
+            previous: vec![(old.clone(), seconds(100))],
         };
         let sign = |secret: &WebhookSecret, s| secret.sign("evt_1", seconds(s), b"{}");
         assert_eq!(

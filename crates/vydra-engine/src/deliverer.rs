@@ -4,17 +4,22 @@ use crate::{Engine, Result};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vydra_core::ids::EventId;
 use vydra_core::time::Timestamp;
-use vydra_core::webhook::{Attempted, EventType, LONGEST_RETRY_AFTER, WebhookSecret};
+use vydra_core::webhook::{
+    Attempted, EventType, LONGEST_DELIVERY, LONGEST_RETRY_AFTER, WebhookSecret,
+};
+use vydra_outbound::fetch::FetchError;
 use vydra_outbound::webhook::{Answer, Message};
+use vydra_store::StoreError;
 use vydra_store::store::{
-    ClaimedDelivery, DeliveryClaim, DeliveryOutcome, Lane, Settled, SettledDelivery,
+    ClaimedDeliveries, ClaimedDelivery, DeliveryClaim, DeliveryOutcome, Lane, Settled,
+    SettledDelivery,
 };
 
 /// Also without a bell: another process may have written something to send.
@@ -26,26 +31,31 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
 const GATHER: Duration = Duration::from_millis(20);
 /// What an attempt may take beyond its timeout before it is taken for lost.
 const WRITING_DOWN: Duration = Duration::from_secs(30);
-/// The part of all places that one receiver may have.
-const SHARE_OF_ONE: usize = 4;
+/// The part of all places that one receiver may have, and all of one organization.
+const SHARE_OF_ONE: usize = 8;
+const SHARE_OF_ORGANIZATION: usize = 4;
+/// Until what our own fault kept from being sent is tried again.
+const PAUSE_AFTER_OUR_FAULT: Duration = Duration::from_secs(30);
+/// How often it is tried to write down what came of an attempt, and how long in between.
+const NOTES: u32 = 5;
+const BETWEEN_NOTES: Duration = Duration::from_secs(1);
 /// How long a delivery that has ended is remembered.
 const REMEMBERED: Duration = Duration::from_hours(30 * 24);
-const FORGET_EVERY: Duration = Duration::from_mins(1);
+const FORGET_EVERY: Duration = Duration::from_secs(5);
 const FORGET_AT_ONCE: u32 = 1_000;
 
 #[derive(Debug)]
 pub struct Deliverer {
     engine: Arc<Engine>,
     attempts: TaskTracker,
-    lanes: Arc<Lanes>,
     last_forgotten: Mutex<Option<Timestamp>>,
 }
 
 /// What each receiver has to do.
 #[derive(Debug, Default)]
-struct Lanes {
+pub(crate) struct Lanes {
     under_way: Mutex<HashMap<Lane, LaneState>>,
-    /// Whoever was served last.
+    /// Whoever was looked at last.
     last: Mutex<Option<Lane>>,
 }
 
@@ -70,7 +80,6 @@ impl Deliverer {
         Self {
             engine,
             attempts: TaskTracker::new(),
-            lanes: Arc::default(),
             last_forgotten: Mutex::default(),
         }
     }
@@ -122,10 +131,10 @@ impl Deliverer {
     /// One round by hand: everything that is due now is tried once, one after another. Says how much that was.
     pub async fn step(&self) -> Result<usize> {
         self.forget().await?;
-        let claimed = self.claim(usize::MAX, usize::MAX).await?;
-        let count = claimed.len();
-        for delivery in claimed {
-            attempt(&self.engine, &self.lanes, delivery).await;
+        let claimed = self.claim(usize::MAX, usize::MAX, usize::MAX).await?;
+        let count = claimed.deliveries.len();
+        for delivery in claimed.deliveries {
+            attempt(&self.engine, delivery).await;
         }
         Ok(count)
     }
@@ -145,28 +154,43 @@ impl Deliverer {
         if free == 0 {
             return Ok(LONGEST_REST);
         }
-        let claimed = self.claim(free, places.div_ceil(SHARE_OF_ONE)).await?;
-        if claimed.is_empty() {
+        let claimed = self
+            .claim(
+                free,
+                places.div_ceil(SHARE_OF_ONE),
+                places.div_ceil(SHARE_OF_ORGANIZATION),
+            )
+            .await?;
+        if claimed.deliveries.is_empty() && claimed.given_up == 0 {
             return Ok(REST_WHILE_FULL);
         }
-        for delivery in claimed {
-            let (engine, lanes) = (Arc::clone(&self.engine), Arc::clone(&self.lanes));
+        for delivery in claimed.deliveries {
+            let engine = Arc::clone(&self.engine);
             self.attempts.spawn(async move {
-                attempt(&engine, &lanes, delivery).await;
+                attempt(&engine, delivery).await;
                 engine.mail.notify_one();
             });
         }
         Ok(Duration::ZERO)
     }
 
-    async fn claim(&self, limit: usize, share: usize) -> Result<Vec<ClaimedDelivery>> {
+    async fn claim(
+        &self,
+        limit: usize,
+        share: usize,
+        share_of_organization: usize,
+    ) -> Result<ClaimedDeliveries> {
         let now = self.engine.now();
         let lease = self.engine.settings().webhooks.timeout + WRITING_DOWN;
+        let lanes = &self.engine.lanes;
+        let (held, closed) = lanes.as_they_are(now);
         let claim = DeliveryClaim {
             limit,
             share,
-            held: self.lanes.held(share, now),
-            after: lock(&self.lanes.last).clone(),
+            share_of_organization,
+            held,
+            closed,
+            after: lock(&lanes.last).clone(),
             now,
             until: now.plus(lease),
         };
@@ -177,9 +201,8 @@ impl Deliverer {
                 "webhooks to an endpoint that is switched off were given up"
             );
         }
-        let deliveries = claimed.deliveries;
-        self.lanes.take(&deliveries);
-        Ok(deliveries)
+        lanes.take(&claimed);
+        Ok(claimed)
     }
 
     /// Removes what nobody asks for any more.
@@ -192,37 +215,43 @@ impl Deliverer {
             }
             *last = Some(now);
         }
-        let before = now.minus(REMEMBERED);
+        let (lost, old) = (now.minus(LONGEST_DELIVERY), now.minus(REMEMBERED));
         let store = self.engine.store();
-        while store.forget_deliveries(before, FORGET_AT_ONCE).await? >= u64::from(FORGET_AT_ONCE) {}
+        store.forget_deliveries(lost, old, FORGET_AT_ONCE).await?;
         Ok(())
     }
 }
 
 impl Lanes {
-    /// How many each has; one that asked for patience has all.
-    fn held(&self, share: usize, now: Timestamp) -> HashMap<Lane, usize> {
+    /// How many each has, and who asked for patience.
+    fn as_they_are(&self, now: Timestamp) -> (HashMap<Lane, usize>, HashSet<Lane>) {
         let mut under_way = lock(&self.under_way);
         under_way.retain(|_, state| {
             state.patience = state.patience.filter(|until| *until > now);
             state.count > 0 || state.patience.is_some()
         });
-        under_way
-            .iter()
-            .map(|(lane, state)| {
-                let held = state.patience.map_or(state.count, |_| share);
-                (lane.clone(), held)
-            })
-            .collect()
+        let (mut held, mut closed) = (HashMap::new(), HashSet::new());
+        for (lane, state) in &*under_way {
+            held.insert(lane.clone(), state.count);
+            if state.patience.is_some() {
+                closed.insert(lane.clone());
+            }
+        }
+        (held, closed)
     }
 
-    fn take(&self, deliveries: &[ClaimedDelivery]) {
+    fn take(&self, claimed: &ClaimedDeliveries) {
         let mut under_way = lock(&self.under_way);
-        for delivery in deliveries {
+        for delivery in &claimed.deliveries {
             under_way.entry(delivery.lane.clone()).or_default().count += 1;
         }
-        if let Some(delivery) = deliveries.last() {
-            *lock(&self.last) = Some(delivery.lane.clone());
+        lock(&self.last).clone_from(&claimed.last);
+    }
+
+    /// Whoever owns it wants it to be called now, whatever it has asked for.
+    pub(crate) fn open(&self, lane: &Lane) {
+        if let Some(state) = lock(&self.under_way).get_mut(lane) {
+            state.patience = None;
         }
     }
 }
@@ -243,9 +272,9 @@ impl Drop for Place<'_> {
     }
 }
 
-async fn attempt(engine: &Engine, lanes: &Lanes, claimed: ClaimedDelivery) {
+async fn attempt(engine: &Engine, claimed: ClaimedDelivery) {
     let mut place = Place {
-        lanes,
+        lanes: &engine.lanes,
         lane: claimed.lane.clone(),
         patience: None,
     };
@@ -259,6 +288,10 @@ async fn attempt(engine: &Engine, lanes: &Lanes, claimed: ClaimedDelivery) {
         Ok(Answer { status: 410, .. }) => {
             (DeliveryOutcome::Gone, Some("it answered 410".to_owned()))
         }
+        Err(NotSent::OurFault) => (
+            DeliveryOutcome::NotSent(now.plus(PAUSE_AFTER_OUR_FAULT)),
+            Some("what is to be told could not be read".to_owned()),
+        ),
         failed => {
             let error = match failed {
                 Ok(answer) if (300..400).contains(&answer.status) => format!(
@@ -266,7 +299,8 @@ async fn attempt(engine: &Engine, lanes: &Lanes, claimed: ClaimedDelivery) {
                     answer.status
                 ),
                 Ok(answer) => format!("it answered {}", answer.status),
-                Err(error) => error.clone(),
+                Err(NotSent::OurFault) => String::new(),
+                Err(NotSent::Unreachable(error)) => error.to_string(),
             };
             let retries = &engine.settings().webhooks.retries;
             let next = retries.next(claimed.failed + 1, retry_after, now, engine.random());
@@ -282,17 +316,18 @@ async fn attempt(engine: &Engine, lanes: &Lanes, claimed: ClaimedDelivery) {
     let settled = SettledDelivery {
         id: delivery.id.clone(),
         attempt: delivery.attempts,
+        url: delivery.url.clone(),
         outcome,
         attempted: Attempted {
             at,
             response_status: status,
-            error,
             duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         },
+        error,
         notice: EventId::new(now, engine.random()),
         now,
     };
-    match engine.store().settle_delivery(settled).await {
+    match note(engine, settled).await {
         Ok(Settled::Done) => {}
         Ok(Settled::SwitchedOff) => {
             let endpoint = delivery.endpoint_id.as_ref().map(ToString::to_string);
@@ -312,13 +347,35 @@ async fn attempt(engine: &Engine, lanes: &Lanes, claimed: ClaimedDelivery) {
     }
 }
 
+/// Writes down what came of an attempt. A store that is away for a moment must not make it come again.
+async fn note(
+    engine: &Engine,
+    settled: SettledDelivery,
+) -> std::result::Result<Settled, StoreError> {
+    let mut tries = 1;
+    loop {
+        match engine.store().settle_delivery(settled.clone()).await {
+            Err(error) if error.is_temporary() && tries < NOTES => {
+                tries += 1;
+                tokio::time::sleep(BETWEEN_NOTES).await;
+            }
+            noted => return noted,
+        }
+    }
+}
+
+/// Why nothing was answered.
+enum NotSent {
+    OurFault,
+    Unreachable(FetchError),
+}
+
 impl Engine {
-    /// Err with why nothing was answered, for a human.
     async fn send(
         &self,
         claimed: &ClaimedDelivery,
         at: Timestamp,
-    ) -> std::result::Result<Answer, String> {
+    ) -> std::result::Result<Answer, NotSent> {
         let delivery = &claimed.delivery;
         let prepared = async {
             let data = match &claimed.data {
@@ -332,16 +389,16 @@ impl Engine {
             let fresh = WebhookSecret::generate(self.random());
             let secrets = self
                 .store()
-                .webhook_secrets(&delivery.org_id, &fresh)
+                .webhook_secrets(&delivery.org_id, delivery.mode, &fresh)
                 .await?;
-            Ok::<_, vydra_store::StoreError>(data.zip(secrets))
+            Ok::<_, StoreError>(data.zip(secrets))
         };
         let (data, secrets) = match prepared.await {
             Ok(Some(prepared)) => prepared,
-            Ok(None) => return Err("what is to be told cannot be read".to_owned()),
+            Ok(None) => return Err(NotSent::OurFault),
             Err(error) => {
                 tracing::error!(delivery.id = %delivery.id, error = &error as &dyn std::error::Error, "a webhook could not be made");
-                return Err("what is to be told cannot be read".to_owned());
+                return Err(NotSent::OurFault);
             }
         };
         let body = Body {
@@ -349,7 +406,7 @@ impl Engine {
             timestamp: delivery.created_at,
             data,
         };
-        let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
+        let body = serde_json::to_vec(&body).map_err(|_| NotSent::OurFault)?;
         let id = delivery.event.as_str();
         let message = Message {
             id,
@@ -361,7 +418,7 @@ impl Engine {
             .webhooks
             .send(&delivery.url, message)
             .await
-            .map_err(|error| error.to_string())
+            .map_err(NotSent::Unreachable)
     }
 }
 

@@ -41,6 +41,12 @@ impl Engine {
             Some("latest") => self.store().last_event(org, caller.mode()).await?,
             Some(word) => Some(EventId::parse(word).ok_or_else(unknown_event)?),
         };
+        // Whoever waits holds a place, as whoever follows a job does.
+        let _place = if query.wait.is_zero() {
+            None
+        } else {
+            Some(self.stream_place(caller)?)
+        };
         let until = Instant::now() + query.wait;
         let mut bell = self.ends.listen(org.clone());
         loop {

@@ -65,6 +65,7 @@ pub use webhooks::{DeliveryQuery, EndpointUpdate, MAX_DESCRIPTION, MAX_ENDPOINTS
 
 use bells::Bells;
 use bots::Registrations;
+use deliverer::Lanes;
 use endings::{Endings, Running};
 use idempotency::InFlight;
 use limits::RateLimiter;
@@ -192,6 +193,7 @@ pub struct Engine {
     ends: Arc<Bells<OrgId>>,
     /// Rung when there may be webhooks to send.
     mail: Notify,
+    lanes: Lanes,
     streams: Arc<Streams>,
     /// Set when the process stops: streams end, and nothing that waits is begun any more.
     closing: CancellationToken,
@@ -229,6 +231,7 @@ impl Engine {
             changes: Arc::default(),
             ends: Arc::default(),
             mail: Notify::new(),
+            lanes: Lanes::default(),
             streams: Arc::default(),
             closing: CancellationToken::new(),
             hurrying: CancellationToken::new(),

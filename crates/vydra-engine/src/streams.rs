@@ -74,15 +74,7 @@ impl Engine {
             return Ok(Watching::SeenToTheEnd);
         }
         let org = caller.organization.id.clone();
-        let place = self.streams.take(&org).map_err(|(limit, open)| {
-            Error::RateLimited(Exceeded {
-                kind: LimitKind::Concurrent,
-                limit,
-                used: open.saturating_add(1),
-                retry_after_s: 5,
-                standing: Some(caller.standing),
-            })
-        })?;
+        let place = self.stream_place(caller)?;
         let changes = self.changes.listen(job.id.clone());
         // It may have changed before we began to listen.
         let job = self.store().job(&org, &job.id).await?;
@@ -97,6 +89,19 @@ impl Engine {
             ends_at: Instant::now() + LONGEST_STREAM,
             _place: place,
         })))
+    }
+
+    pub(crate) fn stream_place(&self, caller: &Caller) -> Result<Place> {
+        let place = self.streams.take(&caller.organization.id);
+        place.map_err(|(limit, open)| {
+            Error::RateLimited(Exceeded {
+                kind: LimitKind::Concurrent,
+                limit,
+                used: open.saturating_add(1),
+                retry_after_s: 5,
+                standing: Some(caller.standing),
+            })
+        })
     }
 
     /// For a stop: streams would hold it up, and so would waiting for what is not begun any more.
@@ -172,7 +177,7 @@ pub(crate) struct Streams {
 }
 
 #[derive(Debug)]
-struct Place {
+pub(crate) struct Place {
     streams: Arc<Streams>,
     org: OrgId,
 }

@@ -6,11 +6,14 @@ use crate::{Caller, Engine, Error, Result};
 use std::time::Duration;
 use vydra_core::catalog::Violations;
 use vydra_core::ids::{DeliveryId, EndpointId, EventId, OrgId};
+use vydra_core::job::Mode;
 use vydra_core::scope::Scope;
 use vydra_core::webhook::{
     Delivery, DeliveryStatus, Endpoint, EventType, WebhookSecret, WebhookSecrets,
 };
-use vydra_store::store::{DeliveryFilter, DeliveryPage, EndpointChange, NewNotice, Resending};
+use vydra_store::store::{
+    DeliveryFilter, DeliveryPage, EndpointChange, Lane, NewNotice, Resending,
+};
 
 /// Of an organization, of each mode.
 pub const MAX_ENDPOINTS: u32 = 16;
@@ -51,7 +54,8 @@ impl Engine {
     /// Whoever knows it can sign in our name: reading alone is not enough of a right.
     pub async fn webhook_secrets(&self, caller: &Caller) -> Result<WebhookSecrets> {
         caller.require(Scope::WebhooksWrite)?;
-        self.webhook_secrets_of(&caller.organization.id).await
+        self.webhook_secrets_of(&caller.organization.id, caller.mode())
+            .await
     }
 
     /// The old one is good for `overlap` longer.
@@ -61,14 +65,14 @@ impl Engine {
         overlap: Duration,
     ) -> Result<WebhookSecrets> {
         caller.require(Scope::WebhooksWrite)?;
-        self.rotate_webhook_secret_of(&caller.organization.id, overlap)
+        self.rotate_webhook_secret_of(&caller.organization.id, caller.mode(), overlap)
             .await
     }
 
     /// For the operator.
-    pub async fn webhook_secrets_of(&self, org: &OrgId) -> Result<WebhookSecrets> {
+    pub async fn webhook_secrets_of(&self, org: &OrgId, mode: Mode) -> Result<WebhookSecrets> {
         let fresh = WebhookSecret::generate(self.random());
-        let secrets = self.store().webhook_secrets(org, &fresh).await?;
+        let secrets = self.store().webhook_secrets(org, mode, &fresh).await?;
         secrets.ok_or_else(|| not_found("organization"))
     }
 
@@ -76,13 +80,15 @@ impl Engine {
     pub async fn rotate_webhook_secret_of(
         &self,
         org: &OrgId,
+        mode: Mode,
         overlap: Duration,
     ) -> Result<WebhookSecrets> {
         let fresh = WebhookSecret::generate(self.random());
-        let until = self.now().plus(overlap);
+        let now = self.now();
+        let until = now.plus(overlap);
         let rotated = self
             .store()
-            .rotate_webhook_secret(org, &fresh, until)
+            .rotate_webhook_secret(org, mode, &fresh, until, now)
             .await?;
         let rotated = rotated.ok_or_else(|| not_found("organization"))?;
         tracing::info!(org.id = %org, "webhook secret rotated");
@@ -153,7 +159,7 @@ impl Engine {
             .change_endpoint(org, mode, &id, change, self.now());
         let changed = changed.await?.ok_or_else(|| not_found(ENDPOINT))?;
         // What waits for it may be due.
-        self.mail.notify_one();
+        self.call_now(&Lane::of_endpoint(&changed.org_id, &changed.id));
         Ok(changed)
     }
 
@@ -166,6 +172,12 @@ impl Engine {
             return Err(not_found(ENDPOINT));
         }
         Ok(id)
+    }
+
+    /// Whoever changes, tests or sends again does not wait for what the receiver had asked for before.
+    fn call_now(&self, lane: &Lane) {
+        self.lanes.open(lane);
+        self.mail.notify_one();
     }
 
     async fn own_endpoint(&self, caller: &Caller, id: &str) -> Result<Endpoint> {
@@ -238,7 +250,10 @@ impl Engine {
         let again = self.store().resend_delivery(org, mode, &id, self.now());
         match again.await? {
             Resending::Now(delivery) => {
-                self.mail.notify_one();
+                self.call_now(&match &delivery.endpoint_id {
+                    Some(id) => Lane::of_endpoint(&delivery.org_id, id),
+                    None => Lane::of_url(&delivery.org_id, delivery.mode, &delivery.url),
+                });
                 Ok(*delivery)
             }
             Resending::SwitchedOff => Err(Error::invalid(
@@ -270,6 +285,7 @@ impl Engine {
             if endpoint.disabled.is_some() {
                 continue;
             }
+            self.call_now(&Lane::of_endpoint(&endpoint.org_id, &endpoint.id));
             let notice = NewNotice {
                 id: DeliveryId::new(now, self.random()),
                 org_id: endpoint.org_id,

@@ -369,8 +369,8 @@ AssetStore {
 }
 
 WebhookStore {
-    fn webhook_secrets(org: &OrgId, fresh: &WebhookSecret) -> Option<WebhookSecrets>;
-    fn rotate_webhook_secret(org: &OrgId, fresh: &WebhookSecret, previous_until: Timestamp) -> Option<WebhookSecrets>;
+    fn webhook_secrets(org: &OrgId, mode: Mode, fresh: &WebhookSecret) -> Option<WebhookSecrets>;
+    fn rotate_webhook_secret(org: &OrgId, mode: Mode, fresh: &WebhookSecret, previous_until: Timestamp, now: Timestamp) -> Option<WebhookSecrets>;
     fn create_endpoint(new: &Endpoint, most: u32) -> bool;
     fn endpoints(org: &OrgId, mode: Mode) -> Vec<Endpoint>;
     fn endpoint(org: &OrgId, mode: Mode, id: &EndpointId) -> Option<Endpoint>;
@@ -384,7 +384,7 @@ WebhookStore {
     fn settle_delivery(settled: SettledDelivery) -> Settled;
     fn release_deliveries(now: Timestamp) -> u64;
     fn next_delivery() -> Option<Timestamp>;
-    fn forget_deliveries(before: Timestamp, limit: u32) -> u64;
+    fn forget_deliveries(lost: Timestamp, old: Timestamp, limit: u32) -> u64;
     fn events(org: &OrgId, mode: Mode, after: Option<&EventId>, limit: u32) -> Option<Vec<Event>>;
     fn last_event(org: &OrgId, mode: Mode) -> Option<EventId>;
 }

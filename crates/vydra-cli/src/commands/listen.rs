@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(2);
   VYDRA_API_KEY=vydra_test_… vydra listen --server https://api.example.com --forward-to http://localhost:3000/hook
   vydra listen                     only show what would be forwarded
 
-The key is taken from VYDRA_API_KEY, or else from what `vydra dev` keeps in the data directory. It needs the scopes jobs:read
+The key is taken from VYDRA_API_KEY or, for a server on this machine, from what `vydra dev` keeps in the data directory. It needs the scopes jobs:read
 and webhooks:write. A live key hears of live jobs, a test key of those of the sandbox.")]
 pub struct Listen {
     /// Where each event is posted; without it, events are only shown
@@ -53,31 +53,38 @@ pub struct Listen {
 }
 
 /// Where events go, and how they are signed.
-struct Forwarding {
-    sender: WebhookSender,
-    to: String,
+struct Forwarding<'a> {
+    sender: &'a WebhookSender,
+    to: &'a str,
     secret: WebhookSecret,
 }
 
 impl Listen {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let client = Client::new(&self.server, &self.key()?)?;
-        let secret = client
-            .webhook_secret()
-            .await
-            .map_err(|error| explain(error, &self.server))?;
-        let secret = secret["secret"].as_str().unwrap_or_default();
-        let forwarding = self.forwarding(secret)?;
+        let sender = self.sender()?;
+        // What is wrong is told before anything else is.
+        let secret = match sender {
+            Some(_) => Some(self.secret(&client).await?),
+            None => None,
+        };
         // Whatever happens from here on is told.
         let begin = self.after.clone().unwrap_or_else(|| "latest".to_owned());
         let first = client.events(Some(&begin), Duration::ZERO).await;
         let first = first.map_err(|error| explain(error, &self.server))?;
-        self.introduce(secret);
+        self.introduce(secret.as_ref());
         let mut signal = StopSignal::listen()?;
         tokio::select! {
             () = signal.heard() => Ok(ExitCode::SUCCESS),
-            result = self.follow(&client, first, forwarding.as_ref()) => result,
+            result = self.follow(&client, first, sender.as_ref()) => result,
         }
+    }
+
+    async fn secret(&self, client: &Client) -> anyhow::Result<WebhookSecret> {
+        let shown = client.webhook_secret().await;
+        let shown = shown.map_err(|error| explain(error, &self.server))?;
+        let secret = shown["secret"].as_str().and_then(WebhookSecret::parse);
+        secret.context("the server's webhook secret cannot be understood")
     }
 
     fn key(&self) -> anyhow::Result<String> {
@@ -89,6 +96,14 @@ impl Listen {
             return Ok(key);
         }
         let file = self.data_dir.join("dev-keys.env");
+        // The keys of this machine's own server go to no other one.
+        let is_here = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
+            .iter()
+            .filter_map(|here| self.server.strip_prefix(here))
+            .any(|rest| rest.is_empty() || rest.starts_with([':', '/']));
+        if !is_here {
+            bail!("there is no key for {}: set VYDRA_API_KEY", self.server);
+        }
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         let key = text
             .lines()
@@ -101,23 +116,21 @@ impl Listen {
         })
     }
 
-    fn forwarding(&self, secret: &str) -> anyhow::Result<Option<Forwarding>> {
-        let Some(to) = self.forward_to.clone() else {
+    fn sender(&self) -> anyhow::Result<Option<WebhookSender>> {
+        let Some(to) = &self.forward_to else {
             return Ok(None);
         };
         // Whoever sits at this machine may call whatever it reaches.
         let everywhere = ["0.0.0.0/0", "::/0"].map(str::parse::<Network>);
         let everywhere = everywhere.into_iter().collect::<Result<Vec<_>, _>>()?;
         let sender = WebhookSender::new(UrlGuard::new(everywhere), TIMEOUT, None)?;
-        if let Err(error) = sender.check_shape(&to) {
+        if let Err(error) = sender.check_shape(to) {
             bail!("nothing can be forwarded to {to:?}: {error}");
         }
-        let secret = WebhookSecret::parse(secret)
-            .context("the server's webhook secret cannot be understood")?;
-        Ok(Some(Forwarding { sender, to, secret }))
+        Ok(Some(sender))
     }
 
-    fn introduce(&self, secret: &str) {
+    fn introduce(&self, secret: Option<&WebhookSecret>) {
         if self.json {
             return;
         }
@@ -126,21 +139,33 @@ impl Listen {
             None => format!("Showing events of {}", self.server),
         };
         output::line(&format!("{what} until Ctrl-C."));
-        output::line(&format!("They are signed with {secret}"));
+        if let Some(secret) = secret {
+            output::line(&format!("They are signed with {}", secret.reveal()));
+        }
     }
 
     async fn follow(
         &self,
         client: &Client,
         first: Value,
-        forwarding: Option<&Forwarding>,
+        sender: Option<&WebhookSender>,
     ) -> anyhow::Result<ExitCode> {
         let mut page = first;
         let mut cursor: Option<String> = None;
         let mut is_lost = false;
         loop {
-            for event in page["data"].as_array().into_iter().flatten() {
-                self.tell(event, forwarding).await;
+            let events = page["data"].as_array().map_or(&[][..], Vec::as_slice);
+            let forwarding = match (sender, &self.forward_to, events) {
+                (Some(sender), Some(to), [_, ..]) => Some(Forwarding {
+                    sender,
+                    to,
+                    // It may have been replaced since the last time.
+                    secret: self.secret(client).await?,
+                }),
+                _ => None,
+            };
+            for event in events {
+                self.tell(event, forwarding.as_ref()).await;
             }
             cursor = page["cursor"].as_str().map(str::to_owned).or(cursor);
             page = match client.events(cursor.as_deref(), HOLD).await {
@@ -168,7 +193,7 @@ impl Listen {
         }
     }
 
-    async fn tell(&self, event: &Value, forwarding: Option<&Forwarding>) {
+    async fn tell(&self, event: &Value, forwarding: Option<&Forwarding<'_>>) {
         let kind = event["type"].as_str().unwrap_or_default();
         if !self.events.is_empty() && !self.events.iter().any(|wanted| wanted == kind) {
             return;
@@ -202,7 +227,7 @@ impl Listen {
     }
 }
 
-impl Forwarding {
+impl Forwarding<'_> {
     /// The status that was answered, or why there is none.
     async fn forward(&self, event: &Value) -> Result<u16, String> {
         let id = event["id"].as_str().unwrap_or_default();
@@ -216,7 +241,7 @@ impl Forwarding {
             signature: &self.secret.sign(id, at, &body),
             body: body.into(),
         };
-        let answer = self.sender.send(&self.to, message).await;
+        let answer = self.sender.send(self.to, message).await;
         answer
             .map(|answer| answer.status)
             .map_err(|error| error.to_string())

@@ -5,6 +5,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::process::ExitCode;
+use vydra_core::job::Mode;
 use vydra_engine::MAX_OVERLAP;
 
 #[derive(Debug, Subcommand)]
@@ -21,6 +22,9 @@ pub struct Secret {
     /// Id or name of the organization
     #[arg(long)]
     org: String,
+    /// That of the sandbox
+    #[arg(long)]
+    test: bool,
     /// Replace it by a new one
     #[arg(long)]
     rotate: bool,
@@ -46,21 +50,21 @@ impl Secret {
         }
         let engine = self.data.open_existing()?;
         let organization = engine.find_organization(&self.org).await.map_err(told)?;
+        let mode = if self.test { Mode::Test } else { Mode::Live };
         let secrets = if self.rotate {
             let overlap = self.overlap.0;
             engine
-                .rotate_webhook_secret_of(&organization.id, overlap)
+                .rotate_webhook_secret_of(&organization.id, mode, overlap)
                 .await
         } else {
-            engine.webhook_secrets_of(&organization.id).await
+            engine.webhook_secrets_of(&organization.id, mode).await
         };
         let secrets = secrets.map_err(told)?;
         let secret = secrets.current.reveal();
-        let previous = secrets.previous.map(|(_, until)| until);
-        let previous = previous.filter(|until| *until > engine.now());
+        let previous = secrets.previous_until(engine.now());
         if self.data.json {
             output::json(
-                &json!({"org": organization.id, "secret": secret, "previousSecretUntil": previous}),
+                &json!({"org": organization.id, "mode": mode, "secret": secret, "previousSecretUntil": previous}),
             );
         } else {
             output::line(&secret);

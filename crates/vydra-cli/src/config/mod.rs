@@ -30,6 +30,7 @@ const MAX_WAIT: Duration = Duration::from_hours(8_760);
 const MIN_WEBHOOK: Duration = Duration::from_millis(100);
 const MAX_WEBHOOK: Duration = Duration::from_mins(1);
 const MOST_RETRIES: usize = 50;
+const LONGEST_RETRY: Duration = Duration::from_hours(24);
 const MIN_SESSION: Duration = Duration::from_mins(1);
 const MAX_SESSION: Duration = Duration::from_hours(8_760);
 /// The providers of this version.
@@ -296,8 +297,9 @@ impl Config {
             let problem = "must be from 100ms to 60s";
             return Err(ConfigError::key("webhooks.timeout", problem));
         }
-        if self.webhooks.retries.len() > MOST_RETRIES {
-            let problem = format!("must be at most {MOST_RETRIES}");
+        let retries = &self.webhooks.retries;
+        if retries.len() > MOST_RETRIES || retries.iter().any(|span| span.0 > LONGEST_RETRY) {
+            let problem = format!("must be at most {MOST_RETRIES}, of at most 24h each");
             return Err(ConfigError::key("webhooks.retries", problem));
         }
         if !(1..=MOST_AT_ONCE).contains(&self.webhooks.concurrency) {

@@ -138,6 +138,7 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
         ("[webhooks]\ntimeout = \"99ms\"", "webhooks.timeout"),
         ("[webhooks]\ntimeout = \"61s\"", "webhooks.timeout"),
         ("[webhooks]\nretries = [\"5\"]", "webhooks.retries[0]"),
+        ("[webhooks]\nretries = [\"25h\"]", "webhooks.retries"),
         ("[webhooks]\nconcurrency = 0", "webhooks.concurrency"),
         (
             "[worker]\nconcurrency = 1000000000000000000",

@@ -93,6 +93,10 @@ async fn a_webhook_comes_signed_and_its_secret_can_be_replaced() {
     assert_eq!(received.json()["data"]["id"], job);
     assert_eq!(received.header("content-type"), "application/json");
     let shown = data.prose(&["webhook", "secret", "--org", "acme"]).await;
+    let sandbox = data
+        .prose(&["webhook", "secret", "--org", "acme", "--test"])
+        .await;
+    assert_ne!(shown, sandbox);
     let old = shown.trim();
     assert!(received.is_signed(old));
 
@@ -221,6 +225,13 @@ async fn listening_says_what_is_wrong() {
         .await;
     assert_eq!(told.code, Some(1));
     assert!(told.stderr.contains("latest"), "{told:?}");
+    let elsewhere = ["listen", "--server", "https://public.example"];
+    let told = data.run(&elsewhere).await;
+    assert_eq!(told.code, Some(1));
+    assert!(
+        told.stderr.contains("set VYDRA_API_KEY"),
+        "no key of ours goes there: {told:?}"
+    );
     let mut listen = data.vydra(&words);
     listen.env("VYDRA_API_KEY", "sk-123");
     let told = crate::programs::run(listen).await;

@@ -17,8 +17,13 @@ pub(super) fn describe(document: &mut Value, catalog: &Catalog) {
     document["components"]["schemas"]["ErrorBody"]["properties"]["code"]["enum"] =
         json!(ErrorCode::ALL.map(ErrorCode::as_str));
     // Nothing at all says the same as an object without fields.
-    document["paths"]["/api/v1/api-keys/{id}/rotate"]["post"]["requestBody"]["required"] =
-        json!(false);
+    for path in [
+        "/api/v1/api-keys/{id}/rotate",
+        "/api/v1/webhooks/secret/rotate",
+        "/api/v1/webhooks/test",
+    ] {
+        document["paths"][path]["post"]["requestBody"]["required"] = json!(false);
+    }
     let schemas = document["components"]["schemas"].clone();
     for operation in routes::operations(catalog) {
         let path = documented_path(&operation);

@@ -47,7 +47,7 @@ pub(crate) struct DeliveryView {
     last_attempt_at: Option<Timestamp>,
     /// What the receiver answered to the last attempt; null when it did not.
     response_status: Option<u16>,
-    /// Why the last attempt failed.
+    /// Why it has not arrived.
     error: Option<String>,
     duration_ms: Option<u64>,
     #[schema(value_type = String)]
@@ -72,7 +72,7 @@ impl From<Delivery> for DeliveryView {
             next_attempt_at: delivery.next_attempt_at,
             last_attempt_at,
             response_status,
-            error: delivery.last.and_then(|last| last.error),
+            error: delivery.error,
             duration_ms,
             created_at: delivery.created_at,
         }

@@ -24,7 +24,7 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 /// An event of the stream. Its data are JSON: of `status` and `progress` how the job stands, of `end` the whole job.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what is written line by line")]
-pub(crate) struct EventView {
+pub(crate) struct StreamEventView {
     #[schema(pattern = "^(status|progress|end)$", example = "progress")]
     event: String,
     /// For `Last-Event-ID`.
@@ -65,7 +65,7 @@ impl From<Job> for JobChange {
     ("id" = String, Path, description = "The job's id"),
     ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen; one that is not understood is ignored."),
 ), responses(
-    (status = 200, description = "The events", body = EventView, content_type = "text/event-stream"),
+    (status = 200, description = "The events", body = StreamEventView, content_type = "text/event-stream"),
     (status = 204, description = "The job has ended, and Last-Event-ID says that its end was seen"),
     (status = 404, description = "JOB_NOT_FOUND, also for a job of another organization", body = ErrorBody),
     (status = 429, description = "RATE_LIMIT_EXCEEDED: also with 100 open streams of the organization", body = ErrorBody),

@@ -78,6 +78,22 @@ pub(crate) struct EndpointList {
     data: Vec<EndpointView>,
 }
 
+/// What an endpoint can ask for.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the words of a list")]
+pub(crate) enum WantedEvent {
+    #[schema(rename = "*")]
+    All,
+    #[schema(rename = "job.completed")]
+    JobCompleted,
+    #[schema(rename = "job.failed")]
+    JobFailed,
+    #[schema(rename = "job.cancelled")]
+    JobCancelled,
+    #[schema(rename = "webhook.endpoint_disabled")]
+    EndpointDisabled,
+}
+
 #[derive(Debug, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(dead_code, reason = "describes a body that is read field by field")]
@@ -86,7 +102,7 @@ pub(crate) struct NewEndpointBody {
     #[schema(example = "https://example.com/hooks/vydra")]
     url: String,
     /// Of job.completed, job.failed, job.cancelled and `webhook.endpoint_disabled`; all when absent or `*`.
-    #[schema(required = false, example = json!(["job.completed", "job.failed"]))]
+    #[schema(required = false, value_type = Option<Vec<WantedEvent>>, min_items = 1, example = json!(["job.completed", "job.failed"]))]
     events: Option<Vec<String>>,
     /// For people; at most 200 printable characters.
     #[schema(required = false, max_length = 200)]
@@ -99,7 +115,7 @@ pub(crate) struct NewEndpointBody {
 pub(crate) struct EndpointChangesBody {
     #[schema(required = false)]
     url: Option<String>,
-    #[schema(required = false)]
+    #[schema(required = false, value_type = Option<Vec<WantedEvent>>, min_items = 1)]
     events: Option<Vec<String>>,
     /// Empty removes it.
     #[schema(required = false, max_length = 200)]
@@ -131,11 +147,7 @@ impl SecretView {
     fn of(secrets: &WebhookSecrets, now: Timestamp) -> Self {
         Self {
             secret: secrets.current.reveal(),
-            previous_secret_until: secrets
-                .previous
-                .as_ref()
-                .map(|(_, until)| *until)
-                .filter(|until| *until > now),
+            previous_secret_until: secrets.previous_until(now),
         }
     }
 }

@@ -209,16 +209,50 @@ async fn patience_holds_for_the_whole_receiver() {
     tired.will_answer(&["429 Too Many Requests\r\nretry-after: 60"]);
     api.endpoint(json!({"url": tired.url})).await;
     api.endpoint(json!({"url": other.url})).await;
-    let send = async || {
-        api.post("webhooks/test", &json!({})).send().await.ok(202);
+    let end = async || {
+        let job = api.pending().await;
+        api.delete(&format!("jobs/{job}")).send().await.ok(200);
         api.deliver().await
     };
-    assert_eq!(send().await, 2);
-    assert_eq!(send().await, 1);
+    assert_eq!(end().await, 2);
+    assert_eq!(end().await, 1);
     assert_eq!((tired.take().len(), other.take().len()), (1, 2));
     api.clock.advance(Duration::from_secs(67));
     assert_eq!(api.deliver().await, 2);
     assert_eq!((tired.take().len(), other.take().len()), (2, 0));
+    // Unless its owner wants it to be called.
+    tired.will_answer(&["429 Too Many Requests\r\nretry-after: 86400"]);
+    assert_eq!(end().await, 2);
+    assert_eq!(end().await, 1);
+    tired.take();
+    api.post("webhooks/test", &json!({})).send().await.ok(202);
+    assert_eq!(
+        api.deliver().await,
+        3,
+        "a test is sent at once, and what waits for its turn"
+    );
+    assert_eq!(tired.take().len(), 2);
+}
+
+/// The addresses of jobs are as many receivers as they have hosts.
+#[tokio::test]
+async fn one_jobs_receiver_holds_up_no_other() {
+    let api = Api::with("enterprise", |setup| setup.receivers = vec!["127.0.0.0/8"]).await;
+    let (tired, other) = (WebhookSink::open().await, WebhookSink::open().await);
+    tired.will_answer(&["503 Service Unavailable\r\nretry-after: 86400"]);
+    let cancelled = async |url: &str| {
+        let body =
+            json!({"workflow": "generate_image", "input": {"prompt": "p"}, "webhookUrl": url});
+        let id = api.post("jobs", &body).send().await.ok(201)["id"].clone();
+        let path = format!("jobs/{}", id.as_str().unwrap());
+        api.delete(&path).send().await.ok(200);
+    };
+    cancelled(&tired.url).await;
+    assert_eq!(api.deliver().await, 1);
+    cancelled(&other.url).await;
+    cancelled(&tired.url).await;
+    assert_eq!(api.deliver().await, 1);
+    assert_eq!((tired.take().len(), other.take().len()), (1, 1));
 }
 
 #[tokio::test]
@@ -374,7 +408,7 @@ async fn there_is_an_end_to_endpoints() {
     call.send().await.ok(201);
 }
 
-/// The sandbox and the real thing do not see each other, and share the secret of their organization.
+/// The sandbox and the real thing do not see each other.
 #[tokio::test]
 async fn the_sandbox_has_webhooks_of_its_own() {
     let api = Api::idle().await;
@@ -397,7 +431,11 @@ async fn the_sandbox_has_webhooks_of_its_own() {
     assert_eq!(live.take(), []);
     let [received] = sandbox.take().try_into().unwrap();
     assert_eq!(received.json()["data"]["id"], job["id"]);
-    assert!(is_signed(&received, &api.secret().await));
+    // Whoever holds a test key cannot sign for real jobs.
+    let shown = api.get("webhooks/secret").key(&test).send().await.ok(200);
+    let secret = WebhookSecret::parse(shown["secret"].as_str().unwrap()).unwrap();
+    assert!(is_signed(&received, &secret));
+    assert!(!is_signed(&received, &api.secret().await));
     assert_eq!(api.deliveries("").await, [] as [Value; 0]);
     let events = api.get("events").send().await.ok(200);
     assert_eq!(events["data"], json!([]));
@@ -449,12 +487,23 @@ async fn deliveries_are_listed_in_pages() {
 async fn each_organization_has_a_secret_of_its_own() {
     let api = Api::idle().await;
     let other = api.org("other", 0).await;
-    let of = async |org: &OrgId| api.engine.webhook_secrets_of(org).await.unwrap().current;
+    let of = async |org: &OrgId| {
+        api.engine
+            .webhook_secrets_of(org, Mode::Live)
+            .await
+            .unwrap()
+            .current
+    };
     let (own, others) = (of(&api.org.id).await, of(&other.id).await);
     assert_eq!(own, api.secret().await);
     assert_ne!(own, others);
     let nobody = OrgId::trusted("org_nobody".to_owned());
-    assert!(api.engine.webhook_secrets_of(&nobody).await.is_err());
+    assert!(
+        api.engine
+            .webhook_secrets_of(&nobody, Mode::Live)
+            .await
+            .is_err()
+    );
     let reader = api.key(&api.org, &["webhooks:read"], Mode::Live).await;
     let refused = api.get("webhooks/secret").key(&reader).send().await;
     refused.error("INSUFFICIENT_SCOPE");

@@ -40,20 +40,25 @@ CREATE TABLE event_marks (
 
 INSERT INTO event_marks (org_id, mode, number, seq)
     SELECT org_id, mode, number, seq FROM events WHERE number % 256 = 0;
-UPDATE balances SET (events, last_event) =
-    (SELECT count(*), max(seq) FROM events e WHERE e.org_id = balances.org_id AND e.mode = balances.mode);
+UPDATE balances SET events = e.count, last_event = e.last
+    FROM (SELECT org_id, mode, count(*) AS count, max(seq) AS last FROM events GROUP BY org_id, mode) e
+    WHERE e.org_id = balances.org_id AND e.mode = balances.mode;
 
 -- Where a job's own end is told, besides the endpoints of its organization.
 ALTER TABLE jobs ADD COLUMN webhook_url TEXT;
 
+-- The sandbox has a secret of its own: whoever holds a test key must not be able to sign for real jobs.
 CREATE TABLE webhook_secrets (
-    org_id         TEXT PRIMARY KEY REFERENCES organizations (id),
-    secret         TEXT NOT NULL,
-    -- The one before it, for as long as it is good too.
-    previous       TEXT,
-    previous_until INTEGER,
-    CHECK ((previous IS NULL) = (previous_until IS NULL))
-) STRICT, WITHOUT ROWID;
+    seq    INTEGER PRIMARY KEY,
+    org_id TEXT NOT NULL REFERENCES organizations (id),
+    mode   TEXT NOT NULL CHECK (mode IN ('live', 'test')),
+    secret TEXT NOT NULL,
+    -- Until when one that was replaced is good too; the current one has no end.
+    until  INTEGER
+) STRICT;
+
+CREATE UNIQUE INDEX webhook_secrets_current ON webhook_secrets (org_id, mode) WHERE until IS NULL;
+CREATE INDEX webhook_secrets_by_org ON webhook_secrets (org_id, mode, seq);
 
 CREATE TABLE webhook_endpoints (
     id            TEXT PRIMARY KEY,
@@ -65,7 +70,9 @@ CREATE TABLE webhook_endpoints (
     description   TEXT,
     disabled      TEXT CHECK (disabled IN ('by_owner', 'gone', 'failing')),
     disabled_at   INTEGER,
+    -- Since when there were nothing but failures, and how many.
     failing_since INTEGER,
+    failures      INTEGER NOT NULL DEFAULT 0,
     created_at    INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL,
     -- Its deliveries stay and name it.
@@ -88,7 +95,7 @@ CREATE TABLE deliveries (
     data            TEXT,
     endpoint_id     TEXT REFERENCES webhook_endpoints (id),
     url             TEXT NOT NULL,
-    -- What shares the places of one receiver: an endpoint, or the organization for the addresses of its jobs.
+    -- What shares the places of one receiver: the organization, and its endpoint or, for addresses of jobs, mode and host.
     lane            TEXT NOT NULL,
     status          TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'delivered', 'failed')),
     -- Ever begun; the number of the one that may be under way.
@@ -96,19 +103,27 @@ CREATE TABLE deliveries (
     -- Failed since it was sent for the first time, or again by hand.
     failed          INTEGER NOT NULL DEFAULT 0,
     sending         INTEGER NOT NULL DEFAULT 0 CHECK (sending IN (0, 1)),
+    -- It was asked for again while it was being sent.
+    again           INTEGER NOT NULL DEFAULT 0 CHECK (again IN (0, 1)),
     -- While it is sent: when it is taken for lost.
     next_at         INTEGER,
     last_at         INTEGER,
     response_status INTEGER,
     error           TEXT,
     duration_ms     INTEGER,
+    -- When it was written, or sent again by hand.
+    asked_at        INTEGER NOT NULL,
     created_at      INTEGER NOT NULL,
     CHECK ((status = 'pending') = (next_at IS NOT NULL)),
     CHECK (sending = 0 OR status = 'pending'),
     CHECK ((job_id IS NULL) = (data IS NOT NULL))
 ) STRICT;
 
-CREATE INDEX deliveries_by_org ON deliveries (org_id, mode, seq);
+-- With all that a list can ask for, so that its count reads no row.
+CREATE INDEX deliveries_by_org ON deliveries (org_id, mode, seq, status, endpoint_id);
+CREATE INDEX deliveries_ended ON deliveries (asked_at) WHERE status <> 'pending';
 -- Only those that are on their way stand in these.
+CREATE INDEX deliveries_waiting ON deliveries (asked_at) WHERE status = 'pending';
+CREATE INDEX deliveries_sending ON deliveries (seq) WHERE sending = 1;
 CREATE INDEX deliveries_due ON deliveries (next_at) WHERE status = 'pending';
 CREATE INDEX deliveries_in_lane ON deliveries (lane, next_at) WHERE status = 'pending';

@@ -8,18 +8,19 @@ use crate::store::{
 };
 use crate::{Result, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::{HashMap, HashSet};
 use vydra_core::ids::{DeliveryId, EndpointId, EventId, JobId, OrgId};
 use vydra_core::job::Mode;
 use vydra_core::time::Timestamp;
-use vydra_core::webhook::{
-    Attempted, Delivery, DeliveryStatus, Disabled, EventType, FAILING_LIMIT,
-};
+use vydra_core::webhook::{Attempted, Delivery, DeliveryStatus, Disabled, EventType};
 
 const COLUMNS: &str =
     "id, org_id, mode, event_id, kind, endpoint_id, url, status, attempts, next_at,
-    last_at, response_status, error, duration_ms, created_at";
+    last_at, response_status, duration_ms, error, created_at";
 /// How many deliveries to a receiver that is switched off are given up at once.
-const GIVEN_UP_AT_ONCE: usize = 500;
+const GIVEN_UP_AT_ONCE: u32 = 500;
+/// How many receivers are looked at for one claim.
+const LANES_AT_ONCE: usize = 1_000;
 
 fn read(row: &mut Columns<'_, '_>) -> Result<Delivery> {
     Ok(Delivery {
@@ -34,16 +35,15 @@ fn read(row: &mut Columns<'_, '_>) -> Result<Delivery> {
         attempts: row.take()?,
         next_attempt_at: row.time_if_any()?,
         last: {
-            let at = row.time_if_any()?;
-            let (response_status, error) = (row.take()?, row.take()?);
+            let (at, response_status) = (row.time_if_any()?, row.take()?);
             let duration_ms = row.take::<Option<i64>>()?.unwrap_or(0).unsigned_abs();
             at.map(|at| Attempted {
                 at,
                 response_status,
-                error,
                 duration_ms,
             })
         },
+        error: row.take()?,
         created_at: row.time()?,
     })
 }
@@ -63,8 +63,8 @@ pub(super) fn of_job(db: &Connection, to: &Destinations<'_>) -> Result<()> {
     let event = EventId::of(to.job);
     if let Some(url) = to.url {
         db.prepare_cached(
-            "INSERT INTO deliveries (org_id, mode, event_id, kind, job_id, url, lane, next_at, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?1, ?7, ?7)",
+            "INSERT INTO deliveries (org_id, mode, event_id, kind, job_id, url, lane, next_at, asked_at, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8)",
         )?
         .execute(params![
             to.org.as_str(),
@@ -73,12 +73,13 @@ pub(super) fn of_job(db: &Connection, to: &Destinations<'_>) -> Result<()> {
             to.kind.as_str(),
             to.job.as_str(),
             url,
+            Lane::of_url(to.org, to.mode, url).0,
             to.now.as_micros()
         ])?;
     }
     db.prepare_cached(
-        "INSERT INTO deliveries (org_id, mode, event_id, kind, job_id, endpoint_id, url, lane, next_at, created_at)
-         SELECT org_id, mode, ?3, ?4, ?5, id, url, id, ?6, ?6 FROM webhook_endpoints
+        "INSERT INTO deliveries (org_id, mode, event_id, kind, job_id, endpoint_id, url, lane, next_at, asked_at, created_at)
+         SELECT org_id, mode, ?3, ?4, ?5, id, url, org_id || '/' || id, ?6, ?6, ?6 FROM webhook_endpoints
          WHERE org_id = ?1 AND mode = ?2 AND deleted_at IS NULL AND disabled IS NULL
            AND (events = '[]' OR EXISTS (SELECT 1 FROM json_each(events) WHERE value = ?4))",
     )?
@@ -94,10 +95,14 @@ pub(super) fn of_job(db: &Connection, to: &Destinations<'_>) -> Result<()> {
 }
 
 pub(super) fn notice(db: &Connection, notice: &NewNotice) -> Result<Delivery> {
-    let endpoint = notice.endpoint.as_ref().map(EndpointId::as_str);
+    let endpoint = notice.endpoint.as_ref();
+    let lane = match endpoint {
+        Some(id) => Lane::of_endpoint(&notice.org_id, id),
+        None => Lane::of_url(&notice.org_id, notice.mode, &notice.url),
+    };
     db.prepare_cached(
-        "INSERT INTO deliveries (id, org_id, mode, event_id, kind, data, endpoint_id, url, lane, next_at, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, coalesce(?7, ?2), ?9, ?9)",
+        "INSERT INTO deliveries (id, org_id, mode, event_id, kind, data, endpoint_id, url, lane, next_at, asked_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?10)",
     )?
     .execute(params![
         notice.id.as_str(),
@@ -106,8 +111,9 @@ pub(super) fn notice(db: &Connection, notice: &NewNotice) -> Result<Delivery> {
         notice.event.as_str(),
         notice.kind.as_str(),
         notice.data,
-        endpoint,
+        endpoint.map(EndpointId::as_str),
         notice.url,
+        lane.0,
         notice.now.as_micros()
     ])?;
     get(db, &notice.org_id, notice.mode, &notice.id)?
@@ -186,11 +192,9 @@ pub(super) fn resend(
     let Some(delivery) = get(db, org, mode, id)? else {
         return Ok(Resending::NotFound);
     };
-    // One that is under way is sent already.
     let sent_again = db
         .prepare_cached(
-            "UPDATE deliveries SET status = 'pending', failed = 0, next_at = iif(sending, next_at, ?2),
-                 url = coalesce((SELECT url FROM webhook_endpoints e WHERE e.id = endpoint_id), url)
+            "UPDATE deliveries SET status = 'pending', failed = 0, again = sending, next_at = iif(sending, next_at, ?2), asked_at = ?2
              WHERE id = ?1 AND (endpoint_id IS NULL OR EXISTS (
                  SELECT 1 FROM webhook_endpoints e WHERE e.id = endpoint_id AND disabled IS NULL AND deleted_at IS NULL))",
         )?
@@ -203,35 +207,60 @@ pub(super) fn resend(
         .ok_or_else(|| StoreError::Corrupt("a delivery is gone".to_owned()))
 }
 
-/// The numbers of deliveries that could be claimed now: of each receiver the earliest, as many as it has places for,
-/// beginning behind the receiver that was served last.
-pub(super) fn find(db: &Connection, claim: &DeliveryClaim) -> Result<Vec<i64>> {
-    let mut found = Vec::new();
+/// What could be claimed now, with its receiver.
+pub(super) struct Found {
+    pub(super) due: Vec<(i64, Lane)>,
+    /// The receiver that was looked at last.
+    pub(super) last: Option<Lane>,
+}
+
+/// Of each receiver the earliest, as many as it and its organization have places for, beginning behind the one that was
+/// looked at last.
+pub(super) fn find(db: &Connection, claim: &DeliveryClaim) -> Result<Found> {
     let mut next_lane = db.prepare_cached(
         "SELECT min(lane) FROM deliveries WHERE status = 'pending' AND lane > ?1 AND lane <= ?2",
     )?;
     let mut due = db.prepare_cached(
         "SELECT seq FROM deliveries WHERE status = 'pending' AND lane = ?1 AND next_at <= ?2 ORDER BY next_at LIMIT ?3",
     )?;
-    let start = claim.after.as_ref().map_or("", |lane| lane.0.as_str());
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    for (lane, count) in &claim.held {
+        *taken.entry(lane.organization().to_owned()).or_default() += count;
+    }
+    let mut found = Found {
+        due: Vec::new(),
+        last: None,
+    };
+    let (mut looked_at, start) = (0, claim.after.as_ref().map_or("", |lane| lane.0.as_str()));
     // Behind the last one to the end, and then from the beginning up to it.
     for (from, to) in [(start, "\u{10FFFF}"), ("", start)] {
         let mut at = from.to_owned();
-        while found.len() < claim.limit {
+        while found.due.len() < claim.limit && looked_at < LANES_AT_ONCE {
             let lane: Option<String> = next_lane.query_row(params![at, to], |row| row.get(0))?;
-            let Some(lane) = lane else { break };
-            let held = claim.held.get(&Lane(lane.clone())).copied().unwrap_or(0);
-            let free = claim
-                .share
-                .saturating_sub(held)
-                .min(claim.limit - found.len());
-            if free > 0 {
+            let Some(lane) = lane.map(Lane) else { break };
+            looked_at += 1;
+            let of_organization = taken.entry(lane.organization().to_owned()).or_default();
+            let left = claim.share_of_organization.saturating_sub(*of_organization);
+            at = if left == 0 {
+                // Behind all lanes of the organization: 0 follows the slash.
+                format!("{}0", lane.organization())
+            } else {
+                lane.0.clone()
+            };
+            let held = claim.held.get(&lane).copied().unwrap_or(0);
+            let free = claim.share.saturating_sub(held).min(left);
+            let free = free.min(claim.limit - found.due.len());
+            if free > 0 && !claim.closed.contains(&lane) {
                 let free = i64::try_from(free).unwrap_or(i64::MAX);
-                let key = params![lane, claim.now.as_micros(), free];
+                let key = params![lane.0, claim.now.as_micros(), free];
                 let rows = due.query_map(key, |row| row.get::<_, i64>(0))?;
-                found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+                let before = found.due.len();
+                for seq in rows {
+                    found.due.push((seq?, lane.clone()));
+                }
+                *of_organization += found.due.len() - before;
             }
-            at = lane;
+            found.last = Some(lane);
         }
     }
     Ok(found)
@@ -239,65 +268,81 @@ pub(super) fn find(db: &Connection, claim: &DeliveryClaim) -> Result<Vec<i64>> {
 
 pub(super) fn claim(
     db: &Connection,
-    found: &[i64],
+    found: &Found,
     claim: &DeliveryClaim,
 ) -> Result<ClaimedDeliveries> {
-    let mut claimed = ClaimedDeliveries::default();
+    let mut claimed = ClaimedDeliveries {
+        last: found.last.clone(),
+        ..ClaimedDeliveries::default()
+    };
     let mut take = db.prepare_cached(&format!(
-        "UPDATE deliveries SET attempts = attempts + 1, sending = 1, next_at = ?3,
+        "UPDATE deliveries SET attempts = attempts + 1, sending = 1, again = 0, next_at = ?3,
              url = coalesce((SELECT url FROM webhook_endpoints e WHERE e.id = endpoint_id), url)
          WHERE seq = ?1 AND status = 'pending' AND next_at <= ?2 AND (endpoint_id IS NULL OR EXISTS (
              SELECT 1 FROM webhook_endpoints e WHERE e.id = endpoint_id AND disabled IS NULL AND deleted_at IS NULL))
-         RETURNING {COLUMNS}, lane, failed, data"
+         RETURNING {COLUMNS}, failed, data"
     ))?;
-    for seq in found {
+    let mut is_off = db.prepare_cached(
+        "SELECT disabled IS NOT NULL OR deleted_at IS NOT NULL FROM deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint_id
+         WHERE d.seq = ?1",
+    )?;
+    let mut off: HashSet<&Lane> = HashSet::new();
+    for (seq, lane) in &found.due {
         let key = params![seq, claim.now.as_micros(), claim.until.as_micros()];
         let delivery = first(take.query(key)?, |row| {
             Ok(ClaimedDelivery {
                 delivery: read(row)?,
-                lane: Lane(row.take()?),
+                lane: lane.clone(),
                 failed: row.take()?,
                 data: row.take()?,
             })
         })?;
-        match delivery {
-            Some(delivery) => claimed.deliveries.push(delivery),
-            None => claimed.given_up += give_up(db, *seq, claim.now)?,
+        if let Some(delivery) = delivery {
+            claimed.deliveries.push(delivery);
+        } else if !off.contains(lane)
+            && is_off
+                .query_row(params![seq], |row| row.get(0))
+                .optional()?
+                .unwrap_or(false)
+        {
+            claimed.given_up += give_up(db, lane)?;
+            off.insert(lane);
         }
     }
     Ok(claimed)
 }
 
-/// Ends what is due to the same endpoint as this delivery, if that is switched off. Says how many.
-fn give_up(db: &Connection, seq: i64, now: Timestamp) -> Result<usize> {
+/// Ends some of what waits for an endpoint that is switched off or deleted; the rest when it is due. Says how many.
+pub(super) fn give_up(db: &Connection, lane: &Lane) -> Result<usize> {
     Ok(db
         .prepare_cached(
-            "UPDATE deliveries SET status = 'failed', next_at = NULL, sending = 0, error = 'the endpoint is switched off'
-             WHERE seq IN (
-                 SELECT d.seq FROM deliveries d
-                 WHERE d.status = 'pending' AND d.next_at <= ?2 AND d.lane = (
-                     SELECT e.id FROM deliveries g JOIN webhook_endpoints e ON e.id = g.endpoint_id
-                     WHERE g.seq = ?1 AND (e.disabled IS NOT NULL OR e.deleted_at IS NOT NULL))
-                 LIMIT ?3)",
+            "UPDATE deliveries SET status = 'failed', next_at = NULL, error = 'the endpoint is switched off'
+             WHERE seq IN (SELECT seq FROM deliveries WHERE status = 'pending' AND sending = 0 AND lane = ?1
+                           ORDER BY next_at LIMIT ?2)",
         )?
-        .execute(params![
-            seq,
-            now.as_micros(),
-            i64::try_from(GIVEN_UP_AT_ONCE).unwrap_or(i64::MAX)
-        ])?)
+        .execute(params![lane.0, GIVEN_UP_AT_ONCE])?)
 }
 
 pub(super) fn settle(db: &Connection, settled: &SettledDelivery) -> Result<Settled> {
     let (status, next_at) = match settled.outcome {
         DeliveryOutcome::Delivered => (DeliveryStatus::Delivered, None),
-        DeliveryOutcome::Failed(Some(next)) => (DeliveryStatus::Pending, Some(next)),
+        DeliveryOutcome::Failed(Some(next)) | DeliveryOutcome::NotSent(next) => {
+            (DeliveryStatus::Pending, Some(next))
+        }
         DeliveryOutcome::Failed(None) | DeliveryOutcome::Gone => (DeliveryStatus::Failed, None),
     };
-    let has_failed = settled.outcome != DeliveryOutcome::Delivered;
+    let has_failed = matches!(
+        settled.outcome,
+        DeliveryOutcome::Failed(_) | DeliveryOutcome::Gone
+    );
     let attempted = &settled.attempted;
+    // Asked for again while it was sent, a failure is not its end.
     let mut update = db.prepare_cached(
-        "UPDATE deliveries SET status = ?3, next_at = ?4, sending = 0, failed = failed + ?5,
-             last_at = ?6, response_status = ?7, error = ?8, duration_ms = ?9
+        "UPDATE deliveries SET
+             status = iif(again AND ?3 <> 'delivered', 'pending', ?3),
+             next_at = iif(again AND ?3 <> 'delivered', ?10, ?4),
+             failed = iif(again, 0, failed + ?5),
+             sending = 0, again = 0, last_at = ?6, response_status = ?7, error = ?8, duration_ms = ?9
          WHERE id = ?1 AND attempts = ?2 AND sending = 1 RETURNING org_id, mode, endpoint_id",
     )?;
     let row = params![
@@ -308,8 +353,9 @@ pub(super) fn settle(db: &Connection, settled: &SettledDelivery) -> Result<Settl
         has_failed,
         attempted.at.as_micros(),
         attempted.response_status,
-        attempted.error,
-        i64::try_from(attempted.duration_ms).unwrap_or(i64::MAX)
+        settled.error,
+        i64::try_from(attempted.duration_ms).unwrap_or(i64::MAX),
+        settled.now.as_micros()
     ];
     let found = first(update.query(row)?, |row| {
         Ok((
@@ -324,21 +370,19 @@ pub(super) fn settle(db: &Connection, settled: &SettledDelivery) -> Result<Settl
     let Some(endpoint) = endpoint else {
         return Ok(Settled::Done);
     };
-    if !has_failed {
-        webhooks::has_succeeded(db, &endpoint)?;
-        return Ok(Settled::Done);
+    match settled.outcome {
+        DeliveryOutcome::NotSent(_) => return Ok(Settled::Done),
+        DeliveryOutcome::Delivered => {
+            webhooks::has_succeeded(db, &endpoint, &settled.url)?;
+            return Ok(Settled::Done);
+        }
+        DeliveryOutcome::Failed(_) | DeliveryOutcome::Gone => {}
     }
-    let since = webhooks::has_failed(db, &endpoint, settled.now)?;
-    let why = if settled.outcome == DeliveryOutcome::Gone {
-        Disabled::Gone
-    } else if settled.now.since(since) >= FAILING_LIMIT {
-        Disabled::Failing
-    } else {
+    let is_gone = settled.outcome == DeliveryOutcome::Gone;
+    let why = webhooks::has_failed(db, &org, &endpoint, &settled.url, is_gone, settled.now)?;
+    let Some(why) = why else {
         return Ok(Settled::Done);
     };
-    if !webhooks::switch_off(db, &endpoint, why, settled.now)? {
-        return Ok(Settled::Done);
-    }
     tell_the_others(db, settled, &org, mode, &endpoint, why)?;
     Ok(Settled::SwitchedOff)
 }
@@ -353,10 +397,10 @@ fn tell_the_others(
     why: Disabled,
 ) -> Result<()> {
     db.prepare_cached(
-        "INSERT INTO deliveries (org_id, mode, event_id, kind, data, endpoint_id, url, lane, next_at, created_at)
+        "INSERT INTO deliveries (org_id, mode, event_id, kind, data, endpoint_id, url, lane, next_at, asked_at, created_at)
          SELECT org_id, mode, ?3, ?4,
              (SELECT json_object('endpointId', g.id, 'url', g.url, 'reason', ?6) FROM webhook_endpoints g WHERE g.id = ?5),
-             id, url, id, ?7, ?7 FROM webhook_endpoints
+             id, url, org_id || '/' || id, ?7, ?7, ?7 FROM webhook_endpoints
          WHERE org_id = ?1 AND mode = ?2 AND deleted_at IS NULL AND disabled IS NULL
            AND (events = '[]' OR EXISTS (SELECT 1 FROM json_each(events) WHERE value = ?4))",
     )?
@@ -386,14 +430,18 @@ pub(super) fn next(db: &Connection) -> Result<Option<Timestamp>> {
     Ok(next.map(Timestamp::from_micros))
 }
 
-pub(super) fn forget(db: &Connection, before: Timestamp, limit: u32) -> Result<u64> {
-    // The oldest are looked at only: one that is on its way for very long keeps no others.
+pub(super) fn forget(db: &Connection, lost: Timestamp, old: Timestamp, limit: u32) -> Result<u64> {
+    db.prepare_cached(
+        "UPDATE deliveries SET status = 'failed', next_at = NULL, error = 'it could not be sent in five days'
+         WHERE seq IN (SELECT seq FROM deliveries WHERE status = 'pending' AND sending = 0 AND asked_at < ?1
+                       ORDER BY asked_at LIMIT ?2)",
+    )?
+    .execute(params![lost.as_micros(), limit])?;
     let forgotten = db
         .prepare_cached(
             "DELETE FROM deliveries WHERE seq IN (
-                 SELECT seq FROM (SELECT seq, status, created_at FROM deliveries ORDER BY seq LIMIT ?2)
-                 WHERE status <> 'pending' AND created_at < ?1)",
+                 SELECT seq FROM deliveries WHERE status <> 'pending' AND asked_at < ?1 ORDER BY asked_at LIMIT ?2)",
         )?
-        .execute(params![before.as_micros(), limit])?;
+        .execute(params![old.as_micros(), limit])?;
     Ok(u64::try_from(forgotten).unwrap_or(u64::MAX))
 }

@@ -3,7 +3,7 @@
 use super::rows::{Columns, collect, first, to_json};
 use super::{SqliteStore, deliveries, events};
 use crate::store::{
-    ClaimedDeliveries, DeliveryClaim, DeliveryFilter, DeliveryPage, EndpointChange, Event,
+    ClaimedDeliveries, DeliveryClaim, DeliveryFilter, DeliveryPage, EndpointChange, Event, Lane,
     NewNotice, Resending, Settled, SettledDelivery, WebhookStore,
 };
 use crate::{Result, StoreError};
@@ -12,7 +12,9 @@ use rusqlite::{Connection, params};
 use vydra_core::ids::{DeliveryId, EndpointId, EventId, OrgId};
 use vydra_core::job::Mode;
 use vydra_core::time::Timestamp;
-use vydra_core::webhook::{Delivery, Disabled, Endpoint, EventType, WebhookSecret, WebhookSecrets};
+use vydra_core::webhook::{
+    Delivery, Disabled, Endpoint, EventType, FAILING_LIMIT, FAILURES, WebhookSecret, WebhookSecrets,
+};
 
 const COLUMNS: &str = "id, org_id, mode, url, events, description, disabled, disabled_at, failing_since, created_at, updated_at";
 
@@ -21,23 +23,27 @@ impl WebhookStore for SqliteStore {
     async fn webhook_secrets(
         &self,
         org: &OrgId,
+        mode: Mode,
         fresh: &WebhookSecret,
     ) -> Result<Option<WebhookSecrets>> {
-        if let Some(secrets) = self.look_up(|db| secrets(db, org))? {
+        if let Some(secrets) = self.look_up(|db| secrets(db, org, mode))? {
             return Ok(Some(secrets));
         }
         let (org, fresh) = (org.clone(), fresh.clone());
-        self.write(move |db| first_secret(db, &org, &fresh)).await
+        self.write(move |db| first_secret(db, &org, mode, &fresh))
+            .await
     }
 
     async fn rotate_webhook_secret(
         &self,
         org: &OrgId,
+        mode: Mode,
         fresh: &WebhookSecret,
         previous_until: Timestamp,
+        now: Timestamp,
     ) -> Result<Option<WebhookSecrets>> {
         let (org, fresh) = (org.clone(), fresh.clone());
-        self.write(move |db| rotate(db, &org, &fresh, previous_until))
+        self.write(move |db| rotate(db, &org, mode, &fresh, previous_until, now))
             .await
     }
 
@@ -113,8 +119,11 @@ impl WebhookStore for SqliteStore {
         let looked = claim.clone();
         // Looking for them may take a while, and the writer's time is everybody's.
         let found = self.scan(move |db| deliveries::find(db, &looked)).await?;
-        if found.is_empty() {
-            return Ok(ClaimedDeliveries::default());
+        if found.due.is_empty() {
+            return Ok(ClaimedDeliveries {
+                last: found.last,
+                ..ClaimedDeliveries::default()
+            });
         }
         self.write_relaxed(move |db| deliveries::claim(db, &found, &claim))
             .await
@@ -132,8 +141,8 @@ impl WebhookStore for SqliteStore {
         self.look_up(deliveries::next)
     }
 
-    async fn forget_deliveries(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        self.write(move |db| deliveries::forget(db, before, limit))
+    async fn forget_deliveries(&self, lost: Timestamp, old: Timestamp, limit: u32) -> Result<u64> {
+        self.write(move |db| deliveries::forget(db, lost, old, limit))
             .await
     }
 
@@ -154,56 +163,77 @@ impl WebhookStore for SqliteStore {
     }
 }
 
-fn secrets(db: &Connection, org: &OrgId) -> Result<Option<WebhookSecrets>> {
+/// Those before the current one are few: the oldest give way.
+const SECRETS_KEPT: u32 = 4;
+
+fn secrets(db: &Connection, org: &OrgId, mode: Mode) -> Result<Option<WebhookSecrets>> {
     let secret = |text: String| {
         // The value itself stands in no message.
         WebhookSecret::parse(&text)
             .ok_or_else(|| StoreError::Corrupt("a webhook secret that is none".to_owned()))
     };
     let mut statement = db.prepare_cached(
-        "SELECT secret, previous, previous_until FROM webhook_secrets WHERE org_id = ?1",
+        "SELECT secret, until FROM webhook_secrets WHERE org_id = ?1 AND mode = ?2 ORDER BY seq DESC",
     )?;
-    first(statement.query(params![org.as_str()])?, |row| {
-        Ok(WebhookSecrets {
-            current: secret(row.take()?)?,
-            previous: row
-                .take::<Option<String>>()?
-                .map(secret)
-                .transpose()?
-                .zip(row.time_if_any()?),
-        })
-    })
+    let rows = statement.query(params![org.as_str(), mode.as_str()])?;
+    let (mut current, mut previous) = (None, Vec::new());
+    for (secret, until) in collect(rows, |row| Ok((secret(row.take()?)?, row.time_if_any()?)))? {
+        match until {
+            None => current = Some(secret),
+            Some(until) => previous.push((secret, until)),
+        }
+    }
+    Ok(current.map(|current| WebhookSecrets { current, previous }))
+}
+
+fn insert_secret(db: &Connection, org: &OrgId, mode: Mode, fresh: &WebhookSecret) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO webhook_secrets (org_id, mode, secret) SELECT id, ?2, ?3 FROM organizations WHERE id = ?1
+         ON CONFLICT (org_id, mode) WHERE until IS NULL DO NOTHING",
+    )?
+    .execute(params![org.as_str(), mode.as_str(), fresh.reveal()])?;
+    Ok(())
 }
 
 fn first_secret(
     db: &Connection,
     org: &OrgId,
+    mode: Mode,
     fresh: &WebhookSecret,
 ) -> Result<Option<WebhookSecrets>> {
-    db.prepare_cached(
-        "INSERT INTO webhook_secrets (org_id, secret) SELECT id, ?2 FROM organizations WHERE id = ?1
-         ON CONFLICT (org_id) DO NOTHING",
-    )?
-    .execute(params![org.as_str(), fresh.reveal()])?;
-    secrets(db, org)
+    insert_secret(db, org, mode, fresh)?;
+    secrets(db, org, mode)
 }
 
 fn rotate(
     db: &Connection,
     org: &OrgId,
+    mode: Mode,
     fresh: &WebhookSecret,
     previous_until: Timestamp,
+    now: Timestamp,
 ) -> Result<Option<WebhookSecrets>> {
     db.prepare_cached(
-        "INSERT INTO webhook_secrets (org_id, secret) SELECT id, ?2 FROM organizations WHERE id = ?1
-         ON CONFLICT (org_id) DO UPDATE SET previous = secret, previous_until = ?3, secret = excluded.secret",
+        "UPDATE webhook_secrets SET until = ?3 WHERE org_id = ?1 AND mode = ?2 AND until IS NULL",
     )?
     .execute(params![
         org.as_str(),
-        fresh.reveal(),
+        mode.as_str(),
         previous_until.as_micros()
     ])?;
-    secrets(db, org)
+    db.prepare_cached(
+        "DELETE FROM webhook_secrets WHERE org_id = ?1 AND mode = ?2 AND (until <= ?3 OR ?4 OR seq NOT IN (
+             SELECT seq FROM webhook_secrets WHERE org_id = ?1 AND mode = ?2 ORDER BY seq DESC LIMIT ?5))",
+    )?
+    .execute(params![
+        org.as_str(),
+        mode.as_str(),
+        now.as_micros(),
+        previous_until <= now,
+        SECRETS_KEPT
+    ])?;
+    insert_secret(db, org, mode, fresh)?;
+    secrets(db, org, mode)
 }
 
 fn read(row: &mut Columns<'_, '_>) -> Result<Endpoint> {
@@ -275,6 +305,7 @@ fn alter(
              disabled = CASE ?7 WHEN TRUE THEN NULL WHEN FALSE THEN coalesce(disabled, 'by_owner') ELSE disabled END,
              disabled_at = CASE ?7 WHEN TRUE THEN NULL WHEN FALSE THEN coalesce(disabled_at, ?8) ELSE disabled_at END,
              failing_since = iif(?7 IS TRUE OR ?4 IS NOT NULL, NULL, failing_since),
+             failures = iif(?7 IS TRUE OR ?4 IS NOT NULL, 0, failures),
              updated_at = ?8
          WHERE id = ?1 AND org_id = ?2 AND mode = ?3 AND deleted_at IS NULL",
     )?
@@ -308,12 +339,16 @@ fn delete(
             mode.as_str(),
             now.as_micros()
         ])?;
+    if deleted == 1 {
+        deliveries::give_up(db, &Lane::of_endpoint(org, id))?;
+    }
     Ok(deleted == 1)
 }
 
 /// Nothing more is sent there. False when it was switched off or deleted before.
-pub(super) fn switch_off(
+fn switch_off(
     db: &Connection,
+    org: &OrgId,
     id: &EndpointId,
     why: Disabled,
     now: Timestamp,
@@ -324,23 +359,47 @@ pub(super) fn switch_off(
              WHERE id = ?1 AND disabled IS NULL AND deleted_at IS NULL",
         )?
         .execute(params![id.as_str(), why.as_str(), now.as_micros()])?;
+    if switched == 1 {
+        deliveries::give_up(db, &Lane::of_endpoint(org, id))?;
+    }
     Ok(switched == 1)
 }
 
-/// Remembers that an attempt failed. Since when there was nothing else.
-pub(super) fn has_failed(db: &Connection, id: &EndpointId, now: Timestamp) -> Result<Timestamp> {
-    let since: i64 = db
-        .prepare_cached(
-            "UPDATE webhook_endpoints SET failing_since = coalesce(failing_since, ?2) WHERE id = ?1 RETURNING failing_since",
-        )?
-        .query_row(params![id.as_str(), now.as_micros()], |row| row.get(0))?;
-    Ok(Timestamp::from_micros(since))
+/// Remembers that an attempt failed, and switches the endpoint off when it is gone or that was one too many; why it did.
+/// What an address did that it has no longer says nothing of it.
+pub(super) fn has_failed(
+    db: &Connection,
+    org: &OrgId,
+    id: &EndpointId,
+    url: &str,
+    is_gone: bool,
+    now: Timestamp,
+) -> Result<Option<Disabled>> {
+    let mut failing = db.prepare_cached(
+        "UPDATE webhook_endpoints SET failing_since = coalesce(failing_since, ?3), failures = failures + 1
+         WHERE id = ?1 AND url = ?2 RETURNING failing_since, failures",
+    )?;
+    let key = params![id.as_str(), url, now.as_micros()];
+    let found = first(failing.query(key)?, |row| Ok((row.time()?, row.take()?)))?;
+    let Some((since, failures)) = found else {
+        return Ok(None);
+    };
+    let failures: u32 = failures;
+    let why = if is_gone {
+        Disabled::Gone
+    } else if now.since(since) >= FAILING_LIMIT && failures >= FAILURES {
+        Disabled::Failing
+    } else {
+        return Ok(None);
+    };
+    Ok(switch_off(db, org, id, why, now)?.then_some(why))
 }
 
-pub(super) fn has_succeeded(db: &Connection, id: &EndpointId) -> Result<()> {
+pub(super) fn has_succeeded(db: &Connection, id: &EndpointId, url: &str) -> Result<()> {
     db.prepare_cached(
-        "UPDATE webhook_endpoints SET failing_since = NULL WHERE id = ?1 AND failing_since IS NOT NULL",
+        "UPDATE webhook_endpoints SET failing_since = NULL, failures = 0
+         WHERE id = ?1 AND url = ?2 AND failing_since IS NOT NULL",
     )?
-    .execute(params![id.as_str()])?;
+    .execute(params![id.as_str(), url])?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use async_trait::async_trait;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use vydra_core::ids::{DeliveryId, EndpointId, EventId, OrgId};
 use vydra_core::job::{Job, Mode};
 use vydra_core::time::Timestamp;
@@ -14,18 +14,22 @@ use vydra_core::webhook::{
 pub trait WebhookStore {
     // --- Secrets ---
 
-    /// The organization's secrets; `fresh` becomes the first. None when there is no such organization.
+    /// The organization's secrets of this mode; `fresh` becomes the first. None when there is no such organization.
     async fn webhook_secrets(
         &self,
         org: &OrgId,
+        mode: Mode,
         fresh: &WebhookSecret,
     ) -> Result<Option<WebhookSecrets>>;
-    /// Puts `fresh` in the place of the current one, which is good until then. One that was replaced before is forgotten.
+    /// Puts `fresh` in the place of the current one, which is good until then; those before keep their ends. When that is
+    /// not later than now, none but `fresh` is good any more.
     async fn rotate_webhook_secret(
         &self,
         org: &OrgId,
+        mode: Mode,
         fresh: &WebhookSecret,
         previous_until: Timestamp,
+        now: Timestamp,
     ) -> Result<Option<WebhookSecrets>>;
 
     // --- Endpoints ---
@@ -63,7 +67,7 @@ pub trait WebhookStore {
         filter: DeliveryFilter,
     ) -> Result<Option<DeliveryPage>>;
     async fn delivery(&self, org: &OrgId, mode: Mode, id: &DeliveryId) -> Result<Option<Delivery>>;
-    /// Begins it anew, with all its attempts, unless it is on its way anyhow: then its next attempt is due at once.
+    /// Begins it anew, with all its attempts. One that waits is due at once; one that is being sent is, when that fails.
     async fn resend_delivery(
         &self,
         org: &OrgId,
@@ -90,8 +94,9 @@ pub trait WebhookStore {
     async fn release_deliveries(&self, now: Timestamp) -> Result<u64>;
     /// When the next attempt is due.
     async fn next_delivery(&self) -> Result<Option<Timestamp>>;
-    /// Removes at most `limit` deliveries that were written before then and are not on their way. Says how many.
-    async fn forget_deliveries(&self, before: Timestamp, limit: u32) -> Result<u64>;
+    /// Gives up what has been on its way since before `lost`, and removes what has ended and was asked for before `old`; at
+    /// most so many of each, the oldest first. Says how many were removed.
+    async fn forget_deliveries(&self, lost: Timestamp, old: Timestamp, limit: u32) -> Result<u64>;
 
     // --- Events ---
 
@@ -170,25 +175,47 @@ pub struct NewNotice {
 pub struct DeliveryClaim {
     /// At most so many.
     pub limit: usize,
-    /// At most so many to one receiver at once.
+    /// At most so many at once to one receiver, and to all of one organization.
     pub share: usize,
-    /// How many are under way to each receiver; one that asked for patience counts as full.
+    pub share_of_organization: usize,
+    /// How many are under way to each receiver.
     pub held: HashMap<Lane, usize>,
-    /// The receiver that was served last: others come first.
+    /// Those who asked to be left alone.
+    pub closed: HashSet<Lane>,
+    /// The receiver that was looked at last: others come first.
     pub after: Option<Lane>,
     pub now: Timestamp,
     pub until: Timestamp,
 }
 
-/// A receiver, as far as places are concerned.
+/// A receiver, as far as places are concerned. Those of one organization stand together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lane(pub String);
+
+impl Lane {
+    pub fn of_endpoint(org: &OrgId, id: &EndpointId) -> Self {
+        Self(format!("{org}/{id}"))
+    }
+
+    /// Of a job's own address: one for each host.
+    pub fn of_url(org: &OrgId, mode: Mode, url: &str) -> Self {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        Self(format!("{org}/{}/{host}", mode.as_str()))
+    }
+
+    pub fn organization(&self) -> &str {
+        self.0.split_once('/').map_or(&self.0, |(org, _)| org)
+    }
+}
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClaimedDeliveries {
     pub deliveries: Vec<ClaimedDelivery>,
     /// How many were given up.
     pub given_up: usize,
+    /// The receiver that was looked at last.
+    pub last: Option<Lane>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -204,10 +231,12 @@ pub struct ClaimedDelivery {
 #[derive(Debug, Clone)]
 pub struct SettledDelivery {
     pub id: DeliveryId,
-    /// Which attempt it was.
+    /// Which attempt it was, and where it went.
     pub attempt: u32,
+    pub url: String,
     pub outcome: DeliveryOutcome,
     pub attempted: Attempted,
+    pub error: Option<String>,
     /// For the notice, if an endpoint is switched off.
     pub notice: EventId,
     pub now: Timestamp,
@@ -220,6 +249,8 @@ pub enum DeliveryOutcome {
     Failed(Option<Timestamp>),
     /// Nobody is there any more, and nothing shall be sent again.
     Gone,
+    /// Nothing was sent, by our own fault: to be tried again then, and nobody else's failure.
+    NotSent(Timestamp),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

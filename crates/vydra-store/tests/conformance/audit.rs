@@ -436,8 +436,8 @@ async fn events_out_of_their_place() {
 async fn a_delivery_before_the_end() {
     let books = books().await;
     books.damage(
-        "INSERT INTO deliveries (org_id, mode, event_id, kind, job_id, url, lane, next_at, created_at)
-         SELECT org_id, mode, 'evt_x', 'job.completed', id, '', '', 1, 1 FROM jobs WHERE id = WAITING",
+        "INSERT INTO deliveries (org_id, mode, event_id, kind, job_id, url, lane, next_at, asked_at, created_at)
+         SELECT org_id, mode, 'evt_x', 'job.completed', id, '', '', 1, 1, 1 FROM jobs WHERE id = WAITING",
     );
     let waiting = Some(&books.waiting.id);
     books.finds(&[(waiting, DELIVERY, 0, 1)]).await;

@@ -1,11 +1,11 @@
 use crate::fixture::{FOREVER, Fixture, check, fresh, overdue};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use vydra_core::ids::OrgId;
 use vydra_core::job::{Job, Mode};
 use vydra_core::time::Timestamp;
 use vydra_core::webhook::{
-    Attempted, Delivery, DeliveryStatus, Disabled, Endpoint, EventType, FAILING_LIMIT,
+    Attempted, Delivery, DeliveryStatus, Disabled, Endpoint, EventType, FAILING_LIMIT, FAILURES,
 };
 use vydra_store::store::{
     Cancellation, ClaimedDeliveries, ClaimedDelivery, DeliveryClaim, DeliveryFilter,
@@ -36,7 +36,9 @@ impl Fixture {
         DeliveryClaim {
             limit: 1_000,
             share: 1_000,
+            share_of_organization: 1_000,
             held: HashMap::new(),
+            closed: HashSet::new(),
             after: None,
             now,
             until: now.plus(LEASE),
@@ -60,13 +62,14 @@ impl Fixture {
         let settled = SettledDelivery {
             id: sent.delivery.id.clone(),
             attempt: sent.delivery.attempts,
+            url: sent.delivery.url.clone(),
             outcome,
             attempted: Attempted {
                 at: now,
                 response_status: Some(if is_delivered { 204 } else { 500 }),
-                error: (!is_delivered).then(|| "it answered 500".to_owned()),
                 duration_ms: 12,
             },
+            error: (!is_delivered).then(|| "it answered 500".to_owned()),
             notice: self.event_id(),
             now,
         };
@@ -216,7 +219,7 @@ async fn an_attempt_is_settled_once_and_by_whoever_made_it() {
     assert_eq!(waiting.next_attempt_at, Some(again));
     let last = waiting.last.unwrap();
     assert_eq!((last.response_status, last.duration_ms), (Some(500), 12));
-    assert_eq!(last.error.as_deref(), Some("it answered 500"));
+    assert_eq!(waiting.error.as_deref(), Some("it answered 500"));
 
     assert!(f.due().await.is_empty(), "it waits");
     f.advance(Duration::from_secs(5));
@@ -226,7 +229,7 @@ async fn an_attempt_is_settled_once_and_by_whoever_made_it() {
     let done = f.delivery(&first.delivery).await;
     assert_eq!(done.status, DeliveryStatus::Delivered);
     assert_eq!((done.attempts, done.next_attempt_at), (3, None));
-    assert_eq!(done.last.unwrap().error, None);
+    assert_eq!(done.error, None);
     assert_eq!(f.store.next_delivery().await.unwrap(), None);
     check(f).await;
 }
@@ -266,7 +269,7 @@ async fn receivers_take_turns() {
         for _ in 0..5 {
             f.ended(&org.id).await;
         }
-        lanes.push(Lane(endpoint.id.to_string()));
+        lanes.push(Lane::of_endpoint(&org.id, &endpoint.id));
     }
     lanes.sort();
     let lanes_of = |claimed: &ClaimedDeliveries| -> Vec<Lane> {
@@ -296,7 +299,14 @@ async fn receivers_take_turns() {
     // All have what one may have.
     let full = [(a, 2), (b, 2), (c, 2)];
     let third = f.claim_deliveries(claim(4, &full, Some(b))).await;
-    assert_eq!(third, ClaimedDeliveries::default());
+    assert_eq!(third.deliveries, []);
+    // One wants to be left alone.
+    let patient = DeliveryClaim {
+        closed: HashSet::from([a.clone(), b.clone()]),
+        ..claim(4, &[], None)
+    };
+    let fourth = f.claim_deliveries(patient).await;
+    assert_eq!(lanes_of(&fourth), [c, c].map(Clone::clone));
     // The oldest of each come first.
     let rest = f.claim_deliveries(claim(100, &[], None)).await;
     let mut of_a: Vec<Timestamp> = [&first, &rest]
@@ -308,6 +318,47 @@ async fn receivers_take_turns() {
     assert!(of_a.is_sorted(), "{of_a:?}");
     of_a.dedup();
     assert_eq!(of_a.len(), 4);
+    check(f).await;
+}
+
+/// However many endpoints and addresses it has, an organization leaves places to others.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organization_has_its_share_in_all() {
+    let f = fresh().await;
+    let (greedy, other) = (f.org(100).await, f.org(100).await);
+    for _ in 0..4 {
+        f.endpoint(&greedy.id, &[]).await;
+    }
+    f.endpoint(&other.id, &[]).await;
+    for host in ["one.example", "two.example/hook"] {
+        let own = NewJob {
+            webhook_url: Some(format!("https://{host}")),
+            ..f.new_job(&greedy.id, 1)
+        };
+        f.cancelled(own).await;
+    }
+    f.ended(&other.id).await;
+    let claim = |held| DeliveryClaim {
+        share: 2,
+        share_of_organization: 3,
+        held,
+        ..f.delivery_claim()
+    };
+    let claimed = f.claim_deliveries(claim(HashMap::new())).await.deliveries;
+    let of = |claimed: &[ClaimedDelivery], org: &OrgId| {
+        let theirs = claimed.iter().filter(|sent| sent.delivery.org_id == *org);
+        theirs.count()
+    };
+    assert_eq!(of(&claimed, &greedy.id), 3);
+    assert_eq!(of(&claimed, &other.id), 1);
+    let held: HashMap<Lane, usize> = claimed.into_iter().map(|sent| (sent.lane, 1)).collect();
+    for host in ["one.example", "two.example"] {
+        let lane = Lane(format!("{}/live/{host}", greedy.id));
+        assert!(held.contains_key(&lane), "{host}: {held:?}");
+    }
+    let more = f.claim_deliveries(claim(held)).await.deliveries;
+    assert_eq!(more, []);
+    assert_eq!(f.due().await.len(), 7);
     check(f).await;
 }
 
@@ -339,7 +390,6 @@ async fn whoever_is_gone_is_sent_nothing_more_and_the_others_are_told() {
     );
 
     let claimed = f.claim_deliveries(f.delivery_claim()).await;
-    assert_eq!(claimed.given_up, 2);
     let [notice] = claimed.deliveries.try_into().unwrap();
     assert_eq!(notice.delivery.url, other.url);
     assert_eq!(notice.delivery.kind, EventType::EndpointDisabled);
@@ -353,13 +403,16 @@ async fn whoever_is_gone_is_sent_nothing_more_and_the_others_are_told() {
         status: Some(DeliveryStatus::Failed),
         ..DeliveryFilter::default()
     };
-    assert_eq!(f.deliveries(&org.id, filter).await.1, 3);
+    let (failed, count) = f.deliveries(&org.id, filter).await;
+    assert_eq!(count, 3);
+    let why = failed[0].error.as_deref();
+    assert_eq!(
+        (why, failed[0].attempts),
+        (Some("the endpoint is switched off"), 0)
+    );
     // Nothing is written for it any more.
     f.ended(&org.id).await;
-    assert_eq!(
-        f.claim_deliveries(f.delivery_claim()).await,
-        ClaimedDeliveries::default()
-    );
+    assert!(f.due().await.is_empty());
     let again = f
         .store
         .resend_delivery(&org.id, Mode::Live, &sent.delivery.id, f.now());
@@ -414,6 +467,10 @@ async fn an_endpoint_that_only_fails_is_switched_off_after_five_days() {
     f.settle_delivery(&sent, DeliveryOutcome::Delivered).await;
     assert_eq!(f.look_at(&endpoint).await.failing_since, None);
     f.advance(Duration::from_mins(1));
+    for _ in 1..FAILURES {
+        assert_eq!(fail().await, Settled::Done);
+    }
+    // So many, but not for so long.
     assert_eq!(fail().await, Settled::Done);
     f.advance(FAILING_LIMIT);
     assert_eq!(fail().await, Settled::SwitchedOff);
@@ -439,11 +496,16 @@ async fn what_is_sent_again_has_all_its_attempts_before_it() {
             other => panic!("{other:?}"),
         }
     };
-    // Under way: there is nothing to do.
+    // Under way: when that fails, it begins anew at once, whatever its attempt was.
     let (same, _) = resend().await;
     assert_eq!(same, sent.delivery);
     f.settle_delivery(&sent, DeliveryOutcome::Failed(None))
         .await;
+    let sent = f.due().await.remove(0);
+    assert_eq!((sent.delivery.attempts, sent.failed), (2, 0));
+    f.settle_delivery(&sent, DeliveryOutcome::Failed(None))
+        .await;
+    assert!(f.due().await.is_empty());
     let moved = EndpointChange {
         url: Some("https://elsewhere.example".to_owned()),
         ..EndpointChange::default()
@@ -455,9 +517,9 @@ async fn what_is_sent_again_has_all_its_attempts_before_it() {
     let (again, now) = resend().await;
     assert_eq!(again.status, DeliveryStatus::Pending);
     assert_eq!(again.next_attempt_at, Some(now));
-    assert_eq!(again.url, "https://elsewhere.example");
     let second = f.due().await.remove(0);
-    assert_eq!((second.delivery.attempts, second.failed), (2, 0));
+    assert_eq!(second.delivery.url, "https://elsewhere.example");
+    assert_eq!((second.delivery.attempts, second.failed), (3, 0));
     assert_eq!(second.delivery.event, sent.delivery.event);
     // Waiting for its next attempt: that is due at once.
     let later = f.now().plus(Duration::from_hours(5));
@@ -516,16 +578,78 @@ async fn the_list_is_read_in_pages_and_forgotten_from_its_old_end() {
     for sent in &sent[..4] {
         f.settle_delivery(sent, DeliveryOutcome::Delivered).await;
     }
-    let before = all[1].created_at;
-    // Two of the oldest are looked at, and are old enough; of the other three one is young and one on its way.
-    let forget = || f.store.forget_deliveries(before, 2);
+    let (old, never) = (all[1].created_at, Timestamp::from_micros(0));
+    // Three of those that have ended are old enough; one is not, and one is on its way.
+    let forget = || f.store.forget_deliveries(never, old, 2);
     assert_eq!(forget().await.unwrap(), 2);
     assert_eq!(forget().await.unwrap(), 1);
     assert_eq!(forget().await.unwrap(), 0);
-    assert_eq!(f.store.forget_deliveries(FOREVER, 9).await.unwrap(), 1);
+    let all = f.store.forget_deliveries(never, FOREVER, 9).await;
+    assert_eq!(all.unwrap(), 1);
     let (left, _) = f.deliveries(&org.id, DeliveryFilter::default()).await;
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].status, DeliveryStatus::Pending);
+    check(f).await;
+}
+
+/// A receiver that puts us off again and again does not fill the disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_its_way_for_too_long_is_given_up() {
+    let f = fresh().await;
+    let org = f.org(100).await;
+    f.endpoint(&org.id, &[]).await;
+    f.ended(&org.id).await;
+    let lost = f.due().await.remove(0);
+    let later = f.now().plus(Duration::from_hours(900));
+    f.settle_delivery(&lost, DeliveryOutcome::Failed(Some(later)))
+        .await;
+    let between = f.now();
+    f.ended(&org.id).await;
+    let never = Timestamp::from_micros(0);
+    f.store.forget_deliveries(between, never, 9).await.unwrap();
+    let given_up = f.delivery(&lost.delivery).await;
+    assert_eq!(given_up.status, DeliveryStatus::Failed);
+    let why = "it could not be sent in five days";
+    assert_eq!(given_up.error.as_deref(), Some(why));
+    assert_eq!(f.due().await.len(), 1, "the other one has time");
+    // Asked for again, it has all its time again.
+    let id = &lost.delivery.id;
+    f.store
+        .resend_delivery(&org.id, Mode::Live, id, f.now())
+        .await
+        .unwrap();
+    f.store.forget_deliveries(between, never, 9).await.unwrap();
+    assert_eq!(f.due().await.len(), 1);
+    check(f).await;
+}
+
+/// What an old address does late is no fault of the new one; what we could not send is nobody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_its_own_failures_are_counted() {
+    let f = fresh().await;
+    let org = f.org(100).await;
+    let endpoint = f.endpoint(&org.id, &[]).await;
+    f.ended(&org.id).await;
+    let sent = f.due().await.remove(0);
+    let again = f.now().plus(Duration::from_secs(30));
+    f.settle_delivery(&sent, DeliveryOutcome::NotSent(again))
+        .await;
+    assert_eq!(f.look_at(&endpoint).await.failing_since, None);
+    f.advance(Duration::from_secs(30));
+    let sent = f.due().await.remove(0);
+    assert_eq!((sent.delivery.attempts, sent.failed), (2, 0));
+    let moved = EndpointChange {
+        url: Some("https://elsewhere.example".to_owned()),
+        ..EndpointChange::default()
+    };
+    let moved = f
+        .store
+        .change_endpoint(&org.id, Mode::Live, &endpoint.id, moved, f.now());
+    moved.await.unwrap();
+    let settled = f.settle_delivery(&sent, DeliveryOutcome::Gone).await;
+    assert_eq!(settled, Settled::Done);
+    let there = f.look_at(&endpoint).await;
+    assert_eq!((there.disabled, there.failing_since), (None, None));
     check(f).await;
 }
 

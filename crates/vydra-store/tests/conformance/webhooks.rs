@@ -3,7 +3,7 @@ use std::time::Duration;
 use vydra_core::ids::OrgId;
 use vydra_core::job::Mode;
 use vydra_core::time::Timestamp;
-use vydra_core::webhook::{Disabled, Endpoint, EventType};
+use vydra_core::webhook::{Disabled, Endpoint, EventType, WebhookSecret, WebhookSecrets};
 use vydra_store::store::EndpointChange;
 
 pub(crate) const MANY: u32 = 100;
@@ -44,33 +44,73 @@ impl Fixture {
 async fn the_first_secret_stays_and_a_rotation_keeps_the_one_before() {
     let f = fresh().await;
     let org = f.org(0).await;
-    let [first, other, second, third] = [(); 4].map(|()| f.webhook_secret());
-    let kept = f.store.webhook_secrets(&org.id, &first).await.unwrap();
+    let [first, other, second, third, last] = [(); 5].map(|()| f.webhook_secret());
+    let live = Mode::Live;
+    let kept = f
+        .store
+        .webhook_secrets(&org.id, live, &first)
+        .await
+        .unwrap();
     assert_eq!(kept.as_ref().map(|kept| &kept.current), Some(&first));
-    let again = f.store.webhook_secrets(&org.id, &other).await.unwrap();
+    let again = f
+        .store
+        .webhook_secrets(&org.id, live, &other)
+        .await
+        .unwrap();
     assert_eq!(again, kept);
+    // The sandbox's is another one.
+    let test = f.store.webhook_secrets(&org.id, Mode::Test, &other).await;
+    assert_eq!(test.unwrap().unwrap().current, other);
 
-    let until = f.now();
-    let rotate = |fresh, until| f.store.rotate_webhook_secret(&org.id, fresh, until);
-    let rotated = rotate(&second, until).await.unwrap().unwrap();
+    let until = |hours| f.now().plus(Duration::from_hours(hours));
+    let rotate = async |fresh: &WebhookSecret, until| -> WebhookSecrets {
+        let store = &f.store;
+        let rotated = store.rotate_webhook_secret(&org.id, live, fresh, until, f.now());
+        rotated.await.unwrap().unwrap()
+    };
+    let (day, week) = (until(24), until(168));
+    let rotated = rotate(&second, week).await;
     assert_eq!(rotated.current, second);
-    assert_eq!(rotated.previous, Some((first, until)));
-    let rotated = rotate(&third, until).await.unwrap().unwrap();
-    assert_eq!(rotated.previous, Some((second, until)));
-    let read = f.store.webhook_secrets(&org.id, &other).await.unwrap();
+    assert_eq!(rotated.previous, [(first.clone(), week)]);
+    // A try whose answer was lost is made again: the one that receivers have is still good.
+    let rotated = rotate(&third, day).await;
+    assert_eq!(rotated.previous, [(second, day), (first.clone(), week)]);
+    let read = f
+        .store
+        .webhook_secrets(&org.id, live, &other)
+        .await
+        .unwrap();
     assert_eq!(read, Some(rotated));
+    f.advance(Duration::from_hours(25));
+    let rotated = rotate(&other, week).await;
+    assert_eq!(rotated.previous, [(third, week), (first, week)]);
+    // After a leak none of them is.
+    let rotated = rotate(&last, f.now()).await;
+    assert_eq!((rotated.current, rotated.previous), (last, Vec::new()));
+    for _ in 0..9 {
+        let rotated = rotate(&f.webhook_secret(), until(1)).await;
+        assert!(rotated.previous.len() <= 4);
+    }
 
     // One that never had a secret has nothing to keep.
     let new = f.org(0).await;
-    let begun = f.store.rotate_webhook_secret(&new.id, &other, until).await;
-    let begun = begun.unwrap().unwrap();
-    assert_eq!((begun.current, begun.previous), (other.clone(), None));
+    let begun = f
+        .store
+        .rotate_webhook_secret(&new.id, live, &other, week, f.now());
+    let begun = begun.await.unwrap().unwrap();
+    assert_eq!((begun.current, begun.previous), (other.clone(), Vec::new()));
 
     let nobody = f.org_id();
-    let none = f.store.webhook_secrets(&nobody, &other).await.unwrap();
+    let none = f
+        .store
+        .webhook_secrets(&nobody, live, &other)
+        .await
+        .unwrap();
     assert_eq!(none, None);
-    let none = f.store.rotate_webhook_secret(&nobody, &other, until).await;
-    assert_eq!(none.unwrap(), None);
+    let none = f
+        .store
+        .rotate_webhook_secret(&nobody, live, &other, week, f.now());
+    assert_eq!(none.await.unwrap(), None);
     check(f).await;
 }
 
