@@ -7,14 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use vydra_core::asset::{Asset, MediaKind};
 use vydra_outbound::media::MediaError;
-use vydra_outbound::thumbnail;
+use vydra_outbound::thumbnail::{self, SUFFIX};
 
 /// How many pictures are decoded at once: each may take a few hundred mebibytes for a moment.
 pub(crate) const AT_ONCE: usize = 2;
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What the key of a thumbnail has behind that of its file.
-const SUFFIX: &str = ".thumb.jpg";
 
 /// Where it is kept, and served. Whoever does not know the file cannot guess it.
 pub fn thumbnail_key(asset: &Asset) -> String {

@@ -10,6 +10,7 @@ mod writer;
 
 pub use writer::MediaWriter;
 
+use crate::thumbnail;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
@@ -26,6 +27,8 @@ use tokio_util::task::TaskTracker;
 use vydra_core::time::Timestamp;
 
 const MAX_KEY_LENGTH: usize = 512;
+/// Of the name of a file: 160 random bits.
+const KEY_DIGITS: usize = 40;
 /// Written and removed to see whether the storage takes files.
 const PROBE_KEY: &str = "probe/writable";
 
@@ -267,7 +270,7 @@ impl MediaStore {
     }
 
     /// All files of ours that lie in the storage, in no order and never all at once in memory. What is written or removed
-    /// meanwhile may be there or not; what others put beside them is passed over.
+    /// meanwhile may be there or not; what others put beside them is passed over, and in a folder not even looked into.
     pub fn list(&self) -> BoxStream<'static, Result<StoredFile, MediaError>> {
         if let Some(root) = &self.root {
             return folder::walk(root);
@@ -276,7 +279,7 @@ impl MediaStore {
         let below = StorePath::from(prefix.trim_end_matches('/'));
         let told = move |found: object_store::ObjectMeta| {
             let name = found.location.as_ref().strip_prefix(&prefix)?;
-            is_made_by_us(name).then(|| StoredFile {
+            is_name_of_ours(name).then(|| StoredFile {
                 name: name.to_owned(),
                 bytes: found.size,
                 modified_at: Timestamp::from_micros(found.last_modified.timestamp_micros()),
@@ -320,6 +323,38 @@ impl MediaStore {
         }
         StorePath::parse(format!("{}{key}", self.prefix)).map_err(|_| MediaError::NotFound)
     }
+}
+
+/// Whether a file that lies in the storage is one of ours: of exactly the shape that the engine gives its keys, or the
+/// thumbnail of one, or the probe. Whatever is listed may be removed, so nothing that another could have put there counts.
+fn is_name_of_ours(name: &str) -> bool {
+    if name == PROBE_KEY {
+        return true;
+    }
+    let original = name.strip_suffix(thumbnail::SUFFIX).unwrap_or(name);
+    let Some((folder, file)) = original.split_once('/') else {
+        return false;
+    };
+    let Some((digits, extension)) = file.split_once('.') else {
+        return false;
+    };
+    is_shard(folder)
+        && digits.len() == KEY_DIGITS
+        && digits.starts_with(folder)
+        && digits.bytes().all(is_hex_digit)
+        && !extension.is_empty()
+        && extension
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+/// The folder of those files whose names begin with it.
+fn is_shard(folder: &str) -> bool {
+    folder.len() == 2 && folder.bytes().all(is_hex_digit)
+}
+
+fn is_hex_digit(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
 fn is_made_by_us(key: &str) -> bool {

@@ -9,6 +9,8 @@ use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
 /// What every thumbnail is.
 pub const MEDIA_TYPE: &str = "image/jpeg";
+/// What the key of one has behind that of its file.
+pub const SUFFIX: &str = ".thumb.jpg";
 /// The longest side.
 pub const SIDE: u32 = 512;
 /// Larger files are not read for it.

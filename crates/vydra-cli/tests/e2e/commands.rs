@@ -615,7 +615,7 @@ async fn files_are_pruned_beside_a_running_server() {
     let input = json!({"prompt": PROMPT});
     let made = api.post("models/gemini/generate", &input).await.expect(200);
     let media = data.path("media");
-    let old = media.join("aa/nobodys.png");
+    let old = media.join(format!("aa/aa{:038x}.png", 1));
     std::fs::create_dir_all(old.parent().unwrap()).unwrap();
     std::fs::write(&old, "12345").unwrap();
     let file = std::fs::File::options().write(true).open(&old).unwrap();

@@ -22,6 +22,11 @@ fn written(path: &PathBuf, now: Timestamp, age: Duration) {
     file.set_modified(now - age).unwrap();
 }
 
+/// As the engine makes them.
+fn key(number: u32) -> String {
+    format!("aa/aa{number:038x}.png")
+}
+
 async fn prune(flow: &Flow, look_only: bool) -> Pruned {
     let mut told = 0;
     let pruned = flow.engine.prune(look_only, |_| told += 1).await.unwrap();
@@ -34,14 +39,14 @@ async fn files_that_no_row_names_are_removed_when_they_are_old() {
     let flow = Flow::new().await;
     let kept = flow.picture().await;
     file(&flow, &vydra_engine::thumbnail_key(&kept), GRACE);
-    let widow = file(&flow, "aa/old.png.thumb.jpg", GRACE);
+    let widow = file(&flow, &format!("{}.thumb.jpg", key(1)), GRACE);
     for path in flow.media_files() {
         written(&path, flow.clock.now(), GRACE * 2);
     }
-    let old = file(&flow, "aa/old.png", GRACE);
-    let leftover = file(&flow, "aa/begun.png#1", GRACE);
-    let young = file(&flow, "aa/young.png", GRACE * 9 / 10);
-    let begun = file(&flow, "aa/begun.png#2", Duration::ZERO);
+    let old = file(&flow, &key(1), GRACE);
+    let leftover = file(&flow, &format!("{}#1", key(2)), GRACE);
+    let young = file(&flow, &key(3), GRACE * 9 / 10);
+    let begun = file(&flow, &format!("{}#2", key(2)), Duration::ZERO);
     let expected = Pruned {
         files: 7,
         orphans: 3,
@@ -88,7 +93,7 @@ async fn rows_whose_file_is_gone_are_told() {
 #[tokio::test]
 async fn a_database_that_names_no_file_removes_none() {
     let flow = Flow::new().await;
-    let old = file(&flow, "aa/old.png", GRACE * 2);
+    let old = file(&flow, &key(1), GRACE * 2);
     let pruned = prune(&flow, false).await;
     assert!(pruned.is_held_back && old.exists());
     assert_eq!((pruned.orphans, pruned.removed), (1, 0));

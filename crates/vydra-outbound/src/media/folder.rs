@@ -1,6 +1,6 @@
 //! What lies in a folder of media, read from the folder itself: `object_store` does not tell of writes that were broken off.
 
-use super::{MediaError, StoredFile, is_made_by_us};
+use super::{MediaError, StoredFile, is_name_of_ours, is_shard};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use std::fs::Metadata;
@@ -13,7 +13,10 @@ use vydra_core::time::Timestamp;
 /// How many files are looked at before others have their turn.
 const AT_ONCE: usize = 256;
 
-/// Every file below a folder, some at a time on a thread that may wait for the disk.
+/// Where the probe lies.
+const PROBES: &str = "probe";
+
+/// Every file of ours below a folder, some at a time on a thread that may wait for the disk.
 pub(super) fn walk(root: &Arc<Path>) -> BoxStream<'static, Result<StoredFile, MediaError>> {
     let walk = Walk {
         root: Arc::clone(root),
@@ -51,7 +54,12 @@ impl Walk {
                 let Some(folder) = self.folders.pop() else {
                     break;
                 };
-                self.entries = Some(std::fs::read_dir(folder)?);
+                match std::fs::read_dir(&folder) {
+                    Ok(entries) => self.entries = Some(entries),
+                    // A folder that went meanwhile; without its root there is no storage.
+                    Err(error) if is_gone(&error) && *folder != *self.root => {}
+                    Err(error) => return Err(error),
+                }
                 continue;
             };
             let Some(entry) = entries.next() else {
@@ -62,11 +70,14 @@ impl Walk {
             let about = match entry.metadata() {
                 Ok(about) => about,
                 // Files come and go while one looks.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if is_gone(&error) => continue,
                 Err(error) => return Err(error),
             };
             if about.is_dir() {
-                self.folders.push(entry.path());
+                let path = entry.path();
+                if self.is_folder_of_ours(&path) {
+                    self.folders.push(path);
+                }
             } else if about.is_file() {
                 some.extend(self.told(&entry.path(), &about)?);
             }
@@ -74,15 +85,25 @@ impl Walk {
         Ok(some)
     }
 
+    /// The others may be as deep as they like, and forbidden to us.
+    fn is_folder_of_ours(&self, path: &Path) -> bool {
+        let name = path.strip_prefix(&self.root).ok().and_then(Path::to_str);
+        name.is_some_and(|name| is_shard(name) || name == PROBES)
+    }
+
     /// None for a file whose name is not one of ours: nobody knows whose it is.
     fn told(&self, path: &Path, about: &Metadata) -> io::Result<Option<StoredFile>> {
         let name = path.strip_prefix(&self.root).ok().and_then(Path::to_str);
         let Some(name) = name else { return Ok(None) };
         let (key, is_unfinished) = match name.rsplit_once('#') {
-            Some((key, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => (key, true),
+            Some((key, number))
+                if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
+                (key, true)
+            }
             _ => (name, false),
         };
-        if !is_made_by_us(key) {
+        if !is_name_of_ours(key) {
             return Ok(None);
         }
         let modified = about.modified()?.duration_since(UNIX_EPOCH);
@@ -93,5 +114,38 @@ impl Walk {
             modified_at: Timestamp::from_micros(i64::try_from(modified).unwrap_or(i64::MAX)),
             is_unfinished,
         }))
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Some cannot be opened by us at all, as `lost+found` of a disk.
+    #[test]
+    fn only_folders_of_ours_are_looked_into() {
+        let walk = Walk {
+            root: Path::new("/media").into(),
+            folders: Vec::new(),
+            entries: None,
+        };
+        let is_ours = |name| walk.is_folder_of_ours(&walk.root.join(name));
+        assert!(["00", "af", "probe"].into_iter().all(is_ours));
+        for stranger in [
+            "lost+found",
+            "prod",
+            "AB",
+            "abc",
+            "a",
+            "ab/cd",
+            "ab/probe",
+            "..",
+        ] {
+            assert!(!is_ours(stranger), "{stranger}");
+        }
     }
 }

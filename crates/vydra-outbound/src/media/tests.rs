@@ -282,31 +282,80 @@ async fn listed(store: &MediaStore) -> Vec<StoredFile> {
     files
 }
 
+/// As the engine makes them.
+fn key(number: u32) -> String {
+    let shard = number % 7;
+    format!("{shard:02x}/{shard:02x}{number:038x}.png")
+}
+
+/// What others may keep beside our files.
+fn strangers() -> Vec<String> {
+    let name = "ab".repeat(20);
+    [
+        "backup.db",
+        "backups/x.db",
+        "aa/Thumbs.db",
+        "aa/x.png",
+        ".trash",
+        "aa/x y.png",
+        "probe/other",
+        "probe/writable.thumb.jpg",
+    ]
+    .into_iter()
+    .map(str::to_owned)
+    .chain([
+        format!("prod/ab/{name}.png"),
+        format!("ab/cd/ab/{name}.png"),
+        format!("aa/{name}.png"),
+        format!("a/{name}.png"),
+        format!("aba/{name}.png"),
+        format!("{name}.png"),
+        format!("ab/{name}"),
+        format!("ab/{name}."),
+        format!("ab/{name}.PNG"),
+        format!("ab/{name}0.png"),
+        format!("ab/{}.png", &name[1..]),
+        format!("ab/{}g.png", &name[1..]),
+        format!("ab/{}.png", name.to_uppercase()),
+        format!("ab/{name}.png.bak"),
+        format!("ab/{name}.png.thumb.jpg.thumb.jpg"),
+        format!("ab/{name}.thumb.jpg"),
+        format!("ab/{name}.png#"),
+        format!("ab/{name}.png#a"),
+        format!("ab/{name}.png#1#1"),
+    ])
+    .collect()
+}
+
 #[tokio::test]
 async fn everything_is_listed_and_can_be_removed() {
     let folder = tempfile::tempdir().unwrap();
     let store = MediaStore::folder(folder.path()).unwrap();
     assert_eq!(listed(&store).await, []);
-    for number in 0..600 {
-        let key = format!("{:02x}/{number}.png", number % 7);
-        std::fs::create_dir_all(folder.path().join(&key).parent().unwrap()).unwrap();
-        std::fs::write(folder.path().join(&key), "1234567").unwrap();
-        let mut open = fs::File::options();
-        let file = open.write(true).open(folder.path().join(&key)).unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let write = |name: &str| {
+        fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+        fs::write(at(name), "1234567").unwrap();
+        let file = fs::File::options().write(true).open(at(name)).unwrap();
         file.set_modified(UNIX_EPOCH + Duration::from_millis(1_500))
             .unwrap();
+    };
+    let mut ours: Vec<String> = (0..600).map(key).collect();
+    ours.push(format!("{}.thumb.jpg", key(1)));
+    ours.push(PROBE_KEY.to_owned());
+    for name in ours.iter().chain(&strangers()) {
+        write(name);
     }
-    // What was not finished, and what is not ours.
-    let mut writer = store.create("aa/begun.png").unwrap();
+    let unfinished = format!("{}#", key(600));
+    let mut writer = store.create(&key(600)).unwrap();
     writer.write(&vec![0; 100_000]).await.unwrap();
-    for stranger in ["aa/Thumbs.db", ".trash", "aa/x.png#a", "aa/x y.png"] {
-        std::fs::write(folder.path().join(stranger), "x").unwrap();
-    }
     let files = listed(&store).await;
-    let (unfinished, finished): (Vec<_>, Vec<_>) =
-        files.iter().partition(|file| file.is_unfinished);
-    assert_eq!((unfinished.len(), finished.len()), (1, 600));
-    assert!(unfinished[0].name.starts_with("aa/begun.png#"));
+    let (begun, finished): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.is_unfinished);
+    ours.sort();
+    let names: Vec<&String> = finished.iter().map(|file| &file.name).collect();
+    assert_eq!(names, ours.iter().collect::<Vec<_>>());
+    assert_eq!(begun.len(), 1);
+    assert!(begun[0].name.starts_with(&unfinished));
     for file in &finished {
         assert_eq!(file.bytes, 7);
         assert_eq!(file.modified_at, Timestamp::from_micros(1_500_000));
@@ -317,17 +366,26 @@ async fn everything_is_listed_and_can_be_removed() {
         store.remove(file).await.unwrap();
     }
     assert_eq!(listed(&store).await, []);
-    assert!(folder.path().join("aa/Thumbs.db").exists());
+    for stranger in strangers() {
+        assert!(at(&stranger).exists(), "{stranger}");
+    }
 }
 
 #[tokio::test]
 async fn another_storage_lists_what_it_has() {
-    let store = MediaStore::over(Arc::new(object_store::memory::InMemory::new()), 1_024);
-    store.put("aa/x.png", "12345".into()).await.unwrap();
+    let memory = Arc::new(object_store::memory::InMemory::new());
+    let store = MediaStore::over(Arc::clone(&memory) as Arc<dyn ObjectStore>, 1_024);
+    for stranger in strangers() {
+        let location = StorePath::from(stranger.as_str());
+        memory.put(&location, "x".into()).await.unwrap();
+    }
+    let key = key(1);
+    store.put(&key, "12345".into()).await.unwrap();
     let files = listed(&store).await;
-    assert_eq!((files[0].name.as_str(), files[0].bytes), ("aa/x.png", 5));
-    assert_eq!(store.size("aa/x.png").await.unwrap(), Some(5));
+    assert_eq!(files.len(), 1, "{files:?}");
+    assert_eq!((&files[0].name, files[0].bytes), (&key, 5));
+    assert_eq!(store.size(&key).await.unwrap(), Some(5));
     store.remove(&files[0]).await.unwrap();
-    assert_eq!(store.size("aa/x.png").await.unwrap(), None);
+    assert_eq!(store.size(&key).await.unwrap(), None);
     assert_eq!(listed(&store).await, []);
 }

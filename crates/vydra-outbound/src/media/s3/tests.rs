@@ -467,11 +467,19 @@ fn a_secret_is_not_shown() {
 #[tokio::test]
 async fn only_files_of_ours_are_listed_and_removed() {
     let (server, store) = bucket().await;
-    store
-        .put("aa/x.png", Bytes::from_static(b"12345"))
-        .await
-        .unwrap();
-    for stranger in ["vydra/aa/Thumbs.db", "vydra-2/aa/x.png", "other.txt"] {
+    let name = "ab".repeat(20);
+    let key = format!("ab/{name}.png");
+    store.put(&key, Bytes::from_static(b"12345")).await.unwrap();
+    let strangers = [
+        "vydra/ab/Thumbs.db".to_owned(),
+        "vydra/backup.db".to_owned(),
+        "other.txt".to_owned(),
+        format!("vydra/prod/{key}"),
+        format!("vydra/prod/ab/{key}"),
+        format!("vydra-2/{key}"),
+        key.clone(),
+    ];
+    for stranger in &strangers {
         let path = server.path(stranger);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "x").unwrap();
@@ -480,9 +488,11 @@ async fn only_files_of_ours_are_listed_and_removed() {
     let [Ok(file)] = listed.as_slice() else {
         panic!("{listed:?}");
     };
-    assert_eq!((file.name.as_str(), file.bytes), ("aa/x.png", 5));
-    assert_eq!(store.size("aa/x.png").await.unwrap(), Some(5));
+    assert_eq!((&file.name, file.bytes), (&key, 5));
+    assert_eq!(store.size(&key).await.unwrap(), Some(5));
     store.remove(file).await.unwrap();
-    assert_eq!(store.size("aa/x.png").await.unwrap(), None);
-    assert!(server.path("other.txt").exists());
+    assert_eq!(store.size(&key).await.unwrap(), None);
+    for stranger in &strangers {
+        assert!(server.path(stranger).exists(), "{stranger}");
+    }
 }
