@@ -40,6 +40,20 @@ fn no_such_asset() -> Error {
     }
 }
 
+/// When so many files cannot be removed, no more are tried: the storage itself may be away.
+const FAILURES: usize = 5;
+
+/// How far the removing of files came.
+#[derive(Debug, Default)]
+pub(crate) struct Erasing {
+    /// How many were removed.
+    pub(crate) count: usize,
+    /// The last one that was tried.
+    pub(crate) last: Option<AssetId>,
+    /// Too many failed: the others were not tried.
+    pub(crate) is_broken_off: bool,
+}
+
 impl Engine {
     /// What jobs delivered and what was sent in, the newest first.
     pub async fn assets(&self, caller: &Caller, query: AssetQuery) -> Result<AssetPage> {
@@ -87,13 +101,19 @@ impl Engine {
         Ok(DeletedAsset { id, at })
     }
 
-    /// Removes the bytes of files that were deleted and that no job needs any more. Says of how many.
-    pub(crate) async fn erase(&self, deleted: &[Asset]) -> Result<usize> {
+    /// Removes the bytes of files that were deleted and that no job needs any more, until too many fail.
+    pub(crate) async fn erase(&self, deleted: &[Asset]) -> Result<Erasing> {
         let mut erased = Vec::with_capacity(deleted.len());
+        let (mut last, mut failures) = (None, 0);
         for asset in deleted {
+            if failures == FAILURES {
+                break;
+            }
+            last = Some(asset.id.clone());
             match self.remove_files(asset).await {
                 Ok(()) => erased.push(asset.id.clone()),
                 Err(error) => {
+                    failures += 1;
                     tracing::warn!(asset.id = %asset.id, error = &error as &dyn std::error::Error, "a file could not be removed");
                 }
             }
@@ -101,7 +121,11 @@ impl Engine {
         if !erased.is_empty() {
             self.store().record_erased(&erased, self.now()).await?;
         }
-        Ok(erased.len())
+        Ok(Erasing {
+            count: erased.len(),
+            last,
+            is_broken_off: failures == FAILURES,
+        })
     }
 
     async fn remove_files(&self, asset: &Asset) -> std::result::Result<(), MediaError> {

@@ -80,11 +80,14 @@ impl Engine {
 
     /// What was deleted may still lie here without a server that sweeps.
     async fn erase_deleted(&self) -> Result<()> {
+        let mut after: Option<AssetId> = None;
         loop {
-            let deleted = self.store().erasable_assets(ROWS).await?;
-            if deleted.is_empty() || self.erase(&deleted).await? == 0 {
+            let deleted = self.store().erasable_assets(after.as_ref(), ROWS).await?;
+            let erasing = self.erase(&deleted).await?;
+            if erasing.last.is_none() || erasing.is_broken_off {
                 return Ok(());
             }
+            after = erasing.last;
         }
     }
 

@@ -361,7 +361,7 @@ AssetStore {
     fn delete_asset(org: &OrgId, mode: Mode, id: &AssetId, now: Timestamp) -> Option<Deleted>;
     fn set_retention(org: &OrgId, keep_assets: Option<Duration>, now: Timestamp) -> Option<Organization>;
     fn expire_assets(now: Timestamp, limit: u32) -> u64;
-    fn erasable_assets(limit: u32) -> Vec<Asset>;
+    fn erasable_assets(after: Option<&AssetId>, limit: u32) -> Vec<Asset>;
     fn record_no_thumbnail(id: &AssetId) -> ();
     fn unnamed_files(storage_keys: Vec<String>) -> Vec<String>;
     fn kept_assets(after: Option<&AssetId>, limit: u32) -> Vec<Asset>;

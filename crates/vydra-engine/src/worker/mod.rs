@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vydra_core::error_code::ErrorCode;
+use vydra_core::ids::AssetId;
 use vydra_core::job::{Failure, PROCESSING_LIMIT};
 use vydra_core::time::Timestamp;
 use vydra_store::store::{Claim, ClaimedJob, Lease, Outcome, Settlement};
@@ -33,6 +34,8 @@ pub struct Worker {
     engine: Arc<Engine>,
     floor: Arc<Floor>,
     last_forgotten: Mutex<Option<Timestamp>>,
+    /// The deleted file behind which the next sweep goes on; none when it begins with the first one.
+    swept_to: Mutex<Option<AssetId>>,
 }
 
 impl Worker {
@@ -41,6 +44,7 @@ impl Worker {
             floor: Arc::new(Floor::new(Arc::clone(&engine))),
             engine,
             last_forgotten: Mutex::default(),
+            swept_to: Mutex::default(),
         }
     }
 

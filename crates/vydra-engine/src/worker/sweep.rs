@@ -2,11 +2,11 @@
 
 use super::Worker;
 use crate::Result;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vydra_core::error_code::ErrorCode;
-use vydra_core::ids::EntryId;
+use vydra_core::ids::{AssetId, EntryId};
 use vydra_core::job::Failure;
 use vydra_store::store::Overdue;
 
@@ -105,7 +105,14 @@ impl Worker {
     /// Until `stop`, beside the work: files are many and slow to remove, and no job waits for it.
     pub(super) async fn sweep(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            let rest = match self.sweep_assets().await {
+            // Broken off at once by a stop, which must not wait for a storage that is away: to remove a file twice is to
+            // remove it.
+            let swept = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                swept = self.sweep_assets() => swept,
+            };
+            let rest = match swept {
                 // Others have their turn in between.
                 Ok(true) => PAUSE_AFTER_BATCH,
                 Ok(false) => SWEEP_EVERY,
@@ -125,6 +132,10 @@ impl Worker {
         }
     }
 
+    fn swept_to(&self) -> MutexGuard<'_, Option<AssetId>> {
+        self.swept_to.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Deletes what is older than its organization keeps it, and removes the bytes of files that were deleted and that no
     /// job needs any more. Whether there may be more.
     pub(super) async fn sweep_assets(&self) -> Result<bool> {
@@ -136,13 +147,22 @@ impl Worker {
         if expired > 0 {
             tracing::info!(files = expired, "files that were too old were deleted");
         }
-        let erasable = engine.store().erasable_assets(SWEEP_AT_ONCE).await?;
-        let erased = engine.erase(&erasable).await?;
-        if erased > 0 {
-            tracing::debug!(files = erased, "deleted files were removed");
+        let after = self.swept_to().take();
+        let erasable = engine
+            .store()
+            .erasable_assets(after.as_ref(), SWEEP_AT_ONCE);
+        let erasable = erasable.await?;
+        let erasing = engine.erase(&erasable).await?;
+        if erasing.count > 0 {
+            tracing::debug!(files = erasing.count, "deleted files were removed");
         }
-        // What cannot be removed now is tried again later, and not at once.
-        Ok(expired == u64::from(SWEEP_AT_ONCE) || erased == SWEEP_AT_ONCE as usize)
+        let is_full = erasable.len() == SWEEP_AT_ONCE as usize;
+        // Files that cannot be removed are tried again after all others, so that they are in nobody's way.
+        if is_full || erasing.is_broken_off {
+            *self.swept_to() = erasing.last;
+        }
+        let more = is_full && !erasing.is_broken_off;
+        Ok(expired == u64::from(SWEEP_AT_ONCE) || more)
     }
 }
 

@@ -2,10 +2,15 @@
 
 use crate::fixture::Flow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use vydra_core::asset::Asset;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::time::{Clock, Timestamp};
 use vydra_engine::{GRACE, Pruned};
+use vydra_testkit::{Fault, Faults};
 
 /// In the media folder, written so long ago.
 fn file(flow: &Flow, name: &str, age: Duration) -> PathBuf {
@@ -110,6 +115,65 @@ async fn what_was_deleted_goes_with_it() {
     flow.mend_media();
     assert_eq!(prune(&flow, true).await.files, 2);
     assert_eq!(prune(&flow, false).await.files, 1);
+}
+
+/// Some that can never be removed must not keep all that were deleted later.
+#[tokio::test]
+async fn files_that_cannot_be_removed_are_in_nobodys_way() {
+    let flow = Flow::new().await;
+    let mut pictures = Vec::new();
+    for _ in 0..7 {
+        pictures.push(flow.picture().await);
+    }
+    flow.break_media();
+    for picture in &pictures {
+        let id = picture.id.as_str();
+        flow.engine.delete_asset(&flow.caller, id).await.unwrap();
+        flow.clock.advance(Duration::from_secs(1));
+    }
+    flow.mend_media();
+    let at = |picture: &Asset| {
+        let media = flow.database().with_file_name("media");
+        media.join(&picture.storage_key)
+    };
+    let (last, stuck) = pictures.split_last().unwrap();
+    for picture in stuck {
+        std::fs::remove_file(at(picture)).unwrap();
+        std::fs::create_dir(at(picture)).unwrap();
+    }
+    flow.step().await;
+    assert!(at(last).exists(), "after a few failures no more is tried");
+    flow.step().await;
+    assert!(!at(last).exists());
+    // And they are not forgotten.
+    std::fs::remove_dir(at(&stuck[0])).unwrap();
+    std::fs::write(at(&stuck[0]), "x").unwrap();
+    flow.step().await;
+    assert!(!at(&stuck[0]).exists());
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_files_that_are_removed() {
+    let faults = Arc::new(Faults::default());
+    let flow = Flow::with(|setup| setup.faults = Some(Arc::clone(&faults))).await;
+    let picture = flow.picture().await;
+    faults.at("media.delete", 1, Fault::ErrorBefore);
+    let id = picture.id.as_str();
+    flow.engine.delete_asset(&flow.caller, id).await.unwrap();
+    let removing = Arc::new(Notify::new());
+    let reached = Arc::clone(&removing);
+    faults.plan(move |point| {
+        (point == "media.delete").then(|| {
+            reached.notify_one();
+            Fault::Delay(Duration::MAX)
+        })
+    });
+    let stop = CancellationToken::new();
+    let stopped = flow.work_until(stop.clone());
+    removing.notified().await;
+    stop.cancel();
+    let stopped = tokio::time::timeout(Duration::from_secs(10), stopped);
+    stopped.await.expect("the worker waits for the storage");
 }
 
 #[tokio::test]

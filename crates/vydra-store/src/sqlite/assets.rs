@@ -264,12 +264,14 @@ fn expire(db: &Connection, now: Timestamp, limit: u32) -> Result<u64> {
     Ok(u64::try_from(expired).unwrap_or(u64::MAX))
 }
 
-fn erasable(db: &Connection, limit: u32) -> Result<Vec<Asset>> {
+fn erasable(db: &Connection, after: &str, limit: u32) -> Result<Vec<Asset>> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM assets a
-         WHERE a.deleted_at IS NOT NULL AND a.erased_at IS NULL AND NOT {NEEDED} ORDER BY a.deleted_at, a.id LIMIT ?1"
+         WHERE a.deleted_at IS NOT NULL AND a.erased_at IS NULL AND NOT {NEEDED}
+             AND (a.deleted_at, a.id) > (coalesce((SELECT deleted_at FROM assets WHERE id = ?1), 0), ?1)
+         ORDER BY a.deleted_at, a.id LIMIT ?2"
     ))?;
-    collect(statement.query(params![limit])?, read)
+    collect(statement.query(params![after, limit])?, read)
 }
 
 fn record_erased(db: &Connection, ids: &str, now: Timestamp) -> Result<()> {
@@ -376,8 +378,9 @@ impl AssetStore for SqliteStore {
         self.write(move |db| expire(db, now, limit)).await
     }
 
-    async fn erasable_assets(&self, limit: u32) -> Result<Vec<Asset>> {
-        self.scan(move |db| erasable(db, limit)).await
+    async fn erasable_assets(&self, after: Option<&AssetId>, limit: u32) -> Result<Vec<Asset>> {
+        let after = after.map(|id| id.as_str().to_owned()).unwrap_or_default();
+        self.scan(move |db| erasable(db, &after, limit)).await
     }
 
     async fn record_no_thumbnail(&self, id: &AssetId) -> Result<()> {

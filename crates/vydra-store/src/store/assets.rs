@@ -65,8 +65,9 @@ pub trait AssetStore: Send + Sync + std::fmt::Debug {
     /// Deletes what is older than its organization keeps it, at most `limit`: whatever role it has, but what came too late,
     /// which is the operator's, and what an open job needs. Says how many.
     async fn expire_assets(&self, now: Timestamp, limit: u32) -> Result<u64>;
-    /// Bytes that nobody needs any more: of deleted files that no open job takes in, those deleted first. At most `limit`.
-    async fn erasable_assets(&self, limit: u32) -> Result<Vec<Asset>>;
+    /// Bytes that nobody needs any more: of deleted files that no open job takes in, those deleted first. At most `limit`,
+    /// behind `after` where there is one.
+    async fn erasable_assets(&self, after: Option<&AssetId>, limit: u32) -> Result<Vec<Asset>>;
     /// No small picture can be made of it: it is not tried again.
     async fn record_no_thumbnail(&self, id: &AssetId) -> Result<()>;
     /// Of these storage keys, those that no row names whose bytes are to be there.

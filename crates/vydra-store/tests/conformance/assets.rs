@@ -391,20 +391,20 @@ async fn bytes_stay_until_no_job_takes_them_in() {
     };
     assert_eq!(input(&one).await, Some(sent.clone()));
     assert_eq!(input(&two).await, Some(sent.clone()));
-    assert_eq!(f.store.erasable_assets(9).await.unwrap(), []);
+    assert_eq!(f.store.erasable_assets(None, 9).await.unwrap(), []);
     let cancelled = f.store.cancel_job(&org, &one.id, f.entry(), f.now()).await;
     assert!(matches!(cancelled.unwrap(), Cancellation::Now(_)));
     assert_eq!(input(&one).await, None, "an ended job takes nothing in");
-    assert_eq!(f.store.erasable_assets(9).await.unwrap(), []);
+    assert_eq!(f.store.erasable_assets(None, 9).await.unwrap(), []);
     let [held] = <[_; 1]>::try_from(f.claim(9).await).unwrap();
     f.settle(&held, f.failed()).await;
-    let erasable = f.store.erasable_assets(9).await.unwrap();
+    let erasable = f.store.erasable_assets(None, 9).await.unwrap();
     assert_eq!(erasable, std::slice::from_ref(&sent));
     f.store
         .record_erased(std::slice::from_ref(&sent.id), f.now())
         .await
         .unwrap();
-    assert_eq!(f.store.erasable_assets(9).await.unwrap(), []);
+    assert_eq!(f.store.erasable_assets(None, 9).await.unwrap(), []);
     check(f).await;
 }
 
@@ -437,11 +437,20 @@ async fn only_what_was_deleted_is_erased_and_the_oldest_first() {
         let deleted = f.store.delete_asset(&org, Mode::Live, &asset.id, f.now());
         deleted.await.unwrap().unwrap();
     }
-    let erasable = f.store.erasable_assets(1).await.unwrap();
-    assert_eq!(erasable, [sent[2].clone()]);
+    let erasable = f.store.erasable_assets(None, 1).await.unwrap();
+    let [first] = erasable.as_slice() else {
+        panic!("{erasable:?}");
+    };
+    let rest = f.store.erasable_assets(Some(&first.id), 9).await.unwrap();
+    let [second] = rest.as_slice() else {
+        panic!("{rest:?}");
+    };
+    assert_eq!((first, second), (&sent[2], &sent[0]));
+    let end = f.store.erasable_assets(Some(&second.id), 9).await;
+    assert_eq!(end.unwrap(), []);
     let ids: Vec<AssetId> = sent.iter().map(|asset| asset.id.clone()).collect();
     f.store.record_erased(&ids, f.now()).await.unwrap();
-    assert_eq!(f.store.erasable_assets(9).await.unwrap(), []);
+    assert_eq!(f.store.erasable_assets(None, 9).await.unwrap(), []);
     let kept = f.store.asset(&org, Mode::Live, &sent[1].id).await.unwrap();
     assert_eq!(kept.as_ref(), Some(&sent[1]));
     check(f).await;
@@ -549,7 +558,7 @@ async fn what_is_too_old_is_deleted_and_nothing_else() {
     let just_before = Timestamp::from_micros(late_enough.as_micros() - 1);
     assert_eq!(f.store.expire_assets(just_before, 3).await.unwrap(), 3);
     assert_eq!(expire(just_before).await.unwrap(), 1);
-    let erasable = f.store.erasable_assets(9).await.unwrap();
+    let erasable = f.store.erasable_assets(None, 9).await.unwrap();
     let mut gone: Vec<AssetId> = erasable.into_iter().map(|asset| asset.id).collect();
     gone.sort();
     let mut expected = [&output, &old, &sandboxed, &fetched].map(|asset| asset.id.clone());
