@@ -287,7 +287,8 @@ impl InputFetcher {
         for _ in 0..=self.limits.redirects {
             let response = self.request(&url, |client| client.get(url.clone())).await?;
             let status = response.status();
-            if status.is_success() {
+            // Nobody asked for a part, and no other success is the whole file as its server has it.
+            if status == StatusCode::OK {
                 return Body::of(response, max_bytes, self.limits.idle);
             }
             if !is_redirect(status) {

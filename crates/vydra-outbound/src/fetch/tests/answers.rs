@@ -5,7 +5,9 @@ use super::*;
 #[tokio::test]
 async fn other_answers_are_told_by_their_status() {
     let fetcher = local_fetcher();
-    for status in [300, 304, 400, 401, 403, 404, 429, 500, 503] {
+    for status in [
+        201, 202, 203, 204, 206, 300, 304, 400, 401, 403, 404, 429, 500, 503,
+    ] {
         let server = Server::saying(format!(
             "HTTP/1.1 {status} X\r\nlocation: http://127.0.0.2/\r\ncontent-length: 0\r\n\r\n"
         ));
