@@ -52,7 +52,7 @@ pub use keys::{CreatedKey, EXPIRY_DAYS, MAX_KEY_NAME, MAX_OVERLAP, NewKey, NewOw
 pub use limits::{Exceeded, LimitKind, RateLimits, Standing, WindowStanding};
 pub use models::ListedModel;
 pub use organizations::NewOrganizationRequest;
-pub use prune::{GRACE, Pruned, Pruning};
+pub use prune::{GRACE, HeldBack, Prune, Pruned, Pruning};
 pub use quotes::{Quote, Quoted};
 pub use sessions::{LoggedIn, LoginRequest, Person};
 pub use streams::{EventKind, JobEvent, JobEvents, Watching};

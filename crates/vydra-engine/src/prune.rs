@@ -17,6 +17,8 @@ const CHUNK: usize = 500;
 const ROWS: u32 = 500;
 /// How many files are looked for at once.
 const LOOKS: usize = 16;
+/// So many unnamed files are no sign of anything, even where there are hardly any others.
+const FEW: u64 = 10;
 /// How many rows without their file are named; the others are counted.
 const NAMED: usize = 100;
 
@@ -42,29 +44,54 @@ pub struct Pruned {
     /// Those of them whose file is not there; some are named.
     pub missing: u64,
     pub missing_ids: Vec<AssetId>,
-    /// The database names no file at all, so that it may be another than that of this storage: nothing was removed.
-    pub is_held_back: bool,
+    /// Why nothing was removed that was to be.
+    pub held_back: Option<HeldBack>,
+}
+
+/// What to do about files that no row names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prune {
+    /// Tell of them.
+    Look,
+    Remove,
+    /// Remove them even if they are most of all files.
+    Force,
+}
+
+/// The database may be another than that of this storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldBack {
+    /// It names no file at all.
+    NoRows,
+    /// It does not name most of the files.
+    MostUnnamed,
+}
+
+/// Finished files that are past the time of grace.
+#[derive(Debug, Default)]
+struct Old {
+    all: u64,
+    unnamed: u64,
+}
+
+impl Old {
+    fn are_mostly_unnamed(&self) -> bool {
+        self.unnamed > FEW && self.unnamed > self.all / 2
+    }
 }
 
 impl Engine {
-    /// Removes files that no row names, unless `look_only`, and tells of rows whose file is not there.
-    pub async fn prune(&self, look_only: bool, mut tell: impl FnMut(Pruning)) -> Result<Pruned> {
-        let is_held_back = self.store().kept_assets(None, 1).await?.is_empty();
-        let look_only = look_only || is_held_back;
-        let mut pruned = Pruned {
-            is_held_back,
-            ..Pruned::default()
-        };
-        if !look_only {
+    /// Removes files that no row names, or only tells of them, and of rows whose file is not there.
+    pub async fn prune(&self, what: Prune, mut tell: impl FnMut(Pruning)) -> Result<Pruned> {
+        // All of them are looked at before one is removed.
+        let (mut pruned, old) = self.prune_files(true, &mut tell).await?;
+        if self.store().kept_assets(None, 1).await?.is_empty() {
+            pruned.held_back = Some(HeldBack::NoRows);
+        } else if old.are_mostly_unnamed() && what != Prune::Force {
+            pruned.held_back = Some(HeldBack::MostUnnamed);
+        } else if what != Prune::Look {
             self.erase_deleted().await?;
-        }
-        let mut chunks = self.parts.media.list().chunks(CHUNK);
-        while let Some(chunk) = chunks.next().await {
-            let files: Vec<StoredFile> =
-                chunk.into_iter().collect::<std::result::Result<_, _>>()?;
-            pruned.files += files.len() as u64;
-            self.prune_files(files, look_only, &mut pruned).await?;
-            tell(Pruning::Files(pruned.files));
+            (pruned, _) = self.prune_files(false, &mut tell).await?;
         }
         let mut after: Option<AssetId> = None;
         loop {
@@ -93,10 +120,29 @@ impl Engine {
 
     async fn prune_files(
         &self,
+        look_only: bool,
+        mut tell: impl FnMut(Pruning),
+    ) -> Result<(Pruned, Old)> {
+        let (mut pruned, mut old) = (Pruned::default(), Old::default());
+        let mut chunks = self.parts.media.list().chunks(CHUNK);
+        while let Some(chunk) = chunks.next().await {
+            let files: Vec<StoredFile> =
+                chunk.into_iter().collect::<std::result::Result<_, _>>()?;
+            pruned.files += files.len() as u64;
+            let some = self.prune_some(files, look_only, &mut pruned).await?;
+            old.all += some.all;
+            old.unnamed += some.unnamed;
+            tell(Pruning::Files(pruned.files));
+        }
+        Ok((pruned, old))
+    }
+
+    async fn prune_some(
+        &self,
         files: Vec<StoredFile>,
         look_only: bool,
         pruned: &mut Pruned,
-    ) -> Result<()> {
+    ) -> Result<Old> {
         let now = self.now();
         let old: Vec<StoredFile> = files
             .into_iter()
@@ -106,9 +152,14 @@ impl Engine {
         let names = names.map(|file| original(&file.name).to_owned()).collect();
         let unnamed = self.store().unnamed_files(names).await?;
         let unnamed: HashSet<&str> = unnamed.iter().map(String::as_str).collect();
+        let mut seen = Old::default();
         for file in old {
-            if !file.is_unfinished && !unnamed.contains(original(&file.name)) {
-                continue;
+            if !file.is_unfinished {
+                seen.all += 1;
+                if !unnamed.contains(original(&file.name)) {
+                    continue;
+                }
+                seen.unnamed += 1;
             }
             pruned.orphans += 1;
             pruned.orphan_bytes += file.bytes;
@@ -128,7 +179,7 @@ impl Engine {
                 }
             }
         }
-        Ok(())
+        Ok(seen)
     }
 
     async fn look_for(&self, rows: Vec<Asset>, pruned: &mut Pruned) -> Result<()> {

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
-use vydra_engine::{GRACE, Pruned, Pruning};
+use vydra_engine::{GRACE, HeldBack, Pruned, Pruning};
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(200);
@@ -25,6 +25,9 @@ pub struct Prune {
     /// Look, and remove nothing
     #[arg(long)]
     dry_run: bool,
+    /// Remove them even if they are more than half of the old files
+    #[arg(long, conflicts_with = "dry_run")]
+    force: bool,
     #[command(flatten)]
     data: DataAndOutput,
 }
@@ -45,7 +48,12 @@ impl Prune {
             Pruning::Files(count) => bar.set_message(format!("{count} files looked at")),
             Pruning::Rows(count) => bar.set_message(format!("{count} rows looked at")),
         };
-        let pruned = engine.prune(self.dry_run, show).await.map_err(told)?;
+        let what = match (self.dry_run, self.force) {
+            (true, _) => vydra_engine::Prune::Look,
+            (false, true) => vydra_engine::Prune::Force,
+            (false, false) => vydra_engine::Prune::Remove,
+        };
+        let pruned = engine.prune(what, show).await.map_err(told)?;
         bar.finish_and_clear();
         if self.data.json {
             output::json(&json!({
@@ -54,7 +62,7 @@ impl Prune {
                 "orphans": pruned.orphans,
                 "orphanBytes": pruned.orphan_bytes,
                 "removed": pruned.removed,
-                "heldBack": pruned.is_held_back,
+                "heldBack": pruned.held_back.is_some(),
                 "rows": pruned.rows,
                 "missing": pruned.missing,
                 "missingAssets": pruned.missing_ids,
@@ -77,10 +85,17 @@ impl Prune {
             GRACE.as_secs() / 3_600,
             pruned.orphan_bytes
         );
-        if pruned.is_held_back {
-            output::line(&format!(
-                "{what}. Nothing was removed: the database names no file at all, so it may be another than that of this folder."
-            ));
+        if let Some(why) = pruned.held_back {
+            let why = match why {
+                HeldBack::NoRows => {
+                    "the database names no file at all, so it may be another than that of these files."
+                }
+                HeldBack::MostUnnamed => {
+                    "these are more than half of the old files, so the database may be another than that of these files. \
+                     If it is the right one, say --force."
+                }
+            };
+            output::line(&format!("{what}. Nothing was removed: {why}"));
         } else if self.dry_run {
             output::line(&format!("{what}. Nothing was removed (--dry-run)."));
         } else {

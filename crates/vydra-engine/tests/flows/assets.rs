@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use vydra_core::asset::Asset;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::time::{Clock, Timestamp};
-use vydra_engine::{GRACE, Pruned};
+use vydra_engine::{GRACE, HeldBack, Prune, Pruned, thumbnail_key};
 use vydra_testkit::{Fault, Faults};
 
 /// In the media folder, written so long ago.
@@ -32,9 +32,9 @@ fn key(number: u32) -> String {
     format!("aa/aa{number:038x}.png")
 }
 
-async fn prune(flow: &Flow, look_only: bool) -> Pruned {
+async fn prune(flow: &Flow, what: Prune) -> Pruned {
     let mut told = 0;
-    let pruned = flow.engine.prune(look_only, |_| told += 1).await.unwrap();
+    let pruned = flow.engine.prune(what, |_| told += 1).await.unwrap();
     assert!(told > 0 || pruned.files == 0);
     pruned
 }
@@ -43,7 +43,7 @@ async fn prune(flow: &Flow, look_only: bool) -> Pruned {
 async fn files_that_no_row_names_are_removed_when_they_are_old() {
     let flow = Flow::new().await;
     let kept = flow.picture().await;
-    file(&flow, &vydra_engine::thumbnail_key(&kept), GRACE);
+    file(&flow, &thumbnail_key(&kept), GRACE);
     let widow = file(&flow, &format!("{}.thumb.jpg", key(1)), GRACE);
     for path in flow.media_files() {
         written(&path, flow.clock.now(), GRACE * 2);
@@ -59,13 +59,13 @@ async fn files_that_no_row_names_are_removed_when_they_are_old() {
         rows: 1,
         ..Pruned::default()
     };
-    assert_eq!(prune(&flow, true).await, expected);
+    assert_eq!(prune(&flow, Prune::Look).await, expected);
     assert!(old.exists() && leftover.exists());
     let removed = Pruned {
         removed: 3,
         ..expected.clone()
     };
-    assert_eq!(prune(&flow, false).await, removed);
+    assert_eq!(prune(&flow, Prune::Remove).await, removed);
     assert!(!widow.exists());
     assert!(!old.exists() && !leftover.exists() && young.exists() && begun.exists());
     let nothing = Pruned {
@@ -74,7 +74,7 @@ async fn files_that_no_row_names_are_removed_when_they_are_old() {
         orphan_bytes: 0,
         ..expected
     };
-    assert_eq!(prune(&flow, false).await, nothing);
+    assert_eq!(prune(&flow, Prune::Remove).await, nothing);
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn rows_whose_file_is_gone_are_told() {
     flow.lose_file(&lost.storage_key);
     let id = deleted.id.as_str();
     flow.engine.delete_asset(&flow.caller, id).await.unwrap();
-    let pruned = prune(&flow, false).await;
+    let pruned = prune(&flow, Prune::Remove).await;
     assert_eq!((pruned.rows, pruned.missing), (2, 1));
     assert_eq!(pruned.missing_ids, [lost.id]);
     assert!(flow.engine.media_asset(&kept.storage_key).await.is_ok());
@@ -99,9 +99,34 @@ async fn rows_whose_file_is_gone_are_told() {
 async fn a_database_that_names_no_file_removes_none() {
     let flow = Flow::new().await;
     let old = file(&flow, &key(1), GRACE * 2);
-    let pruned = prune(&flow, false).await;
-    assert!(pruned.is_held_back && old.exists());
+    let pruned = prune(&flow, Prune::Remove).await;
+    assert_eq!(pruned.held_back, Some(HeldBack::NoRows));
+    assert!(old.exists());
     assert_eq!((pruned.orphans, pruned.removed), (1, 0));
+}
+
+/// As with the database of another server that has a file or two.
+#[tokio::test]
+async fn a_database_that_does_not_name_most_files_removes_none_of_them() {
+    let flow = Flow::new().await;
+    for _ in 0..11 {
+        let kept = flow.picture().await;
+        let path = flow.database().with_file_name("media");
+        written(&path.join(kept.storage_key), flow.clock.now(), GRACE);
+    }
+    for number in 0..11 {
+        file(&flow, &key(number), GRACE);
+    }
+    file(&flow, &key(11), GRACE * 9 / 10);
+    file(&flow, &format!("{}#1", key(12)), GRACE);
+    assert_eq!(prune(&flow, Prune::Look).await.held_back, None, "half");
+    file(&flow, &key(13), GRACE);
+    let pruned = prune(&flow, Prune::Remove).await;
+    assert_eq!(pruned.held_back, Some(HeldBack::MostUnnamed));
+    assert_eq!((pruned.orphans, pruned.removed, pruned.rows), (13, 0, 11));
+    assert_eq!(flow.media_files().len(), 25);
+    let pruned = prune(&flow, Prune::Force).await;
+    assert_eq!((pruned.held_back, pruned.removed), (None, 13));
 }
 
 /// As after a deletion without a server, or a disk that was away for a while.
@@ -113,8 +138,8 @@ async fn what_was_deleted_goes_with_it() {
     let id = asset.id.as_str();
     flow.engine.delete_asset(&flow.caller, id).await.unwrap();
     flow.mend_media();
-    assert_eq!(prune(&flow, true).await.files, 2);
-    assert_eq!(prune(&flow, false).await.files, 1);
+    assert_eq!(prune(&flow, Prune::Look).await.files, 2);
+    assert_eq!(prune(&flow, Prune::Remove).await.files, 1);
 }
 
 /// Some that can never be removed must not keep all that were deleted later.
