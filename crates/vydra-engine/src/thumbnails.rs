@@ -5,6 +5,7 @@ use crate::{Engine, Error, Result};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinError;
 use vydra_core::asset::{Asset, MediaKind};
 use vydra_outbound::media::MediaError;
 use vydra_outbound::thumbnail::{self, SUFFIX};
@@ -37,7 +38,7 @@ fn not_found() -> Error {
 
 impl Engine {
     /// The thumbnail under this key, made now if it was not made before; None for a key that is not one of a thumbnail.
-    pub async fn thumbnail(&self, key: &str) -> Result<Option<Asset>> {
+    pub async fn thumbnail(self: &Arc<Self>, key: &str) -> Result<Option<Asset>> {
         let Some(storage_key) = key.strip_suffix(SUFFIX) else {
             return Ok(None);
         };
@@ -59,7 +60,7 @@ impl Engine {
     }
 
     /// Says how large it is.
-    async fn make_thumbnail(&self, key: &str, asset: &Asset) -> Result<u64> {
+    async fn make_thumbnail(self: &Arc<Self>, key: &str, asset: &Asset) -> Result<u64> {
         let turn = Arc::clone(&self.thumbnails).acquire_owned();
         let turn = tokio::time::timeout(PATIENCE, turn)
             .await
@@ -69,25 +70,65 @@ impl Engine {
         if let Some(bytes) = self.parts.media.size(key).await? {
             return Ok(bytes);
         }
-        let read = self.parts.media.read(&asset.storage_key, asset.bytes);
+        // To its end even if the caller goes away: what he began is not begun again by the next one.
+        let (engine, key, asset) = (Arc::clone(self), key.to_owned(), asset.clone());
+        let making = self.endings_of_files.spawn(async move {
+            // Until it is stored, so that whoever is next in the queue finds it.
+            let _turn = turn;
+            engine.store_thumbnail(&key, &asset).await
+        });
+        making
+            .await
+            .map_err(|broken| Error::Internal(Box::new(broken)))?
+    }
+
+    async fn store_thumbnail(&self, key: &str, asset: &Asset) -> Result<u64> {
+        let media = &self.parts.media;
+        let read = media.read(&asset.storage_key, asset.bytes);
         let file = read.await.map_err(|error| match error {
             MediaError::NotFound => not_found(),
             other => Error::Unavailable(Box::new(other)),
         })?;
         let media_type = asset.media_type.clone();
-        let made = tokio::task::spawn_blocking(move || {
-            // Held by the work itself: a caller who goes away does not make it cheaper.
-            let _turn = turn;
-            thumbnail::of(&file, &media_type)
-        })
-        .await
-        .map_err(|broken| Error::Internal(Box::new(broken)))?;
-        let Some(made) = made else {
+        let made = tokio::task::spawn_blocking(move || thumbnail::of(&file, &media_type));
+        let Some(made) = unless_it_panicked(made.await)? else {
             self.store().record_no_thumbnail(&asset.id).await?;
             return Err(not_found());
         };
         let bytes = u64::try_from(made.len()).unwrap_or(u64::MAX);
-        self.parts.media.put(key, Bytes::from(made)).await?;
+        media.put(key, Bytes::from(made)).await?;
+        // Whoever deleted the file meanwhile may have looked for a thumbnail before there was one.
+        let row = self.store().asset_by_storage_key(&asset.storage_key);
+        if row.await?.is_none() {
+            media.delete(key).await?;
+            return Err(not_found());
+        }
         Ok(bytes)
+    }
+}
+
+/// Decoders are other people's code fed with strangers' bytes: a file on which one breaks cannot be shown, now or later.
+fn unless_it_panicked(
+    made: std::result::Result<Option<Vec<u8>>, JoinError>,
+) -> Result<Option<Vec<u8>>> {
+    match made {
+        Ok(made) => Ok(made),
+        Err(broken) if broken.is_panic() => Ok(None),
+        Err(broken) => Err(Error::Internal(Box::new(broken))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_util::task::TaskTracker;
+
+    #[tokio::test]
+    async fn a_decoder_that_breaks_has_nothing_to_show() {
+        let broken = tokio::task::spawn_blocking(|| panic!("a decoder")).await;
+        assert!(matches!(unless_it_panicked(broken), Ok(None)));
+        let stopped = TaskTracker::new().spawn(std::future::pending());
+        stopped.abort();
+        assert!(unless_it_panicked(stopped.await).is_err());
     }
 }

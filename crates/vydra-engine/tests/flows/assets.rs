@@ -201,6 +201,56 @@ async fn a_stop_does_not_wait_for_files_that_are_removed() {
     stopped.await.expect("the worker waits for the storage");
 }
 
+/// Whoever asks again finds it made, and a file that is large to decode is decoded once.
+#[tokio::test]
+async fn a_thumbnail_is_made_for_whoever_hangs_up_as_well() {
+    let faults = Arc::new(Faults::default());
+    let flow = Flow::with(|setup| setup.faults = Some(Arc::clone(&faults))).await;
+    let key = thumbnail_key(&flow.picture().await);
+    let reading = Arc::new(Notify::new());
+    let (reached, mut reads) = (Arc::clone(&reading), 0);
+    faults.plan(move |point| {
+        reads += u32::from(point == "media.read");
+        // Whether there is one, twice, and then the file itself.
+        if reads == 3 {
+            reached.notify_one();
+        }
+        None
+    });
+    tokio::select! {
+        biased;
+        () = reading.notified() => {}
+        made = flow.engine.thumbnail(&key) => panic!("{made:?}"),
+    }
+    flow.engine.settle_files().await;
+    assert!(flow.size_in_memory(&key).await.is_some());
+}
+
+/// Time that is paused goes on when nothing else does: the deletion is over before the file is written.
+#[tokio::test(start_paused = true)]
+async fn no_thumbnail_outlives_a_file_that_is_deleted_meanwhile() {
+    let faults = Arc::new(Faults::default());
+    let flow = Flow::with(|setup| setup.faults = Some(Arc::clone(&faults))).await;
+    let picture = flow.picture().await;
+    let key = thumbnail_key(&picture);
+    let writing = Arc::new(Notify::new());
+    let reached = Arc::clone(&writing);
+    faults.plan(move |point| {
+        (point == "media.put").then(|| {
+            reached.notify_one();
+            Fault::Delay(Duration::from_secs(1))
+        })
+    });
+    let deleting = async {
+        writing.notified().await;
+        let id = picture.id.as_str();
+        flow.engine.delete_asset(&flow.caller, id).await.unwrap();
+    };
+    let (made, ()) = tokio::join!(flow.engine.thumbnail(&key), deleting);
+    assert_eq!(made.unwrap_err().code(), ErrorCode::NotFound);
+    assert_eq!(flow.size_in_memory(&key).await, None);
+}
+
 #[tokio::test]
 async fn files_are_kept_as_long_as_their_organization_wants() {
     let flow = Flow::new().await;
