@@ -109,6 +109,14 @@ async fn head_tells_all_but_the_bytes() {
     assert_eq!((answer.status.as_u16(), answer.bytes.len()), (200, 0));
     assert_eq!(answer.header("content-type"), Some("image/png"));
     assert_eq!(answer.length(), files::png(8, 6).len());
+    // The storage is not asked.
+    api.break_media();
+    let head = anonymous(&api, "HEAD", &path);
+    let part = head.header("range", "bytes=2-5").send().await;
+    assert_eq!((part.status.as_u16(), part.length()), (206, 4));
+    let size = files::png(8, 6).len();
+    let range = format!("bytes 2-5/{size}");
+    assert_eq!(part.header("content-range"), Some(range.as_str()));
     let missing = anonymous(&api, "HEAD", "/media/aa/missing.png")
         .send()
         .await;
