@@ -31,6 +31,8 @@ const MAX_KEY_LENGTH: usize = 512;
 const KEY_DIGITS: usize = 40;
 /// Written and removed to see whether the storage takes files.
 const PROBE_KEY: &str = "probe/writable";
+/// Never written.
+const MISSING_KEY: &str = "probe/missing";
 
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
@@ -68,6 +70,11 @@ impl From<object_store::Error> for MediaError {
 enum Refusal {
     #[error("the access key, its secret, or what it may do is refused")]
     Key(#[source] object_store::Error),
+    #[error(
+        "a file that is not there is answered as a forbidden one: the access key lacks s3:ListBucket on the bucket, or \
+         s3:GetObject on its objects"
+    )]
+    Blind(#[source] object_store::Error),
     #[error("there is no such bucket")]
     NoBucket(#[source] object_store::Error),
 }
@@ -254,18 +261,21 @@ impl MediaStore {
 
     /// A file that is not there counts as deleted.
     pub async fn delete(&self, key: &str) -> Result<(), MediaError> {
-        match self.store.delete(&self.location(key)?).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+        let deleted = self.store.delete(&self.location(key)?).await;
+        // Not before it is told whether there is a bucket at all.
+        match deleted.map_err(MediaError::from) {
+            Ok(()) | Err(MediaError::NotFound) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
     /// None for a file that is not there.
     pub async fn size(&self, key: &str) -> Result<Option<u64>, MediaError> {
-        match self.store.head(&self.location(key)?).await {
+        let found = self.store.head(&self.location(key)?).await;
+        match found.map_err(MediaError::from) {
             Ok(found) => Ok(Some(found.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(MediaError::NotFound) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -306,10 +316,19 @@ impl MediaStore {
         self.delete(&file.name).await
     }
 
-    /// Writes and removes a file, in the way that [`Self::put`] does.
+    /// Writes and removes a file, in the way that [`Self::put`] does, and looks for one that is not there: whoever may not
+    /// list a bucket is refused in place of being told so, and could make no thumbnail.
     pub async fn check_writable(&self) -> Result<(), MediaError> {
         self.put(PROBE_KEY, Bytes::from_static(b"writable")).await?;
-        self.delete(PROBE_KEY).await
+        self.delete(PROBE_KEY).await?;
+        // Not the probe itself, which another process may have written again.
+        match self.store.head(&self.location(MISSING_KEY)?).await {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error @ object_store::Error::PermissionDenied { .. }) => {
+                Err(MediaError::Storage(Box::new(Refusal::Blind(error))))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// How long the answer of [`Self::check_writable`] is good enough: a bucket charges for each request.

@@ -255,6 +255,13 @@ async fn says_whether_it_can_be_written_and_what_is_wrong() {
     let read = store.read(super::super::PROBE_KEY, 9).await;
     assert!(matches!(read, Err(MediaError::NotFound)), "{read:?}");
 
+    // As AWS answers who may not list the bucket.
+    server.refuse_after(2, [403]);
+    let told = storage_failed(store.check_writable().await);
+    assert!(told.contains("lacks s3:ListBucket"), "{told}");
+    server.refuse_after(2, [400]);
+    storage_failed(store.check_writable().await);
+
     let mut wrong = settings(&server.url);
     wrong.secret_access_key = format!("{SECRET_ACCESS_KEY}!");
     let store = MediaStore::s3(&wrong).unwrap();
@@ -276,6 +283,7 @@ async fn says_whether_it_can_be_written_and_what_is_wrong() {
     assert!(told.contains("there is no such bucket"), "{told}");
     // Not as if the file alone were missing.
     storage_failed(store.read("a", 9).await);
+    storage_failed(store.delete("a").await);
 }
 
 #[tokio::test]
