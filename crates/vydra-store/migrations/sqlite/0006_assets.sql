@@ -18,8 +18,9 @@ WITH RECURSIVE sandboxed (id, previous) AS (
 UPDATE assets SET mode = 'test' WHERE job_id IN (SELECT id FROM sandboxed);
 
 DROP INDEX assets_by_org;
--- What is listed, counted, and removed when it is too old. With all that the count asks for, so that it reads no row.
-CREATE INDEX assets_kept ON assets (org_id, mode, created_at DESC, id DESC, role, deleted_at) WHERE deleted_at IS NULL;
+-- What is listed, counted, and removed when it is too old. With all that the count and the way to a page ask for, so that
+-- they read no row.
+CREATE INDEX assets_kept ON assets (org_id, mode, created_at DESC, id DESC, role, deleted_at, job_id) WHERE deleted_at IS NULL;
 CREATE INDEX assets_to_erase ON assets (deleted_at, id) WHERE deleted_at IS NOT NULL AND erased_at IS NULL;
 
 -- What jobs take in that have not ended: their bytes stay until then. A job that ends leaves no row behind, so that this

@@ -161,6 +161,34 @@ fn listed(db: &Connection, org: &OrgId, mode: Mode, id: &AssetId) -> Result<Opti
     first(rows, read_listed)
 }
 
+struct ListSql {
+    count: String,
+    page: String,
+}
+
+impl ListSql {
+    /// Both are found in the index alone: rows are read of the page itself, however many stand before it. A job is only looked
+    /// up where its workflow matters.
+    fn new(of_workflow: bool) -> Self {
+        let found = if of_workflow {
+            "assets a CROSS JOIN jobs w ON w.id = a.job_id WHERE w.workflow = ?3"
+        } else {
+            "assets a WHERE ?3 IS NULL"
+        };
+        let found = format!("{found} AND a.org_id = ?1 AND a.mode = ?2 AND {LISTED}");
+        Self {
+            count: format!("SELECT count(*) FROM {found}"),
+            page: format!(
+                "SELECT {COLUMNS}, j.workflow FROM (
+                     SELECT a.id FROM {found} AND (a.created_at, a.id) < (?4, ?5)
+                     ORDER BY a.created_at DESC, a.id DESC LIMIT ?6 OFFSET ?7) p
+                 CROSS JOIN assets a ON a.id = p.id LEFT JOIN jobs j ON j.id = a.job_id
+                 ORDER BY a.created_at DESC, a.id DESC"
+            ),
+        }
+    }
+}
+
 fn list(
     db: &Connection,
     org: &OrgId,
@@ -184,26 +212,11 @@ fn list(
             }
         }
     };
-    // Without a workflow the count is read from the index alone, and no job is looked up.
-    let (jobs, of_workflow) = match &filter.workflow {
-        None => ("LEFT JOIN", "?3 IS NULL"),
-        Some(_) => ("CROSS JOIN", "j.workflow = ?3"),
-    };
-    let counted = match &filter.workflow {
-        None => String::new(),
-        Some(_) => format!("{jobs} jobs j ON j.id = a.job_id"),
-    };
-    let wanted = format!("a.org_id = ?1 AND a.mode = ?2 AND {LISTED} AND {of_workflow}");
+    let sql = ListSql::new(filter.workflow.is_some());
     let count: i64 = db
-        .prepare_cached(&format!(
-            "SELECT count(*) FROM assets a {counted} WHERE {wanted}"
-        ))?
+        .prepare_cached(&sql.count)?
         .query_row(params![org, mode, filter.workflow], |row| row.get(0))?;
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS}, j.workflow FROM assets a {jobs} jobs j ON j.id = a.job_id
-         WHERE {wanted} AND (a.created_at, a.id) < (?4, ?5)
-         ORDER BY a.created_at DESC, a.id DESC LIMIT ?6 OFFSET ?7"
-    ))?;
+    let mut statement = db.prepare_cached(&sql.page)?;
     // Nothing is made later than the end of time, so that the first page needs no statement of its own.
     let page = params![
         org,
@@ -401,5 +414,36 @@ impl AssetStore for SqliteStore {
     async fn record_erased(&self, ids: &[AssetId], now: Timestamp) -> Result<()> {
         let ids = to_json(&ids)?;
         self.write(move |db| record_erased(db, &ids, now)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::{connect, migrations};
+
+    /// How SQLite goes about it, a line for each step.
+    fn plan(db: &Connection, sql: &str) -> Vec<String> {
+        let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let lines = statement.raw_query().mapped(|row| row.get(3));
+        lines.collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn what_is_counted_and_passed_over_is_found_in_the_index_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut db = connect(&folder.path().join("vydra.db")).unwrap();
+        migrations::migrate(&mut db).unwrap();
+        for of_workflow in [false, true] {
+            let sql = ListSql::new(of_workflow);
+            for sql in [sql.count, sql.page] {
+                let steps = plan(&db, &sql);
+                let first = steps.iter().find(|step| step.contains(" a ")).unwrap();
+                assert!(
+                    first.starts_with("SEARCH a USING COVERING INDEX assets_kept"),
+                    "{steps:#?}"
+                );
+            }
+        }
     }
 }
