@@ -74,7 +74,8 @@ impl UploadView {
     }
 }
 
-/// Sends a file in. Where an image was taken and with what is removed from it; its orientation is kept. Nothing is charged.
+/// Sends a file in. Where an image was taken and with what is removed from it; its orientation is kept. Video and audio are kept as
+/// they come, with whatever they tell of their place. Nothing is charged.
 #[utoipa::path(post, path = "/api/v1/upload", operation_id = "upload", tag = "Files", params(UploadQuery), request_body(content = UploadBody, content_type = "multipart/form-data"), responses(
     (status = 200, description = "The file as it is known from now on", body = UploadView),
     (status = 400, description = "INVALID_INPUT, INVALID_FILE_TYPE, FILE_TOO_LARGE", body = ErrorBody),
