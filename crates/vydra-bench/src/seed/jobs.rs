@@ -187,7 +187,7 @@ fn fill(
         // Of several rows of a job each has another last digit.
         "id" => Some(format!(
             "substr(t.id, 1, instr(t.id, '_')) || printf('00{tag}%d%022d', {}, n.i)",
-            if table == "ledger" { "t.seq % 10" } else { "t.place % 10" }
+            rows.apart
         )),
         "job_id" => Some(new_job.clone()),
         "org_id" => Some(new_org.clone()),
@@ -293,6 +293,8 @@ struct Rows {
     of_each: i64,
     /// Which of the rows of its job it is, from 0 on.
     place: String,
+    /// The digit that tells the rows of one job apart.
+    apart: &'static str,
 }
 
 impl Rows {
@@ -308,6 +310,7 @@ impl Rows {
                 first: 0,
                 of_each: 0,
                 place: "0".to_owned(),
+                apart: "t.place % 10",
             });
         }
         let (first, of_each) = db.query_row(
@@ -324,6 +327,7 @@ impl Rows {
             place: format!(
                 "(SELECT count(*) FROM {table} u WHERE {earlier} = '{job}' AND u.seq < t.seq)"
             ),
+            apart: "t.seq % 10",
         })
     }
 
