@@ -57,8 +57,13 @@ MEDIA = {
 }
 
 
-with urllib.request.urlopen(MEDIA["image"], timeout=30) as found:
-    schemathesis.openapi.format("binary", st.just(Binary(found.read())))
+def _bytes(url):
+    with urllib.request.urlopen(url, timeout=30) as found:
+        return Binary(found.read())
+
+
+FILES = {kind: _bytes(url) for kind, url in MEDIA.items()}
+schemathesis.openapi.format("binary", st.just(FILES["image"]))
 
 
 def _resolve(schema, root):
@@ -179,6 +184,8 @@ def before_call(context, case, **kwargs):
         case.query["wait"] = 1
     if operation_id == "create_webhook_endpoint":
         _room_for_an_endpoint()
+    if operation_id == "upload":
+        case.body["file"] = FILES[(case.query or {}).get("type", "image")]
     if operation_id == "test_webhooks":
         _room_for_an_endpoint()
         case.body = {"endpointId": ENDPOINT}

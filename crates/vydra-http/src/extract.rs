@@ -200,7 +200,8 @@ impl Fields {
     pub(crate) fn name(&mut self, name: &'static str, longest: usize) -> String {
         let before = self.problems.len();
         let text = self.text(name);
-        let fits = (1..=longest).contains(&text.trim().chars().count())
+        let fits = text.chars().count() <= longest
+            && !text.trim().is_empty()
             && !text.chars().any(char::is_control);
         if !fits && self.problems.len() == before {
             self.tell(

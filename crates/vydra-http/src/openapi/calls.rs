@@ -4,7 +4,7 @@ use super::answer;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use vydra_core::asset::MediaKind;
-use vydra_core::catalog::{Catalog, Model};
+use vydra_core::catalog::{Catalog, InputSchema, Model};
 
 pub(super) fn describe(document: &mut Value, catalog: &Catalog) {
     let generic = document["paths"]["/api/v1/models/{slug}"]["get"].clone();
@@ -143,6 +143,17 @@ fn prices(model: &Model) -> String {
     prices
 }
 
+/// The field `input` of a body, and its name where it must be given.
+fn whole_input(schema: &InputSchema) -> (Value, &'static [&'static str]) {
+    let mut input = nullable(schema.json());
+    // Asked of the schema itself: there are more ways than one to say that something must be given.
+    if schema.accept(Map::new()).is_err() {
+        return (input, &["input"]);
+    }
+    input["type"] = json!(["object", "null"]);
+    (input, &[])
+}
+
 /// The body of `POST /quotes`: that of a call, or that of a workflow.
 fn quotes(catalog: &Catalog) -> Value {
     let called = catalog.models().iter().filter_map(|model| {
@@ -155,11 +166,13 @@ fn quotes(catalog: &Catalog) -> Value {
     });
     let (mut choices, mut examples) = (Vec::new(), Map::new());
     for (kind, name, input, example) in called.chain(started) {
+        let (input, needed) = whole_input(input);
+        let needed = [&[kind], needed].concat();
         choices.push(json!({
             "type": "object",
             "title": name,
-            "required": [kind, "input"],
-            "properties": {kind: {"type": "string", "const": name}, "input": nullable(input.json())},
+            "required": needed,
+            "properties": {kind: {"type": "string", "const": name}, "input": input},
             "additionalProperties": false,
         }));
         examples.insert(
@@ -174,12 +187,8 @@ fn quotes(catalog: &Catalog) -> Value {
 fn workflows(catalog: &Catalog) -> Value {
     let (mut choices, mut examples) = (Vec::new(), Map::new());
     for workflow in catalog.workflows() {
-        let input = nullable(workflow.schema.json());
-        // Asked of the schema itself: there are more ways than one to say that something must be given.
-        let needed = match workflow.schema.accept(Map::new()) {
-            Ok(_) => json!(["workflow"]),
-            Err(_) => json!(["workflow", "input"]),
-        };
+        let (input, needed) = whole_input(&workflow.schema);
+        let needed = [&["workflow"], needed].concat();
         choices.push(json!({
             "type": "object",
             "title": workflow.name,
@@ -188,7 +197,7 @@ fn workflows(catalog: &Catalog) -> Value {
             "properties": {
                 "workflow": {"type": "string", "const": workflow.slug},
                 "input": input,
-                "maxCredits": {"type": "integer", "minimum": 0, "description": "Refuses, with 402, to cost more than this."},
+                "maxCredits": {"type": ["integer", "null"], "minimum": 0, "description": "Refuses, with 402, to cost more than this."},
             },
         }));
         examples.insert(

@@ -122,7 +122,12 @@ impl From<CreatedKey> for NewKeyView {
 )]
 pub(crate) struct NewKeyBody {
     /// What it is for: 1 to 100 printable characters.
-    #[schema(example = "backend", min_length = 1, max_length = 100)]
+    #[schema(
+        example = "backend",
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u001f\\u007f-\\u009f\\s][^\\u0000-\\u001f\\u007f-\\u009f]*$"
+    )]
     name: String,
     /// What it may do; everything when absent.
     #[schema(required = false, example = json!(["models:*", "jobs:read"]))]

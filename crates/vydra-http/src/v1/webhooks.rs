@@ -105,7 +105,11 @@ pub(crate) struct NewEndpointBody {
     #[schema(required = false, value_type = Option<Vec<WantedEvent>>, min_items = 1, example = json!(["job.completed", "job.failed"]))]
     events: Option<Vec<String>>,
     /// For people; at most 200 printable characters.
-    #[schema(required = false, max_length = 200)]
+    #[schema(
+        required = false,
+        max_length = 200,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+    )]
     description: Option<String>,
 }
 
@@ -118,7 +122,11 @@ pub(crate) struct EndpointChangesBody {
     #[schema(required = false, value_type = Option<Vec<WantedEvent>>, min_items = 1)]
     events: Option<Vec<String>>,
     /// Empty removes it.
-    #[schema(required = false, max_length = 200)]
+    #[schema(
+        required = false,
+        max_length = 200,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+    )]
     description: Option<String>,
     /// Whether it is told anything. Switched on again, it begins without failures.
     #[schema(required = false)]

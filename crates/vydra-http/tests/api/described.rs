@@ -3,6 +3,7 @@
 use crate::fixture::{Answer, Api};
 use crate::matrix::{RECEIVER, World};
 use serde_json::{Value, json};
+use vydra_core::user::Role;
 use vydra_http::routes::{self, Operation};
 
 struct Described {
@@ -60,10 +61,14 @@ impl Described {
         }
     }
 
-    fn check_body(&self, schema: &Value, body: &Value, told: &str) {
+    fn validator(&self, schema: &Value, told: &str) -> jsonschema::Validator {
         let mut schema = schema.clone();
         schema["components"] = self.document["components"].clone();
-        let validator = jsonschema::validator_for(&schema).expect(told);
+        jsonschema::validator_for(&schema).expect(told)
+    }
+
+    fn check_body(&self, schema: &Value, body: &Value, told: &str) {
+        let validator = self.validator(schema, told);
         let wrong: Vec<String> = validator
             .iter_errors(body)
             .map(|error| format!("{}: {error}", error.instance_path()))
@@ -152,6 +157,49 @@ async fn every_example_does_what_is_described() {
         for refused in world.refusals(&operation, &row).await {
             described.check(&operation, &refused);
         }
+    }
+}
+
+#[tokio::test]
+async fn bodies_at_the_edge_are_taken_where_they_are_described() {
+    let api = Api::new().await;
+    let described = Described::by(&api).await;
+    let job = |input: Value, cap: Value| json!({"workflow": "house-timelapse", "input": input, "maxCredits": cap});
+    let hook = |description: &str| json!({"url": RECEIVER, "description": description});
+    let key = |name: &str| json!({"name": name});
+    let session = api.person("ada@example.com", Role::Owner).await;
+    let of_blanks_and_more = format!("{} a", " ".repeat(98));
+    for (path, body) in [
+        ("jobs", job(Value::Null, Value::Null)),
+        ("jobs", job(json!({}), json!(1000))),
+        ("jobs", job(json!([]), Value::Null)),
+        ("jobs", job(json!({}), json!("1000"))),
+        ("jobs", json!({"workflow": "house-timelapse"})),
+        ("jobs", json!({"workflow": "generate_image", "input": null})),
+        (
+            "quotes",
+            json!({"workflow": "house-timelapse", "input": null}),
+        ),
+        ("quotes", json!({"workflow": "house-timelapse"})),
+        ("quotes", json!({"model": "veo3", "input": null})),
+        ("quotes", json!({"model": "veo3"})),
+        ("webhooks/endpoints", hook(&"é".repeat(200))),
+        ("webhooks/endpoints", hook(&"é".repeat(201))),
+        ("webhooks/endpoints", hook("a\u{c}b")),
+        ("webhooks/endpoints", hook("a\u{98}b")),
+        ("webhooks/endpoints", hook("")),
+        ("api-keys", key(&of_blanks_and_more)),
+        ("api-keys", key(&format!("{of_blanks_and_more} "))),
+        ("api-keys", key("  ")),
+        ("api-keys", key("a\u{7f}b")),
+    ] {
+        let told = format!("{path} {body}");
+        let described_body = &described.document["paths"][format!("{}/{path}", routes::PREFIX)]["post"]
+            ["requestBody"]["content"]["application/json"]["schema"];
+        let is_described = described.validator(described_body, &told).is_valid(&body);
+        let answer = api.post(path, &body).session(&session).send().await;
+        let text = String::from_utf8_lossy(&answer.bytes);
+        assert_eq!(answer.status.is_success(), is_described, "{told}: {text}");
     }
 }
 
