@@ -23,6 +23,9 @@ const SANDBOX: i64 = 10_000;
 const GRANT: u64 = 20_000;
 /// A start-up, a kill, and everything that was cut off has ended by then.
 const DRAIN: Duration = Duration::from_mins(1);
+/// With more requests cut off, clients send those again instead of new ones: otherwise a slow machine would have ever more to ask
+/// after the last start, and the time that this takes would say nothing of the server.
+const BACKLOG: usize = 50;
 /// One grant by the command line so many kills.
 const GRANT_EVERY: u64 = 5;
 
@@ -84,6 +87,13 @@ impl Journal {
         // The latest ones are the likeliest to be in motion.
         let recent = known.len().min(200);
         (recent > 0).then(|| known[known.len() - 1 - random.random_range(0..recent)].clone())
+    }
+
+    /// Of a backlog that has grown too long, the next one.
+    fn overdue(&mut self) -> Option<(String, Purchase)> {
+        let cut_off = |sent: &&Sent| sent.job.is_none() && !sent.open;
+        let backlog = self.sent.values().filter(cut_off).count();
+        (backlog > BACKLOG).then(|| self.unanswered()).flatten()
     }
 
     /// A key whose request was cut off, taken by whoever sends it again.
@@ -173,14 +183,18 @@ async fn press(api: Api, journal: Shared, name: String, mut random: StdRng) -> a
     for number in 0_u64.. {
         let alive = match random.random_range(0..100) {
             0..60 => {
-                let key = format!("{name}-{number}");
-                let wanted = purchase(&mut random, &key);
-                let sent = Sent {
-                    purchase: wanted.clone(),
-                    job: None,
-                    open: true,
-                };
-                lock(&journal).sent.insert(key.clone(), sent);
+                let overdue = lock(&journal).overdue();
+                let (key, wanted) = overdue.unwrap_or_else(|| {
+                    let key = format!("{name}-{number}");
+                    let wanted = purchase(&mut random, &key);
+                    let sent = Sent {
+                        purchase: wanted.clone(),
+                        job: None,
+                        open: true,
+                    };
+                    lock(&journal).sent.insert(key.clone(), sent);
+                    (key, wanted)
+                });
                 send(&api, &journal, &key, &wanted).await?
             }
             60..70 => {
@@ -370,20 +384,26 @@ async fn one_round(
     Ok(())
 }
 
-/// Sends again what was cut off by an earlier kill. Nobody else does, so nothing may answer that it is in progress; and
-/// cancels what is lost by script, which would hold a place until its deadline.
+/// Sends again what was cut off by an earlier kill. What is being sent is sent by nobody else, so nothing may answer that it is in
+/// progress.
 async fn ask_again(api: Api, journal: Shared) -> anyhow::Result<()> {
-    loop {
+    // They hold the places that the others wait for.
+    let mut alive = cancel_lost(&api, &journal).await?;
+    while alive {
         let next = lock(&journal).unanswered();
         let Some((key, wanted)) = next else {
+            cancel_lost(&api, &journal).await?;
             break;
         };
-        if !send(&api, &journal, &key, &wanted).await? {
-            return Ok(());
-        }
+        alive = send(&api, &journal, &key, &wanted).await?;
     }
+    Ok(())
+}
+
+/// Cancels what is lost by script and would hold a place until its deadline; whether the server is still there.
+async fn cancel_lost(api: &Api, journal: &Shared) -> anyhow::Result<bool> {
     let lost: Vec<String> = {
-        let journal = lock(&journal);
+        let journal = lock(journal);
         let lost = journal
             .sent
             .values()
@@ -393,11 +413,11 @@ async fn ask_again(api: Api, journal: Shared) -> anyhow::Result<()> {
             .collect()
     };
     for job in lost {
-        if !cancel(&api, &journal, &job).await? {
-            return Ok(());
+        if !cancel(api, journal, &job).await? {
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// One more start, after which all comes to its end.
