@@ -1,5 +1,7 @@
 //! The only place where everything meets.
 
+mod providers;
+
 use crate::config::{Config, MediaPlace};
 use crate::system::{SystemClock, SystemRandom};
 use anyhow::{Context, bail};
@@ -17,9 +19,6 @@ use vydra_engine::{
 };
 use vydra_outbound::fetch::{FetchLimits, InputFetcher};
 use vydra_outbound::media::MediaStore;
-use vydra_outbound::providers::local::Local;
-use vydra_outbound::providers::sandbox::Sandbox;
-use vydra_outbound::registry::Registry;
 use vydra_outbound::url_guard::UrlGuard;
 use vydra_outbound::webhook::{Courier, WebhookSender};
 use vydra_store::{SqliteStore, Store};
@@ -31,10 +30,11 @@ pub fn engine(config: &Config, address: Option<SocketAddr>) -> anyhow::Result<Ar
         ("", address) => url_of(address.unwrap_or(config.server.listen)),
         (url, _) => url.to_owned(),
     };
+    let catalog = catalog(config)?;
     let parts = Parts {
         store: store(config, address.is_some(), random.as_ref())?,
-        catalog: Arc::new(catalog(config)?),
-        providers: providers(config)?,
+        providers: providers::providers(config, &catalog)?,
+        catalog: Arc::new(catalog),
         media: media(config)?,
         fetcher: fetcher(config)
             .context("the client for URLs that others name could not be set up")?,
@@ -138,24 +138,6 @@ fn webhooks(config: &Config) -> anyhow::Result<Arc<dyn Courier>> {
     let (timeout, proxy) = (config.webhooks.timeout.0, config.egress_proxy()?);
     let sender = WebhookSender::new(guard, timeout, proxy.as_ref())?;
     Ok(Arc::new(sender))
-}
-
-fn providers(config: &Config) -> anyhow::Result<Registry> {
-    let local = Arc::new(if config.local_is_instant() {
-        Local::instant().context("the ready-made files could not be made")?
-    } else {
-        // Drawing takes a whole core each; one more than there are would only make every picture late.
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Local::new(cores)
-    });
-    let mut registry = Registry::default();
-    registry.set_sandbox(Arc::new(Sandbox::new(local.clone())));
-    if config.local_is_fallback() {
-        registry.set_fallback(local);
-    } else {
-        registry.add(local);
-    }
-    Ok(registry)
 }
 
 /// Held while a server works on the data: SQLite has one server only.

@@ -108,6 +108,9 @@ pub struct Call {
     /// In the order of the catalogue. Empty for a job of one call, which stands above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+    /// Whether only the first of its model's routes may be taken, as its caller wished.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub no_fallback: bool,
     /// Sandbox only: what the scripted provider shall do.
     #[serde(default, skip_serializing_if = "Script::is_plain")]
     pub script: Script,
@@ -235,6 +238,14 @@ pub struct Script {
     pub slow_ms: u64,
     pub flaky: u32,
     pub deliver: Option<u32>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde calls"
+)]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Script {

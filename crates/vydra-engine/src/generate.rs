@@ -23,6 +23,8 @@ pub struct Asked<'a> {
     pub simulate: Option<&'a str>,
     /// The most that it may cost.
     pub max_credits: Option<Credits>,
+    /// Whether nobody but the first of the model's providers may be asked.
+    pub no_fallback: bool,
     /// Where the end of the job is told, besides the endpoints of the organization.
     pub webhook_url: Option<&'a str>,
     /// Of a request with an idempotency key, from [`Engine::begin`].
@@ -207,6 +209,7 @@ impl Engine {
         let Priced {
             mut call, price, ..
         } = priced;
+        call.no_fallback = asked.no_fallback;
         call.script = simulate::script(caller, asked.simulate, price)?;
         call.pricing.version = self.catalog().price_version().to_owned();
         self.look_at_urls(caller, schema, &mut call.input).await?;

@@ -24,8 +24,10 @@ mod limits;
 mod models;
 mod organizations;
 mod passwords;
+mod providers;
 mod prune;
 mod quotes;
+mod routing;
 mod sessions;
 mod simulate;
 mod strangers;
@@ -52,6 +54,7 @@ pub use keys::{CreatedKey, EXPIRY_DAYS, MAX_KEY_NAME, MAX_OVERLAP, NewKey, NewOw
 pub use limits::{Exceeded, LimitKind, RateLimits, Standing, WindowStanding};
 pub use models::ListedModel;
 pub use organizations::NewOrganizationRequest;
+pub use providers::{CheckedProvider, CheckedRoute, Standing as RouteStanding};
 pub use prune::{GRACE, HeldBack, Prune, Pruned, Pruning};
 pub use quotes::{Quote, Quoted};
 pub use sessions::{LoggedIn, LoginRequest, Person};
@@ -70,6 +73,7 @@ use endings::{Endings, Running};
 use idempotency::InFlight;
 use limits::RateLimiter;
 use passwords::Passwords;
+use routing::Routing;
 use sessions::LoginTries;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
@@ -180,6 +184,7 @@ pub struct WorkerSettings {
 pub struct Engine {
     parts: Parts,
     limiter: RateLimiter,
+    routing: Routing,
     strangers: Strangers,
     passwords: Passwords,
     login_tries: LoginTries,
@@ -218,10 +223,12 @@ type Health = std::result::Result<(), &'static str>;
 
 impl Engine {
     pub fn new(parts: Parts) -> Arc<Self> {
+        let routing = Routing::new(&parts.providers);
         Arc::new(Self {
             strangers: Strangers::new(parts.settings.limits.unauthenticated_per_minute),
             parts,
             limiter: RateLimiter::default(),
+            routing,
             passwords: Passwords::default(),
             login_tries: LoginTries::default(),
             registrations: Registrations::default(),

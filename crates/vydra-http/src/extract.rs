@@ -387,16 +387,33 @@ pub(crate) fn asked<'a>(
     max_credits: Option<Credits>,
     webhook_url: Option<&'a str>,
     ticket: Option<&'a Ticket>,
-) -> Asked<'a> {
+) -> Result<Asked<'a>, ApiError> {
     let simulate = headers
         .get(SIMULATE)
         .map(|value| value.to_str().unwrap_or("?"));
-    Asked {
+    Ok(Asked {
         preference: preference(headers),
         simulate,
         max_credits,
+        no_fallback: no_fallback(headers)?,
         webhook_url,
         ticket,
+    })
+}
+
+/// Whether only the first of a model's providers may be asked.
+fn no_fallback(headers: &HeaderMap) -> Result<bool, ApiError> {
+    let Some(value) = headers.get("x-vydra-no-fallback") else {
+        return Ok(false);
+    };
+    match value.as_bytes().trim_ascii() {
+        b"true" | b"1" => Ok(true),
+        b"false" | b"0" => Ok(false),
+        _ => {
+            let expected = "true or false";
+            let refused = Violations::one("X-Vydra-No-Fallback", "not usable", expected);
+            Err(ApiError(refused.into()))
+        }
     }
 }
 

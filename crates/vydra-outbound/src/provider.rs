@@ -1,19 +1,19 @@
 //! What a provider is: something that turns a request into media, and says exactly what went wrong when it cannot.
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use vydra_core::asset::MediaKind;
-use vydra_core::catalog::Route;
-use vydra_core::job::{Action, Script, StepCall};
+
+pub use crate::output::{Output, OutputSource};
+pub use crate::request::{MediaInput, Request};
 
 /// Stateless: it gets a request and answers, and knows neither the store nor the ledger.
 #[async_trait]
 pub trait Provider: Send + Sync + std::fmt::Debug {
-    fn name(&self) -> &'static str;
+    /// As the catalogue's routes call it: one provider can be set up several times, under several names.
+    fn name(&self) -> &str;
 
     /// Whether asking twice buys nothing twice. Only then is a request repeated whose outcome is unknown.
     fn is_repeatable(&self) -> bool;
@@ -26,6 +26,27 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
 
     /// Asks the provider to stop; it may be too late, and that is no failure.
     async fn cancel(&self, task: &str);
+
+    /// The cheapest call that shows whether it can be reached and takes our key. Whoever calls nobody has nothing to show.
+    async fn check(&self) -> Result<Checkup, ProviderError> {
+        Ok(Checkup::default())
+    }
+}
+
+/// What a provider said of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checkup {
+    /// For an operator, such as what is left of a quota.
+    pub note: Option<String>,
+    /// Its models by their own names; None where it does not tell.
+    pub models: Option<BTreeMap<String, Listed>>,
+}
+
+/// What a provider's list says of a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The day on which it is switched off, in the provider's own words.
+    pub retires: Option<String>,
 }
 
 /// What goes along with a request besides its content.
@@ -37,6 +58,32 @@ pub struct Context {
     pub progress: Arc<dyn Fn(u8) + Send + Sync>,
     /// Set when nobody wants the result any more.
     pub stop: CancellationToken,
+    /// How much is left of the job's time.
+    pub time_left: Duration,
+    pub receipt: Arc<Mutex<Receipt>>,
+}
+
+/// What a provider says of an attempt, for the operator.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Receipt {
+    /// By which the provider's support finds the call.
+    pub request_id: Option<String>,
+    /// In the provider's own unit, such as `0.04 USD`.
+    pub cost: Option<String>,
+}
+
+impl Context {
+    pub fn receipt(&self) -> Receipt {
+        let receipt = self.receipt.lock().unwrap_or_else(PoisonError::into_inner);
+        receipt.clone()
+    }
+
+    /// Writes down what the provider said; what was known and is not said again stays.
+    pub fn note(&self, said: Receipt) {
+        let mut receipt = self.receipt.lock().unwrap_or_else(PoisonError::into_inner);
+        receipt.request_id = said.request_id.or_else(|| receipt.request_id.take());
+        receipt.cost = said.cost.or_else(|| receipt.cost.take());
+    }
 }
 
 impl std::fmt::Debug for Context {
@@ -44,69 +91,6 @@ impl std::fmt::Debug for Context {
         f.debug_struct("Context")
             .field("attempt", &self.attempt)
             .finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// The same for every attempt, and for nothing else: a client-chosen id, and a seed for what is not seeded.
-    pub job: String,
-    /// The provider's name for the model.
-    pub model: String,
-    pub kind: MediaKind,
-    pub action: Action,
-    pub outputs: u32,
-    /// The input under the provider's names, media taken out.
-    pub input: Map<String, Value>,
-    pub media: Vec<MediaInput>,
-    pub script: Script,
-}
-
-/// A media file that the request names, as bytes.
-#[derive(Debug, Clone)]
-pub struct MediaInput {
-    /// The provider's name for the field.
-    pub field: String,
-    pub kind: MediaKind,
-    pub media_type: String,
-    pub bytes: Bytes,
-}
-
-impl Request {
-    /// The call under the route's names. `media` comes with our names.
-    pub fn new(job: &str, call: &StepCall<'_>, route: &Route, media: Vec<MediaInput>) -> Self {
-        let theirs = |ours: &str| {
-            route
-                .fields
-                .get(ours)
-                .map_or_else(|| ours.to_owned(), Clone::clone)
-        };
-        let input = call
-            .input
-            .iter()
-            .filter(|(name, _)| !media.iter().any(|media| media.field == **name))
-            .map(|(name, value)| (theirs(name), value.clone()))
-            .collect();
-        let media = media
-            .into_iter()
-            .map(|media| MediaInput {
-                field: theirs(&media.field),
-                ..media
-            })
-            .collect();
-        Self {
-            job: match call.name {
-                None => job.to_owned(),
-                Some(_) => format!("{job}-{}", call.number),
-            },
-            model: route.model.clone(),
-            kind: call.kind,
-            action: call.action,
-            outputs: call.outputs,
-            input,
-            media,
-            script: call.script(),
-        }
     }
 }
 
@@ -121,47 +105,6 @@ pub enum Submitted {
 pub enum Polled {
     Pending { progress: Option<u8> },
     Done(Vec<Output>),
-}
-
-/// One file that was made.
-#[derive(Debug, Clone)]
-pub struct Output {
-    pub source: OutputSource,
-    pub duration_ms: Option<u64>,
-}
-
-/// Where a file that was made is.
-#[derive(Clone)]
-pub enum OutputSource {
-    Bytes(Bytes),
-    /// On a server that the provider names. It is trusted as little as a caller's URL, and often a secret: whoever has it can
-    /// read the file.
-    Url(String),
-}
-
-impl std::fmt::Debug for OutputSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
-            Self::Url(_) => f.write_str("Url(…)"),
-        }
-    }
-}
-
-impl Output {
-    pub fn bytes(bytes: impl Into<Bytes>, duration_ms: Option<u64>) -> Self {
-        Self {
-            source: OutputSource::Bytes(bytes.into()),
-            duration_ms,
-        }
-    }
-
-    pub fn url(url: impl Into<String>, duration_ms: Option<u64>) -> Self {
-        Self {
-            source: OutputSource::Url(url.into()),
-            duration_ms,
-        }
-    }
 }
 
 /// What went wrong, so that a full table can decide what to do next.
@@ -194,6 +137,16 @@ pub enum Accepted {
     Unknown,
 }
 
+impl Accepted {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Yes => "yes",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The provider will not make this.
@@ -213,9 +166,36 @@ pub enum ErrorKind {
     NoOutput,
     ModelGone,
     Cancelled,
+    /// The provider gave up before it began.
+    Expired,
     TimedOut,
+    /// The provider does not know the task, or not any more.
+    TaskGone,
     /// An answer that cannot be understood.
     Protocol,
+}
+
+impl ErrorKind {
+    /// A stable word for the operator.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ContentRefused => "content_refused",
+            Self::InvalidRequest => "invalid_request",
+            Self::InputUnreadable => "input_unreadable",
+            Self::Auth => "auth",
+            Self::QuotaExhausted => "quota_exhausted",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+            Self::Unknown => "unknown",
+            Self::NoOutput => "no_output",
+            Self::ModelGone => "model_gone",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::TimedOut => "timed_out",
+            Self::TaskGone => "task_gone",
+            Self::Protocol => "protocol",
+        }
+    }
 }
 
 /// Whether to ask again, now that a request has failed.
@@ -245,10 +225,68 @@ impl ProviderError {
                 | ErrorKind::NoOutput
                 | ErrorKind::ModelGone
                 | ErrorKind::Cancelled
+                | ErrorKind::Expired
                 | ErrorKind::TimedOut
+                | ErrorKind::TaskGone
                 | ErrorKind::Protocol,
                 Accepted::No | Accepted::Yes | Accepted::Unknown,
             ) => Next::Fail,
+        }
+    }
+
+    /// Whether another provider may do better, and nothing was bought of this one.
+    pub const fn lets_another_try(&self) -> bool {
+        match (self.kind, self.accepted) {
+            (
+                ErrorKind::Auth
+                | ErrorKind::QuotaExhausted
+                | ErrorKind::RateLimited
+                | ErrorKind::Unavailable
+                | ErrorKind::ModelGone,
+                Accepted::No,
+            ) => true,
+            (
+                ErrorKind::Auth
+                | ErrorKind::QuotaExhausted
+                | ErrorKind::RateLimited
+                | ErrorKind::Unavailable
+                | ErrorKind::ModelGone,
+                Accepted::Yes | Accepted::Unknown,
+            )
+            | (
+                ErrorKind::ContentRefused
+                | ErrorKind::InvalidRequest
+                | ErrorKind::InputUnreadable
+                | ErrorKind::Unknown
+                | ErrorKind::NoOutput
+                | ErrorKind::Cancelled
+                | ErrorKind::Expired
+                | ErrorKind::TimedOut
+                | ErrorKind::TaskGone
+                | ErrorKind::Protocol,
+                Accepted::No | Accepted::Yes | Accepted::Unknown,
+            ) => false,
+        }
+    }
+
+    /// Whether it tells of the question alone, and nothing of the task that was asked for.
+    pub const fn is_of_the_poll(&self) -> bool {
+        match self.kind {
+            ErrorKind::RateLimited
+            | ErrorKind::Unavailable
+            | ErrorKind::Unknown
+            | ErrorKind::Protocol => true,
+            ErrorKind::ContentRefused
+            | ErrorKind::InvalidRequest
+            | ErrorKind::InputUnreadable
+            | ErrorKind::Auth
+            | ErrorKind::QuotaExhausted
+            | ErrorKind::NoOutput
+            | ErrorKind::ModelGone
+            | ErrorKind::Cancelled
+            | ErrorKind::Expired
+            | ErrorKind::TimedOut
+            | ErrorKind::TaskGone => false,
         }
     }
 
@@ -262,11 +300,11 @@ impl ProviderError {
             | ErrorKind::QuotaExhausted
             | ErrorKind::RateLimited
             | ErrorKind::Unavailable => "provider_unavailable",
-            ErrorKind::Unknown | ErrorKind::Protocol => "unknown_outcome",
+            ErrorKind::Unknown | ErrorKind::TaskGone | ErrorKind::Protocol => "unknown_outcome",
             ErrorKind::NoOutput => "no_output",
             ErrorKind::ModelGone => "model_gone",
             ErrorKind::Cancelled => "cancelled",
-            ErrorKind::TimedOut => "timed_out",
+            ErrorKind::Expired | ErrorKind::TimedOut => "timed_out",
         }
     }
 
@@ -284,7 +322,9 @@ impl ProviderError {
             | ErrorKind::Unknown
             | ErrorKind::NoOutput
             | ErrorKind::Cancelled
+            | ErrorKind::Expired
             | ErrorKind::TimedOut
+            | ErrorKind::TaskGone
             | ErrorKind::Protocol => true,
         }
     }
@@ -293,72 +333,6 @@ impl ProviderError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-    use vydra_core::job::Call;
-
-    #[test]
-    fn a_request_bears_the_providers_names() {
-        let call: Call = serde_json::from_value(json!({
-            "model": "m",
-            "kind": "image",
-            "action": "edit",
-            "outputs": 1,
-            "input": {"prompt": "p", "imageUrl": "asset:x", "aspectRatio": "1:1"},
-        }))
-        .unwrap();
-        let call = call.calls().next().unwrap();
-        let route = Route {
-            provider: "p".to_owned(),
-            model: "up/stream".to_owned(),
-            fields: [
-                ("imageUrl".to_owned(), "image_url".to_owned()),
-                ("aspectRatio".to_owned(), "ratio".to_owned()),
-            ]
-            .into(),
-        };
-        let media = MediaInput {
-            field: "imageUrl".to_owned(),
-            kind: MediaKind::Image,
-            media_type: "image/png".to_owned(),
-            bytes: Bytes::new(),
-        };
-        let request = Request::new("job_1", &call, &route, vec![media]);
-        assert_eq!(
-            Value::Object(request.input),
-            json!({"prompt": "p", "ratio": "1:1"})
-        );
-        assert_eq!(request.media[0].field, "image_url");
-        assert_eq!(request.model, "up/stream");
-        assert_eq!(request.job, "job_1");
-    }
-
-    /// Otherwise two of them would be one purchase, or one picture.
-    #[test]
-    fn each_step_of_a_job_has_an_id_of_its_own() {
-        let step = |name: &str| json!({"name": name, "model": "m", "kind": "image", "action": "generate", "outputs": 1, "input": {}});
-        let call: Call = serde_json::from_value(json!({
-            "model": "m", "kind": "image", "action": "generate", "outputs": 1, "input": {}, "steps": [step("a"), step("b")],
-        }))
-        .unwrap();
-        let route = Route {
-            provider: "p".to_owned(),
-            model: "m".to_owned(),
-            fields: std::collections::BTreeMap::new(),
-        };
-        let ids: Vec<String> = call
-            .calls()
-            .map(|step| Request::new("job_1", &step, &route, Vec::new()).job)
-            .collect();
-        assert_eq!(ids, ["job_1-0", "job_1-1"]);
-    }
-
-    #[test]
-    fn where_an_output_is_stands_in_no_log() {
-        let signed = Output::url("https://files.example/a.mp4?signature=secret", None);
-        assert!(!format!("{signed:?}").contains("example"));
-        let bytes = Output::bytes(vec![0; 1_000_000], None);
-        assert!(format!("{bytes:?}").len() < 100);
-    }
 
     #[test]
     fn nothing_is_asked_twice_that_may_have_been_bought() {

@@ -1,28 +1,65 @@
 //! Which providers there are, and who serves which model.
 
 use crate::provider::Provider;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use vydra_core::catalog::{Model, Route};
 use vydra_core::job::Mode;
 
+/// What the operator allows one provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// Calls and tasks at once.
+    pub concurrency: Option<u32>,
+    /// The credits for which it may be asked on one day.
+    pub daily_credits: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    provider: Arc<dyn Provider>,
+    bounds: Bounds,
+    /// Whether it is somebody whom we call.
+    is_hosted: bool,
+}
+
 #[derive(Debug, Default)]
 pub struct Registry {
-    providers: HashMap<&'static str, Arc<dyn Provider>>,
+    providers: HashMap<String, Entry>,
     sandbox: Option<Arc<dyn Provider>>,
-    fallback: Option<&'static str>,
+    fallback: Option<String>,
 }
 
 /// A route whose provider is here.
 #[derive(Debug, Clone)]
 pub struct Working {
     pub route: Route,
+    /// Its place among the routes of its model.
+    pub number: u32,
     pub provider: Arc<dyn Provider>,
+    pub bounds: Bounds,
+    pub is_hosted: bool,
 }
 
 impl Registry {
+    /// One that lives in this process, or costs nothing.
     pub fn add(&mut self, provider: Arc<dyn Provider>) {
-        self.providers.insert(provider.name(), provider);
+        self.put(provider, Bounds::default(), false);
+    }
+
+    /// One that we call, within bounds.
+    pub fn add_hosted(&mut self, provider: Arc<dyn Provider>, bounds: Bounds) {
+        self.put(provider, bounds, true);
+    }
+
+    fn put(&mut self, provider: Arc<dyn Provider>, bounds: Bounds, is_hosted: bool) {
+        let entry = Entry {
+            provider,
+            bounds,
+            is_hosted,
+        };
+        let name = entry.provider.name().to_owned();
+        self.providers.insert(name, entry);
     }
 
     /// Serves everything that is asked for with a test key.
@@ -32,8 +69,22 @@ impl Registry {
 
     /// Serves every model that has no other working route.
     pub fn set_fallback(&mut self, provider: Arc<dyn Provider>) {
-        self.fallback = Some(provider.name());
+        self.fallback = Some(provider.name().to_owned());
         self.add(provider);
+    }
+
+    /// What each one that we call is allowed.
+    pub fn bounds(&self) -> impl Iterator<Item = (&str, Bounds)> {
+        let hosted = self.providers.iter().filter(|(_, entry)| entry.is_hosted);
+        hosted.map(|(name, entry)| (name.as_str(), entry.bounds))
+    }
+
+    /// Those that we call, by their names.
+    pub fn hosted(&self) -> Vec<Arc<dyn Provider>> {
+        let hosted = self.providers.values().filter(|entry| entry.is_hosted);
+        let mut hosted: Vec<_> = hosted.map(|entry| Arc::clone(&entry.provider)).collect();
+        hosted.sort_by(|one, other| one.name().cmp(other.name()));
+        hosted
     }
 
     /// The ways to run a model, best first; none means that it cannot be called.
@@ -45,28 +96,34 @@ impl Registry {
             route: Route {
                 provider: provider.name().to_owned(),
                 model: model.slug.clone(),
-                fields: BTreeMap::new(),
+                ..Route::default()
             },
+            number: 0,
             provider: Arc::clone(provider),
+            bounds: Bounds::default(),
+            is_hosted: false,
         };
         match mode {
             Mode::Test => self.sandbox.iter().map(unmapped).collect(),
             Mode::Live => {
-                let routed: Vec<Working> = model
-                    .routes
-                    .iter()
-                    .filter_map(|route| {
-                        let provider = self.providers.get(route.provider.as_str())?;
+                let routed: Vec<Working> = (0..)
+                    .zip(&model.routes)
+                    .filter_map(|(number, route)| {
+                        let entry = self.providers.get(route.provider.as_str())?;
                         Some(Working {
                             route: route.clone(),
-                            provider: Arc::clone(provider),
+                            number,
+                            provider: Arc::clone(&entry.provider),
+                            bounds: entry.bounds,
+                            is_hosted: entry.is_hosted,
                         })
                     })
                     .collect();
                 if routed.is_empty() {
                     self.fallback
+                        .as_ref()
                         .and_then(|name| self.providers.get(name))
-                        .map(unmapped)
+                        .map(|entry| unmapped(&entry.provider))
                         .into_iter()
                         .collect()
                 } else {
@@ -132,11 +189,8 @@ mod tests {
             }
             registry.set_sandbox(Arc::new(Named("sandbox")));
             for model in catalog.models().iter().filter(|model| model.active) {
-                let names: Vec<&str> = registry
-                    .working(model, Mode::Test)
-                    .iter()
-                    .map(|working| working.provider.name())
-                    .collect();
+                let test = registry.working(model, Mode::Test);
+                let names: Vec<&str> = test.iter().map(|working| working.provider.name()).collect();
                 assert_eq!(names, ["sandbox"], "{}", model.slug);
                 let live = registry.working(model, Mode::Live);
                 assert!(!live.is_empty(), "{}", model.slug);

@@ -121,6 +121,7 @@ impl Fixture {
             workflow: None,
             input: document(&json!({"prompt": "a fox"})),
             call: Call {
+                no_fallback: false,
                 model: "pixel-1".to_owned(),
                 kind: MediaKind::Image,
                 action: Action::Generate,

@@ -1,10 +1,12 @@
 //! The list of things that can happen to our data, and what each one promises.
 
 mod assets;
+mod attempts;
 mod webhooks;
 mod worker;
 
 pub use assets::{AssetFilter, AssetPage, AssetStore, Deleted};
+pub use attempts::{AttemptFilter, AttemptStore, ProviderAttempt};
 pub use webhooks::{
     ClaimedDeliveries, ClaimedDelivery, DeliveryClaim, DeliveryFilter, DeliveryOutcome,
     DeliveryPage, EndpointChange, Event, Lane, NewNotice, Resending, Settled, SettledDelivery,
@@ -33,7 +35,7 @@ use vydra_core::usage::{UsageBy, UsageRow};
 use vydra_core::user::{Membership, PasswordHash, Role, User};
 
 #[async_trait]
-pub trait Store: AssetStore + WebhookStore + Send + Sync + std::fmt::Debug {
+pub trait Store: AssetStore + AttemptStore + WebhookStore + Send + Sync + std::fmt::Debug {
     /// The secret under which keys are marked; the same for every process on this database.
     fn pepper(&self) -> Pepper;
 
@@ -242,6 +244,8 @@ pub trait Store: AssetStore + WebhookStore + Send + Sync + std::fmt::Debug {
     ) -> Result<()>;
     /// Hands the job back: claimable from `again_at` on. Of the steps in `forget` nothing was bought: they begin anew.
     async fn hand_back(&self, lease: &Lease, again_at: Timestamp, forget: &[u32]) -> Result<()>;
+    /// Hands a job back of which nothing was begun, as if it had not been claimed: claimable from `again_at` on.
+    async fn postpone(&self, lease: &Lease, again_at: Timestamp) -> Result<()>;
     /// Ends the job: its final state, the refund of what was not delivered, the assets and the event, together.
     async fn settle_job(&self, lease: &Lease, settlement: Settlement) -> Result<()>;
     /// Fails, with its refund, every job that has waited or run for too long; at most as many as there are entries.

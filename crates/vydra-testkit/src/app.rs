@@ -34,7 +34,7 @@ use vydra_outbound::fetch::{FetchLimits, InputFetcher};
 use vydra_outbound::media::MediaStore;
 use vydra_outbound::provider::Provider;
 use vydra_outbound::providers::sandbox::Sandbox;
-use vydra_outbound::registry::Registry;
+use vydra_outbound::registry::{Bounds, Registry};
 use vydra_outbound::url_guard::{Network, UrlGuard};
 use vydra_outbound::webhook::{Courier, WebhookSender};
 use vydra_store::{SqliteStore, Store};
@@ -56,6 +56,8 @@ pub struct Setup {
     pub fallback: bool,
     /// Providers under names that the catalogue's routes know.
     pub others: Vec<Arc<ScriptedProvider>>,
+    /// What each of them is allowed.
+    pub bounds: Bounds,
     /// Private networks that inputs may be fetched from.
     pub readable: Vec<&'static str>,
     /// Private networks that webhooks may be sent to.
@@ -93,6 +95,7 @@ impl Default for Setup {
             repeatable: true,
             fallback: true,
             others: Vec::new(),
+            bounds: Bounds::default(),
             readable: Vec::new(),
             receivers: Vec::new(),
             webhooks: WebhookSettings {
@@ -452,7 +455,7 @@ fn start(
     };
     let mut providers = Registry::default();
     for other in &setup.others {
-        providers.add(Arc::clone(other) as _);
+        providers.add_hosted(Arc::clone(other) as _, setup.bounds);
     }
     if setup.fallback {
         providers.set_fallback(Arc::clone(&provider));

@@ -34,12 +34,12 @@ use vydra_outbound::provider::{
 };
 use vydra_outbound::webhook::{Answer, Courier, Message};
 use vydra_store::store::{
-    AssetFilter, AssetPage, AssetStore, Cancellation, Claim, Claimed, ClaimedDeliveries, Creation,
-    Deleted, DeliveryClaim, DeliveryFilter, DeliveryPage, Due, EndpointChange, EntryFilter,
-    EntryPage, Event, Expired, Grant, JobFilter, JobPage, Lease, NewJob, NewNotice,
-    NewOrganization, NewRotation, NewSession, NewUser, Overdue, Recorded, Recording, Resending,
-    Rotation, Settled, SettledDelivery, Settlement, StepRoute, Submission, Usage, UserCreation,
-    WebhookStore,
+    AssetFilter, AssetPage, AssetStore, AttemptFilter, AttemptStore, Cancellation, Claim, Claimed,
+    ClaimedDeliveries, Creation, Deleted, DeliveryClaim, DeliveryFilter, DeliveryPage, Due,
+    EndpointChange, EntryFilter, EntryPage, Event, Expired, Grant, JobFilter, JobPage, Lease,
+    NewJob, NewNotice, NewOrganization, NewRotation, NewSession, NewUser, Overdue, ProviderAttempt,
+    Recorded, Recording, Resending, Rotation, Settled, SettledDelivery, Settlement, StepRoute,
+    Submission, Usage, UserCreation, WebhookStore,
 };
 use vydra_store::{Result, Store, StoreError};
 
@@ -342,6 +342,7 @@ Store {
     fn finish_step(lease: &Lease, step: &StepRoute, outputs: Vec<Asset>, until: Timestamp) -> ();
     fn report_progress(lease: &Lease, progress: u8, message: Option<&str>, until: Timestamp) -> ();
     fn hand_back(lease: &Lease, again_at: Timestamp, forget: &[u32]) -> ();
+    fn postpone(lease: &Lease, again_at: Timestamp) -> ();
     fn settle_job(lease: &Lease, settlement: Settlement) -> ();
     fn expire_jobs(overdue: Overdue, entries: Vec<EntryId>, now: Timestamp) -> Expired;
     fn keep_late(job: &JobId, outputs: Vec<Asset>) -> bool;
@@ -366,6 +367,13 @@ AssetStore {
     fn unnamed_files(storage_keys: Vec<String>) -> Vec<String>;
     fn kept_assets(after: Option<&AssetId>, limit: u32) -> Vec<Asset>;
     fn record_erased(ids: &[AssetId], now: Timestamp) -> ();
+}
+
+AttemptStore {
+    fn record_attempt(attempt: &ProviderAttempt) -> ();
+    fn attempts(filter: AttemptFilter) -> Vec<ProviderAttempt>;
+    fn count_provider_day(provider: &str, credits: Credits, cap: u64, now: Timestamp) -> bool;
+    fn uncount_provider_day(provider: &str, credits: Credits, counted_at: Timestamp) -> ();
 }
 
 WebhookStore {
@@ -408,7 +416,7 @@ fn unheard(done: bool) -> ProviderError {
 
 #[async_trait]
 impl Provider for FaultyProvider {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.inner.name()
     }
 

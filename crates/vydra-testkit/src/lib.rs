@@ -22,6 +22,7 @@ mod mailbox;
 mod provider;
 mod random;
 pub mod s3;
+pub mod upstream;
 mod web;
 
 pub use app::{PASSWORD, PUBLIC_URL, Setup, TestApp};

@@ -80,7 +80,7 @@ const OWNERS: [(&[&str], &[&str]); 7] = [
         &["vydra-store", "vydra-prove", "vydra-bench"],
     ),
     (
-        &["reqwest"],
+        &["reqwest", "tokio-tungstenite"],
         &["vydra-outbound", "vydra-client", "vydra-prove"],
     ),
     (&["object_store"], &["vydra-outbound", "vydra-testkit"]),

@@ -8,7 +8,8 @@ use serde_json::json;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use vydra_core::job::Mode;
-use vydra_engine::Engine;
+use vydra_engine::{CheckedProvider, CheckedRoute, Engine, RouteStanding as Standing};
+use vydra_outbound::provider::ErrorKind;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  vydra doctor --config /etc/vydra.toml")]
@@ -110,6 +111,52 @@ fn existing(config: &Config) -> anyhow::Result<()> {
     )
 }
 
+fn examine_provider(
+    provider: &CheckedProvider,
+    tell: &mut impl FnMut(Verdict, &'static str, String),
+) {
+    const CHECK: &str = "provider";
+    let name = &provider.name;
+    match &provider.answer {
+        Ok(checkup) => {
+            let note = checkup.note.as_ref();
+            let note = note.map_or(String::new(), |note| format!(" ({note})"));
+            tell(Verdict::Good, CHECK, format!("{name} answers{note}"));
+        }
+        Err(error) => {
+            let advice = match error.kind {
+                ErrorKind::Auth => ": is the key right, and may it do what it is for?",
+                ErrorKind::QuotaExhausted => ": its account has run dry",
+                _ => ": is its address right, and can this machine reach it?",
+            };
+            tell(Verdict::Bad, CHECK, format!("{name}: {error}{advice}"));
+            return;
+        }
+    }
+    for route in &provider.routes {
+        let CheckedRoute {
+            model, upstream, ..
+        } = route;
+        match &route.standing {
+            Standing::Listed | Standing::NotTold => {}
+            Standing::Retires(day) => tell(
+                Verdict::Note,
+                CHECK,
+                format!(
+                    "{name} will switch off {upstream} ({day}), which serves {model}: route it elsewhere before"
+                ),
+            ),
+            Standing::Unknown => tell(
+                Verdict::Bad,
+                CHECK,
+                format!(
+                    "{name} does not list {upstream}, which serves {model}: calls of it will fail"
+                ),
+            ),
+        }
+    }
+}
+
 async fn examine(
     config: &Config,
     engine: &Arc<Engine>,
@@ -198,6 +245,9 @@ async fn examine(
                 inactive.join(", ")
             ),
         );
+    }
+    for provider in engine.check_providers().await {
+        examine_provider(&provider, tell);
     }
     if config.local_is_fallback() {
         tell(Verdict::Note, "providers", "the local provider stands in for models without another route: what it makes is procedural art".to_owned());

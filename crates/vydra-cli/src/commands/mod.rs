@@ -9,8 +9,10 @@ mod key;
 mod ledger;
 mod listen;
 mod migrate;
+mod models;
 mod openapi;
 mod org;
+mod provider;
 mod serve;
 mod user;
 mod webhook;
@@ -49,6 +51,12 @@ pub enum Command {
     /// The ledger of all credits
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// Providers: what they were asked, and how they answered
+    #[command(subcommand)]
+    Provider(provider::Provider),
+    /// The models of the catalogue
+    #[command(subcommand)]
+    Models(models::Models),
     /// Webhooks: the secret that signs them
     #[command(subcommand)]
     Webhook(webhook::Webhook),
@@ -148,6 +156,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Credits(credits) => block_on(credits.run()),
         Command::Assets(assets) => block_on(assets.run()),
         Command::Ledger(ledger) => block_on(ledger.run()),
+        Command::Provider(provider) => block_on(provider.run()),
+        Command::Models(models) => block_on(models.run()),
         Command::Webhook(webhook) => block_on(webhook.run()),
         Command::Listen(listen) => block_on(listen.run()),
         Command::Migrate(migrate) => migrate.run(),

@@ -107,7 +107,7 @@ impl Config {
     fn secret_access_key(&self) -> Result<String, ConfigError> {
         let media = &self.media;
         let file = &media.secret_access_key_file;
-        let (key, secret) = match (media.secret_access_key.0.as_str(), file.as_os_str()) {
+        let (key, secret) = match (media.secret_access_key.reveal(), file.as_os_str()) {
             ("", file) if file.is_empty() => {
                 return Err(ConfigError::key(
                     "media.secret_access_key",

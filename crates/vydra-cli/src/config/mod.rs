@@ -4,9 +4,11 @@
 mod duration;
 mod layers;
 mod media;
+mod providers;
 
 pub use duration::Span;
 pub use media::{Media, MediaPlace};
+pub use providers::{Hosted, HostedAuth, Kind, Provider};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +19,7 @@ use tracing_subscriber::filter::LevelFilter;
 use vydra_core::plan::{Limits, Plans};
 use vydra_core::webhook::RetrySchedule;
 use vydra_outbound::egress_proxy::EgressProxy;
+use vydra_outbound::secret::Secret;
 use vydra_outbound::url_guard::Network;
 
 pub use layers::Sources;
@@ -33,8 +36,6 @@ const MOST_RETRIES: usize = 50;
 const LONGEST_RETRY: Duration = Duration::from_hours(24);
 const MIN_SESSION: Duration = Duration::from_mins(1);
 const MAX_SESSION: Duration = Duration::from_hours(8_760);
-/// The providers of this version.
-const KNOWN_PROVIDERS: [&str; 1] = ["local"];
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,45 +96,6 @@ pub struct Worker {
 pub struct Catalog {
     pub default: bool,
     pub files: Vec<PathBuf>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Provider {
-    #[serde(default)]
-    pub enabled: bool,
-    /// Of the local one alone.
-    #[serde(default)]
-    pub instant: bool,
-    #[serde(default)]
-    pub api_key: Option<Secret>,
-    #[serde(default)]
-    pub api_key_file: Option<PathBuf>,
-}
-
-/// A value that no log and no message ever shows.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The reader's own words would quote the value.
-        String::deserialize(deserializer)
-            .map(Self)
-            .map_err(|_| serde::de::Error::custom("must be text in quotes"))
-    }
-}
-
-impl Secret {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -273,23 +235,7 @@ impl Config {
                 "must start with http:// or https:// and not end with a slash",
             ));
         }
-        for (name, provider) in &self.providers {
-            if !KNOWN_PROVIDERS.contains(&name.as_str()) {
-                let known = KNOWN_PROVIDERS.join(", ");
-                return Err(ConfigError::key(
-                    format!("providers.{name}"),
-                    format!("this version has no such provider; it has: {known}"),
-                ));
-            }
-            if provider.api_key.as_ref().is_some_and(|key| !key.is_empty())
-                && provider.api_key_file.is_some()
-            {
-                return Err(ConfigError::key(
-                    format!("providers.{name}.api_key"),
-                    "is given twice: here and as api_key_file",
-                ));
-            }
-        }
+        self.hosted_providers()?;
         self.input_networks()?;
         self.egress_proxy()?;
         self.webhook_networks()?;
@@ -343,7 +289,7 @@ impl Config {
         if proxy.is_empty() {
             return Ok(None);
         }
-        let parsed = proxy.0.parse::<EgressProxy>();
+        let parsed = proxy.reveal().parse::<EgressProxy>();
         parsed
             .map(Some)
             .map_err(|error| ConfigError::key("outbound.proxy", error.to_string()))
@@ -359,13 +305,13 @@ impl Config {
 
     pub fn local_is_fallback(&self) -> bool {
         self.providers
-            .get("local")
-            .is_some_and(|local| local.enabled)
+            .get(providers::LOCAL)
+            .is_some_and(|local| local.enabled == Some(true))
     }
 
     pub fn local_is_instant(&self) -> bool {
         self.providers
-            .get("local")
+            .get(providers::LOCAL)
             .is_some_and(|local| local.instant)
     }
 

@@ -150,6 +150,44 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
         ("[providers.fall]\nenabled = true", "providers.fall"),
         ("[providers.local]\nenabld = true", "enabld"),
         (
+            "[providers.local]\nbase_url = \"http://a\"",
+            "providers.local",
+        ),
+        ("[providers.fal]\nenabled = true", "providers.fal.api_key"),
+        ("[providers.mine]\nkind = \"fall\"", "providers.mine.kind"),
+        (
+            "[providers.mine]\nkind = \"a1111\"",
+            "providers.mine.base_url",
+        ),
+        (
+            "[providers.fal]\napi_key = \"k\"\napi_key_file = \"f\"",
+            "providers.fal.api_key",
+        ),
+        (
+            "[providers.fal]\napi_key_file = \"none\"",
+            "providers.fal.api_key_file",
+        ),
+        (
+            "[providers.fal]\napi_key = \"k\"\ninstant = true",
+            "providers.fal.instant",
+        ),
+        (
+            "[providers.fal]\napi_key = \"k\"\ntimeout = \"1s\"",
+            "providers.fal.timeout",
+        ),
+        (
+            "[providers.fal]\napi_key = \"k\"\nauth = \"basic\"",
+            "providers.fal.auth",
+        ),
+        (
+            "[providers.fal]\napi_key = \"k\"\ncheck_path = \"x\"",
+            "providers.fal.check_path",
+        ),
+        (
+            "[providers.fal]\napi_key = \"k\"\nconcurrency = 20000",
+            "providers.fal.concurrency",
+        ),
+        (
             "[outbound]\ninput_allow_networks = [\"everything\"]",
             "outbound.input_allow_networks",
         ),
@@ -194,6 +232,32 @@ fn a_secret_is_not_shown() {
     let number = load(Some("[providers.local]\napi_key = 987654321\n"), &[]).unwrap_err();
     assert!(!number.to_string().contains("987654321"), "{number}");
     load(None, &[("VYDRA__PROVIDERS__LOCAL__API_KEY", "987654321")]).unwrap();
+}
+
+#[test]
+fn a_key_in_the_environment_sets_a_provider_up() {
+    let config = load(None, &[("VYDRA__PROVIDERS__FAL__API_KEY", "id:hush-hush")]).unwrap();
+    let hosted = config.hosted_providers().unwrap();
+    assert_eq!(hosted.len(), 1);
+    assert_eq!(hosted[0].name, "fal");
+    assert_eq!(hosted[0].base_url, "https://queue.fal.run");
+    assert_eq!(hosted[0].key.reveal(), "id:hush-hush");
+    assert!(!format!("{hosted:?}").contains("hush"));
+    assert!(
+        load(None, &[])
+            .unwrap()
+            .hosted_providers()
+            .unwrap()
+            .is_empty()
+    );
+    let off = "[providers.fal]\nenabled = false";
+    assert!(
+        load(Some(off), &[])
+            .unwrap()
+            .hosted_providers()
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]

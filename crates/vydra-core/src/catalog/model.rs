@@ -4,7 +4,7 @@ use super::prices::{PriceLine, Pricing};
 use super::schema::{InputSchema, Violations, either_spelling};
 use crate::asset::MediaKind;
 use crate::credits::Credits;
-use crate::job::{Action, Call, Script};
+use crate::job::{ASSET, Action, Call, STEP, Script};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -17,16 +17,42 @@ pub enum Answer {
     Async,
 }
 
-/// One way to run a model: a provider, its name for the model, and its names for our fields.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// One way to run a model: a provider, its name for the model, and how our input becomes theirs.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
+    /// As it is named in the configuration.
     pub provider: String,
     pub model: String,
-    /// Our field's name to theirs; a field that is not named keeps ours.
+    /// Only for calls whose fields have these values, where `*` is any and an empty one none; for all calls when empty.
+    #[serde(default)]
+    pub when: BTreeMap<String, String>,
+    /// Only for calls with at most so many media files.
+    pub max_media: Option<usize>,
+    /// Routes that follow one another and have a weight take turns at being the first of them: so many times more often. Zero
+    /// keeps its place.
+    #[serde(default)]
+    pub weight: u32,
+    /// Our field's name to theirs: a field that is not named keeps ours, one with an empty name is not sent, and a name that
+    /// ends with `[]` is that of a list, also where we have a single value.
     #[serde(default)]
     pub fields: BTreeMap<String, String>,
+    /// By our field's name: our value to theirs. What is not named stays as it is.
+    #[serde(default)]
+    pub values: BTreeMap<String, BTreeMap<String, Value>>,
+    /// By our field's name: how its value is written, such as `{}s`; the value becomes text.
+    #[serde(default)]
+    pub formats: BTreeMap<String, String>,
+    /// What is sent besides, under their names; the input wins.
+    #[serde(default)]
+    pub set: Map<String, Value>,
+    /// What only this kind of provider understands; its page says what.
+    #[serde(default)]
+    pub settings: Map<String, Value>,
 }
+
+/// Whatever value a field has.
+const ANY: &str = "*";
 
 /// What depends on the value of a field: `grok-imagine` makes images or videos.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -70,6 +96,31 @@ pub struct Priced {
     pub call: Call,
     pub price: Credits,
     pub answer: Answer,
+}
+
+impl Route {
+    /// Whether it is for a call with this input, as it was accepted.
+    pub fn takes(&self, input: &Map<String, Value>) -> bool {
+        let fits = |(field, wanted): (&String, &String)| match input.get(field) {
+            Some(Value::Null) | None => wanted.is_empty(),
+            Some(_) if wanted == ANY => true,
+            Some(Value::String(text)) => text == wanted,
+            Some(other) => {
+                let text = other.to_string();
+                text == *wanted
+            }
+        };
+        let is_media = |value: &&Value| {
+            let text = value.as_str().unwrap_or_default();
+            text.starts_with(ASSET) || text.starts_with(STEP)
+        };
+        let values = input.values().flat_map(|value| match value {
+            Value::Array(values) => values.as_slice(),
+            single => std::slice::from_ref(single),
+        });
+        let media = values.filter(is_media).count();
+        self.when.iter().all(fits) && self.max_media.is_none_or(|most| media <= most)
+    }
 }
 
 impl Model {
@@ -152,6 +203,7 @@ impl Model {
             outputs,
             input,
             steps: Vec::new(),
+            no_fallback: false,
             script: Script::default(),
             pricing: Pricing {
                 version: String::new(),

@@ -268,6 +268,7 @@ impl Steps {
             ));
         };
         let call = Call {
+            no_fallback: false,
             model: result.model.clone(),
             kind: result.kind,
             action: result.action,

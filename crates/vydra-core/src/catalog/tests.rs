@@ -421,3 +421,71 @@ fn a_price_is_explained() {
     assert_eq!(image.call.pricing.lines[0].credits.get(), 8);
     assert_eq!(image.call.pricing.lines[0].pricing_unit, "image");
 }
+
+/// What a call is routed to at the gateway that serves the whole catalogue.
+fn routed(slug: &str, input: &Value) -> Vec<String> {
+    let catalog = Catalog::load([("shipped", DEFAULT)]).unwrap();
+    let model = catalog.model(slug).unwrap();
+    let priced = model.price(input.as_object().unwrap().clone()).unwrap();
+    let routes = model.routes.iter();
+    routes
+        .filter(|route| route.provider == "fal" && route.takes(&priced.call.input))
+        .map(|route| route.model.clone())
+        .collect()
+}
+
+#[test]
+fn a_call_is_routed_by_what_it_has() {
+    let few = json!(["asset:a", "asset:b", "asset:c"]);
+    let many = json!(["asset:a", "asset:b", "asset:c", "asset:d"]);
+    for (slug, input, expected) in [
+        (
+            "nano-banana",
+            json!({"prompt": "p"}),
+            &["fal-ai/nano-banana-2"][..],
+        ),
+        (
+            "nano-banana",
+            json!({"prompt": "p", "imageUrl": "asset:a"}),
+            &["fal-ai/nano-banana/edit"],
+        ),
+        ("veo3", json!({"prompt": "p"}), &["fal-ai/veo3.1"]),
+        (
+            "veo3",
+            json!({"prompt": "p", "image_url": "asset:a"}),
+            &["fal-ai/veo3.1/image-to-video"],
+        ),
+        (
+            "grok-imagine",
+            json!({"prompt": "p", "model": "text-to-image"}),
+            &["xai/grok-imagine-image"],
+        ),
+        (
+            "grok-imagine",
+            json!({"prompt": "p"}),
+            &["xai/grok-imagine-video/text-to-video"],
+        ),
+        (
+            "flux-edit",
+            json!({"prompt": "p", "imageUrl": "asset:x", "imageUrls": few}),
+            &["fal-ai/flux-2/edit", "fal-ai/flux-2-flex/edit"],
+        ),
+        (
+            "flux-edit",
+            json!({"prompt": "p", "imageUrl": "asset:x", "imageUrls": many}),
+            &["fal-ai/flux-2-flex/edit"],
+        ),
+        (
+            "kling",
+            json!({"prompt": "p", "image_url": "asset:a"}),
+            &["fal-ai/kling-video/v3/pro/image-to-video"],
+        ),
+        (
+            "kling",
+            json!({"prompt": "p", "image_url": "asset:a", "video_url": "asset:b"}),
+            &["fal-ai/kling-video/v2.6/pro/motion-control"],
+        ),
+    ] {
+        assert_eq!(routed(slug, &input), expected, "{slug} {input}");
+    }
+}

@@ -19,6 +19,8 @@ use vydra_store::store::{ClaimedJob, Lease, Outcome, Settlement};
 const PROGRESS_EVERY: Duration = Duration::from_millis(400);
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
+/// How long a job leaves its place to others while its provider has none.
+pub(super) const BUSY: Duration = Duration::from_secs(1);
 /// How often an end is written again when the store is away; afterwards the lease expires and the job is taken anew.
 const SETTLE_TRIES: u32 = 10;
 /// How long a cancelled job waits for the answer of a provider that is being asked.
@@ -36,6 +38,8 @@ pub(super) enum Broken {
     Failed(Failure),
     /// The provider took nothing, and may take it after this time.
     Again(Duration),
+    /// Everybody who could be asked has as many calls as they may have.
+    Busy,
     /// The provider delivered, and we could not keep it.
     Storage(MediaError),
     /// Our own trouble: nothing was decided about the job.
@@ -54,7 +58,8 @@ impl From<StoreError> for Broken {
 /// What a step made, and who made it.
 pub(super) struct Made {
     pub(super) outputs: Vec<Asset>,
-    pub(super) provider: &'static str,
+    pub(super) provider: String,
+    pub(super) route: u32,
 }
 
 pub(super) async fn run(engine: &Engine, claimed: ClaimedJob, halt: &CancellationToken) {
@@ -117,6 +122,7 @@ impl Attempt<'_> {
             // What was asked stays written down, so that the next attempt polls a task instead of buying another.
             Err(Broken::Halted) => self.hand_back(Duration::ZERO, &self.stages.resting()).await,
             Err(Broken::Again(wait)) => self.hand_back(wait, &[ONLY]).await,
+            Err(Broken::Busy) => self.postpone().await,
             Err(Broken::Ours(error)) => {
                 tracing::error!(job.id = %self.job.id, error = %error, "an attempt broke off");
                 let wait = backoff(self.claimed.attempt);
@@ -178,7 +184,7 @@ impl Attempt<'_> {
             outputs: made.outputs,
             refund,
         };
-        self.settle(outcome, Some(made.provider)).await;
+        self.settle(outcome, Some(&made.provider)).await;
     }
 
     pub(super) fn failure(&self, reason: &str, retryable: bool) -> Failure {
@@ -294,6 +300,18 @@ impl Attempt<'_> {
             // The lease expires by itself.
             Err(error) => {
                 tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "a job could not be handed back");
+            }
+        }
+    }
+
+    /// Gives the place to a job of another provider.
+    async fn postpone(&self) {
+        let again_at = self.engine.now().plus(BUSY);
+        match self.engine.store().postpone(self.lease, again_at).await {
+            Ok(()) | Err(StoreError::LeaseLost) => {}
+            // The lease expires by itself.
+            Err(error) => {
+                tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "a job could not be postponed");
             }
         }
     }

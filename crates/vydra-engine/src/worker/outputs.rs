@@ -3,13 +3,22 @@
 use super::attempt::{Broken, backoff};
 use super::step::Step;
 use crate::intake::{Intake, IntakeError, Origin, Stored};
+use std::sync::Arc;
 use vydra_core::asset::{Asset, AssetRole};
 use vydra_core::ids::AssetId;
 use vydra_outbound::fetch::FetchError;
 use vydra_outbound::provider::{Output, OutputSource};
+use vydra_outbound::upstream::Upstream;
 
 /// How often a file is asked for whose host is away. It was bought already, so that another try costs nothing.
 const DOWNLOADS: u32 = 3;
+
+/// Where a file is read, and by whom.
+enum Place {
+    /// As a stranger, without any key.
+    Anywhere(String),
+    Provider(Arc<Upstream>, String),
+}
 
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
@@ -35,7 +44,10 @@ impl Step<'_> {
                     let stored = engine.store_output(self.call.kind, bytes).await;
                     stored.map_err(Unusable::from)
                 }
-                OutputSource::Url(url) => self.download(&url).await,
+                OutputSource::Url(url) => self.download(&Place::Anywhere(url)).await,
+                OutputSource::Own(upstream, path) => {
+                    self.download(&Place::Provider(upstream, path)).await
+                }
             };
             match stored {
                 Ok(stored) => taken.push((stored, output.duration_ms)),
@@ -54,10 +66,10 @@ impl Step<'_> {
     }
 
     /// Tried again from the start while its host is away. How long all of it may take is bounded by the job's deadline.
-    async fn download(&self, url: &str) -> Result<Stored, Unusable> {
+    async fn download(&self, from: &Place) -> Result<Stored, Unusable> {
         let mut tries = 1;
         loop {
-            match self.download_once(url).await {
+            match self.download_once(from).await {
                 Err(Unusable::Fetch(error)) if error.is_temporary() && tries < DOWNLOADS => {
                     // The URL may be a secret: it stands in no log.
                     tracing::info!(job.id = %self.attempt.job.id, tries, error = %error, "an output could not be read yet");
@@ -69,10 +81,14 @@ impl Step<'_> {
         }
     }
 
-    async fn download_once(&self, url: &str) -> Result<Stored, Unusable> {
+    async fn download_once(&self, from: &Place) -> Result<Stored, Unusable> {
         let engine = self.attempt.engine;
         let mut intake = Intake::new(self.call.kind, Origin::Provider);
-        let mut body = engine.parts.fetcher.open(url, intake.max_bytes()).await?;
+        let most = intake.max_bytes();
+        let mut body = match from {
+            Place::Anywhere(url) => engine.parts.fetcher.open(url, most).await?,
+            Place::Provider(upstream, path) => upstream.open(path, most).await?,
+        };
         while let Some(piece) = body.piece().await? {
             intake.write(engine, &piece).await?;
         }

@@ -5,19 +5,23 @@ use super::sweep::timeout_failure;
 use super::walk::Files;
 use crate::INPUT_BUDGET_MIB;
 use crate::inputs::{REFERENCE, mebibytes, texts};
+use crate::routing::in_order;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use vydra_core::asset::Asset;
+use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::AssetId;
 use vydra_core::job::{Failure, Mode, STEP, StepCall};
+use vydra_core::time::Timestamp;
 use vydra_outbound::provider::{
     Accepted, Context, ErrorKind, MediaInput, Next, Output, Polled, ProviderError, Request,
     Submitted,
 };
 use vydra_outbound::registry::Working;
 use vydra_store::StoreError;
-use vydra_store::store::{PriorStep, StepRoute};
+use vydra_store::store::{PriorStep, ProviderAttempt, StepRoute};
 
 const SHORTEST_POLL: Duration = Duration::from_secs(1);
 const LONGEST_POLL: Duration = Duration::from_secs(5);
@@ -25,6 +29,8 @@ const LONGEST_POLL: Duration = Duration::from_secs(5);
 /// What came in between: the provider's trouble, about which a table decides, or any other.
 enum Trouble {
     Provider(ProviderError),
+    /// It has no place for another call.
+    Busy,
     Other(Broken),
 }
 
@@ -56,59 +62,203 @@ pub(super) struct Step<'a> {
 impl Step<'_> {
     /// One try. `tries` counts them, this one included; `prior` is what an earlier attempt left behind.
     pub(super) async fn run(&self, tries: u32, prior: Option<&PriorStep>) -> Result<Made, Broken> {
-        let attempt = self.attempt;
-        let Working { route, provider } = self.route(prior)?;
+        let (attempt, mut is_busy, mut last) = (self.attempt, false, None);
+        for working in self.routes(prior)? {
+            let answered = match self.by(&working, tries, prior).await {
+                Err(Trouble::Busy) => {
+                    is_busy = true;
+                    continue;
+                }
+                Err(Trouble::Provider(error)) if error.lets_another_try() => {
+                    last = Some(error);
+                    continue;
+                }
+                Ok(outputs) => Ok(outputs),
+                Err(Trouble::Provider(error)) => Err(error),
+                // The provider still works on what it has taken: whoever ends the job cancels it.
+                Err(Trouble::Other(broken)) => return Err(broken),
+            };
+            let outputs = match answered {
+                Ok(outputs) => self.take_in(outputs).await?,
+                Err(error) => return Err(self.provider_failed(&error, tries)),
+            };
+            if outputs.is_empty() {
+                return Err(Broken::Failed(attempt.failure("no_output", true)));
+            }
+            return Ok(Made {
+                outputs,
+                provider: working.provider.name().to_owned(),
+                route: working.number,
+            });
+        }
+        Err(match last {
+            _ if is_busy => Broken::Busy,
+            Some(error) => self.provider_failed(&error, tries),
+            None => Broken::Failed(model_gone(self.call.model)),
+        })
+    }
+
+    /// What one provider makes of the step, if it may be asked now.
+    async fn by(
+        &self,
+        working: &Working,
+        tries: u32,
+        prior: Option<&PriorStep>,
+    ) -> Result<Vec<Output>, Trouble> {
+        let (attempt, engine) = (self.attempt, self.attempt.engine);
+        let name = working.provider.name();
+        let begins = matches!(prior, None | Some(PriorStep::Finished { .. }));
+        let place = engine.routing.place(name);
+        if begins {
+            if place.is_none() {
+                return Err(Trouble::Busy);
+            }
+            engine.routing.is_open_to(name, engine.now())?;
+        }
         let asked = StepRoute {
             step: self.call.number,
-            route: 0,
-            provider: provider.name().to_owned(),
+            route: working.number,
+            provider: name.to_owned(),
         };
         let context = Context {
             attempt: tries,
             progress: attempt.stages.meter(self.call.number),
             stop: attempt.stop.clone(),
+            time_left: attempt.claimed.deadline.since(engine.now()),
+            receipt: Arc::default(),
         };
-        let working = Working { route, provider };
-        let answered = match self.work(&context, &working, &asked, prior).await {
-            Ok(outputs) => Ok(outputs),
-            Err(Trouble::Provider(error)) => Err(error),
-            // The provider still works on what it has taken: whoever ends the job cancels it.
-            Err(Trouble::Other(broken)) => return Err(broken),
+        let spending = if begins {
+            self.spend(working).await?
+        } else {
+            None
         };
-        attempt.stages.close(self.call.number);
-        let outputs = match answered {
-            Ok(outputs) => self.take_in(outputs).await?,
-            Err(error) => return Err(self.provider_failed(&error, tries)),
-        };
-        if outputs.is_empty() {
-            return Err(Broken::Failed(attempt.failure("no_output", true)));
+        let began = engine.now();
+        let answered = self.work(&context, working, &asked, prior).await;
+        if !matches!(answered, Err(Trouble::Other(_))) {
+            attempt.stages.close(self.call.number);
         }
-        Ok(Made {
-            outputs,
-            provider: working.provider.name(),
-        })
+        let failure = match &answered {
+            Ok(_) => None,
+            Err(Trouble::Provider(error)) => Some(error),
+            Err(Trouble::Other(_) | Trouble::Busy) => return answered,
+        };
+        if failure.is_some_and(|error| error.accepted == Accepted::No)
+            && let Some((credits, counted_at)) = spending
+        {
+            let store = engine.store();
+            let uncounted = store.uncount_provider_day(name, credits, counted_at);
+            if let Err(error) = uncounted.await {
+                // Too much is counted, which errs on the safe side.
+                tracing::warn!(
+                    provider.name = name,
+                    error = &error as &dyn std::error::Error,
+                    "what was not bought stays counted"
+                );
+            }
+        }
+        if working.is_hosted {
+            engine.routing.learn(name, failure, engine.now());
+            self.record(working, &context, began, failure).await;
+        }
+        answered
     }
 
-    fn route(&self, prior: Option<&PriorStep>) -> Result<Working, Broken> {
+    /// Counts the step's share of the price for the provider's day, if that has a bound. What cannot be counted is not bought.
+    async fn spend(&self, working: &Working) -> Result<Option<(Credits, Timestamp)>, Trouble> {
+        let Some(cap) = working.bounds.daily_credits else {
+            return Ok(None);
+        };
+        let (attempt, engine) = (self.attempt, self.attempt.engine);
+        let calls = i64::try_from(attempt.job.call.calls().count()).unwrap_or(i64::MAX);
+        let price = attempt.job.price.get();
+        let share = Credits::new((price + calls - 1) / calls.max(1)).unwrap_or(attempt.job.price);
+        let (name, now) = (working.provider.name(), engine.now());
+        if engine
+            .store()
+            .count_provider_day(name, share, cap, now)
+            .await?
+        {
+            return Ok(Some((share, now)));
+        }
+        tracing::warn!(
+            provider.name = name,
+            cap,
+            "a provider has been asked for as much as it may be today"
+        );
+        let kind = ErrorKind::QuotaExhausted;
+        Err(ProviderError::new(kind, Accepted::No, "its credits of the day are used up").into())
+    }
+
+    /// Keeps what the provider did, for the operator. Nothing depends on it.
+    async fn record(
+        &self,
+        working: &Working,
+        context: &Context,
+        started_at: Timestamp,
+        failure: Option<&ProviderError>,
+    ) {
+        let engine = self.attempt.engine;
+        let receipt = context.receipt();
+        let record = ProviderAttempt {
+            job: self.attempt.job.id.clone(),
+            step: self.call.number,
+            provider: working.provider.name().to_owned(),
+            model: working.route.model.clone(),
+            started_at,
+            ended_at: engine.now(),
+            failure: failure.map(|error| error.kind.as_str().to_owned()),
+            accepted: failure
+                .map_or(Accepted::Yes, |error| error.accepted)
+                .as_str()
+                .to_owned(),
+            request_id: receipt.request_id,
+            cost: receipt.cost,
+        };
+        if let Err(error) = engine.store().record_attempt(&record).await {
+            tracing::warn!(job.id = %self.attempt.job.id, error = &error as &dyn std::error::Error, "an attempt of a provider could not be recorded");
+        }
+    }
+
+    /// Whom to ask, in this order.
+    fn routes(&self, prior: Option<&PriorStep>) -> Result<Vec<Working>, Broken> {
         let attempt = self.attempt;
         let model = attempt.engine.catalog().model(self.call.model);
         let providers = &attempt.engine.parts.providers;
-        let mut routes = model
+        let routes = model
             .map(|model| providers.working(model, attempt.job.mode))
-            .unwrap_or_default()
-            .into_iter()
-            .peekable();
-        if routes.peek().is_none() {
+            .unwrap_or_default();
+        if routes.is_empty() {
             return Err(Broken::Failed(model_gone(self.call.model)));
         }
         match prior {
             // Only that provider knows what it has taken, whatever the operator has set up meanwhile.
-            Some(PriorStep::Unknown { provider, .. } | PriorStep::Task { provider, .. }) => routes
-                .find(|route| route.provider.name() == provider)
-                .ok_or_else(|| Broken::Failed(attempt.failure("unknown_outcome", true))),
-            None | Some(PriorStep::Finished { .. }) => routes
-                .next()
-                .ok_or_else(|| Broken::Failed(model_gone(self.call.model))),
+            Some(
+                PriorStep::Unknown { provider, route }
+                | PriorStep::Task {
+                    provider, route, ..
+                },
+            ) => {
+                let of_provider = routes
+                    .into_iter()
+                    .filter(|working| working.provider.name() == provider);
+                let mut of_provider: Vec<Working> = of_provider.collect();
+                of_provider.sort_by_key(|working| working.number != *route);
+                of_provider.truncate(1);
+                if of_provider.is_empty() {
+                    return Err(Broken::Failed(attempt.failure("unknown_outcome", true)));
+                }
+                Ok(of_provider)
+            }
+            None | Some(PriorStep::Finished { .. }) => {
+                let fit = routes
+                    .into_iter()
+                    .filter(|working| working.route.takes(self.call.input));
+                let mut routes = in_order(fit.collect(), attempt.job.id.as_str());
+                if attempt.job.call.no_fallback {
+                    routes.truncate(1);
+                }
+                Ok(routes)
+            }
         }
     }
 
@@ -170,26 +320,24 @@ impl Step<'_> {
             }
         };
         let mut rest = SHORTEST_POLL;
+        let mut was_gone = false;
         loop {
             tokio::time::sleep(rest).await;
             rest = (rest * 3 / 2).min(LONGEST_POLL);
-            match provider.poll(context, &task).await {
+            let polled = provider.poll(context, &task).await;
+            let is_gone = matches!(&polled, Err(error) if error.kind == ErrorKind::TaskGone);
+            match polled {
                 Ok(Polled::Done(outputs)) => return Ok(outputs),
                 Ok(Polled::Pending { progress }) => (context.progress)(progress.unwrap_or(0)),
-                Err(error)
-                    if matches!(
-                        error.kind,
-                        ErrorKind::Unavailable
-                            | ErrorKind::RateLimited
-                            | ErrorKind::Unknown
-                            | ErrorKind::Protocol
-                    ) =>
-                {
+                // One of several servers may not have heard of a new task.
+                Err(_) if is_gone && !was_gone => {}
+                Err(error) if error.is_of_the_poll() => {
                     // A poll that fails says nothing about the job; its deadline does.
                     tracing::warn!(job.id = %attempt.job.id, error = %error, "a poll failed");
                 }
                 Err(error) => return Err(error.into()),
             }
+            was_gone = is_gone;
         }
     }
 
@@ -227,6 +375,7 @@ impl Step<'_> {
             })?;
             media.push(MediaInput {
                 field,
+                listed: false,
                 kind: asset.kind,
                 media_type: asset.media_type,
                 bytes,

@@ -1,7 +1,7 @@
 //! The way through the steps of a job: each begins when those that it takes from have ended, and what they made is written
 //! down before. A job of one call goes it in one step, and writes nothing between.
 
-use super::attempt::{Attempt, Broken, Made};
+use super::attempt::{Attempt, BUSY, Broken, Made};
 use super::step::Step;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -95,6 +95,7 @@ async fn one(step: Step<'_>) -> (StepCall<'_>, Result<Made, Broken>) {
                 attempt.stages.rest(number, false);
                 (tries, prior) = (tries.saturating_add(1), None);
             }
+            Err(Broken::Busy) => tokio::time::sleep(BUSY).await,
             Ok(made) if !step.call.is_last => break keep(&step, made).await,
             settled => break settled,
         }
@@ -110,8 +111,8 @@ async fn keep(step: &Step<'_>, made: Made) -> Result<Made, Broken> {
     let (attempt, number) = (step.attempt, step.call.number);
     let route = StepRoute {
         step: number,
-        route: 0,
-        provider: made.provider.to_owned(),
+        route: made.route,
+        provider: made.provider.clone(),
     };
     let kept = attempt
         .insist("a step", || {

@@ -24,6 +24,8 @@ mod people;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
+mod routing;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod start;

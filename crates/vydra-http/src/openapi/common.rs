@@ -265,6 +265,11 @@ fn call_parameters(operation: &mut Value) {
             "Refuses, with 402, to cost more than this.",
         ),
         header(
+            "X-Vydra-No-Fallback",
+            json!({"type": "boolean"}),
+            "Only the first provider of the model is asked: when it is away, the call fails instead of another making it.",
+        ),
+        header(
             "X-Vydra-Simulate",
             json!({"type": "string", "enum": SIMULATED}),
             "Test keys only: makes an outcome happen. Also SLOW=5s, PARTIAL=N, FLAKY=N, and every code of an error before the charge.",

@@ -80,7 +80,7 @@ pub(crate) async fn call(
     };
     let cap = max_credits(&headers, &mut input)?;
     let webhook_url = webhook_url(&mut input)?;
-    let asked = asked(&headers, cap, webhook_url.as_deref(), ticket.as_ref());
+    let asked = asked(&headers, cap, webhook_url.as_deref(), ticket.as_ref())?;
     let outcome = state.engine.generate(caller, &path, input, asked).await;
     let public_url = &state.engine.settings().public_url;
     let response = outcome.map(|started| answer(started, public_url));

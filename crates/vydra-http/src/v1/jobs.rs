@@ -309,7 +309,7 @@ pub(crate) async fn create(
         }
     };
     let webhook_url = webhook_url(&mut body)?;
-    let asked = asked(&headers, cap, webhook_url.as_deref(), ticket.as_ref());
+    let asked = asked(&headers, cap, webhook_url.as_deref(), ticket.as_ref())?;
     let outcome = state
         .engine
         .create_job(caller, &workflow, input, asked)

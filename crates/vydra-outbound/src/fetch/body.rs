@@ -27,7 +27,7 @@ impl fmt::Debug for Body {
 }
 
 impl Body {
-    pub(super) fn of(
+    pub(crate) fn of(
         response: Response,
         max_bytes: u64,
         idle: Duration,

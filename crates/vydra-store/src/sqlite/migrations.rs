@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0004_chains.sql"),
     include_str!("../../migrations/sqlite/0005_webhooks.sql"),
     include_str!("../../migrations/sqlite/0006_assets.sql"),
+    include_str!("../../migrations/sqlite/0007_attempts.sql"),
 ];
 
 /// Brings the schema up to date, all or nothing, also when two processes start at once.

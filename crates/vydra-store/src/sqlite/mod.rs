@@ -1,6 +1,7 @@
 //! The store on SQLite: one writer thread that commits everything waiting at once, readers on their own connections.
 
 mod assets;
+mod attempts;
 mod audit;
 mod callers;
 mod chains;
@@ -537,6 +538,12 @@ impl Store for SqliteStore {
     async fn hand_back(&self, lease: &Lease, again_at: Timestamp, forget: &[u32]) -> Result<()> {
         let (lease, forget) = (lease.clone(), forget.to_vec());
         self.write(move |db| worker::hand_back(db, &lease, again_at, &forget))
+            .await
+    }
+
+    async fn postpone(&self, lease: &Lease, again_at: Timestamp) -> Result<()> {
+        let lease = lease.clone();
+        self.write(move |db| worker::postpone(db, &lease, again_at))
             .await
     }
 

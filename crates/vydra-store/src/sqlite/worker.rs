@@ -386,6 +386,20 @@ pub(super) fn hand_back(
     Ok(())
 }
 
+pub(super) fn postpone(db: &Connection, lease: &Lease, again_at: Timestamp) -> Result<()> {
+    held(
+        db.prepare_cached(
+            "UPDATE jobs SET lease_token = NULL, lease_until = ?3, attempt = max(attempt - 1, 0)
+             WHERE id = ?1 AND lease_token = ?2",
+        )?
+        .execute(params![
+            lease.job.as_str(),
+            lease.token.0,
+            again_at.as_micros()
+        ])?,
+    )
+}
+
 pub(super) fn settle(db: &Connection, lease: &Lease, settlement: &Settlement) -> Result<Moved> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT {} FROM jobs WHERE id = ?1 AND lease_token = ?2",

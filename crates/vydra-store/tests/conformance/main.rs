@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod assets;
 #[cfg(test)]
+mod attempts;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod credits;

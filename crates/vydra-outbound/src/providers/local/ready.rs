@@ -82,6 +82,7 @@ mod tests {
     use crate::sniff::sniff;
     use serde_json::json;
     use std::sync::Arc;
+    use std::time::Duration;
     use tokio_util::sync::CancellationToken;
     use vydra_core::job::{Action, Script};
 
@@ -90,6 +91,8 @@ mod tests {
             attempt: 1,
             progress: Arc::new(|_| {}),
             stop: CancellationToken::new(),
+            time_left: Duration::from_mins(1),
+            receipt: Arc::default(),
         };
         let input = json!({"prompt": "p", "resolution": "4K", "outputFormat": format});
         let request = Request {
@@ -100,6 +103,7 @@ mod tests {
             outputs,
             input: input.as_object().unwrap().clone(),
             media: Vec::new(),
+            settings: serde_json::Map::new(),
             script: Script::default(),
         };
         match local.submit(&context, request).await.unwrap() {

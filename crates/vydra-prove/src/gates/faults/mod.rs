@@ -34,6 +34,20 @@ const UNREACHED: &[(&str, &str)] = &[
         "only spares work; no thumbnail is asked for while jobs are proved",
     ),
     ("kept_assets", "only looks, for the operator"),
+    ("attempts", "only looks, for the operator"),
+    (
+        "record_attempt",
+        "only tells the operator; the provider of these flows is in the process",
+    ),
+    (
+        "count_provider_day",
+        "the provider of these flows has no bounds",
+    ),
+    (
+        "uncount_provider_day",
+        "the provider of these flows has no bounds",
+    ),
+    ("postpone", "the provider of these flows has no bounds"),
 ];
 
 /// How often a point may be reached in one flow before it is a loop that never ends.

@@ -1,0 +1,185 @@
+//! Videos, and images on demand, by interactions: a task that is asked for until it has ended.
+
+use super::wire::{File, Interaction};
+use super::{Gemini, calls};
+use crate::provider::{
+    Accepted, Context, ErrorKind, Output, Polled, ProviderError, Receipt, Request, Submitted,
+};
+use crate::providers::google;
+use crate::upstream::{Call, Content, LARGE, Purpose, segment, word};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+/// Before the ids in the name of a task.
+const TASK: &str = "interaction:";
+/// Parts several ids of one request.
+const NEXT: char = ',';
+
+impl Gemini {
+    pub(super) async fn interact(
+        &self,
+        context: &Context,
+        request: Request,
+    ) -> Result<Submitted, ProviderError> {
+        let calls = calls(&request);
+        let body = Value::Object(body(request));
+        let mut ids: Vec<String> = Vec::new();
+        for _ in 0..calls {
+            match self.begin(context, body.clone()).await {
+                Ok(id) => ids.push(id),
+                Err(error) if ids.is_empty() => return Err(error),
+                // What was bought is delivered, and what is missing refunded.
+                Err(_) => break,
+            }
+        }
+        let ids = ids.join(&NEXT.to_string());
+        Ok(Submitted::Accepted(format!("{TASK}{ids}")))
+    }
+
+    async fn begin(&self, context: &Context, body: Value) -> Result<String, ProviderError> {
+        let call = Call::buy("interactions", Content::Json(body)).at_most(LARGE);
+        let answer = self.upstream.call(call).await?;
+        if !answer.is_success() {
+            return Err(google::failed(&answer));
+        }
+        let id = google::text(&answer.json()?, "id").unwrap_or_default();
+        let piece = segment(&id);
+        if !is_piece(&piece) {
+            return Err(answer.not_understood("no id"));
+        }
+        context.note(Receipt {
+            request_id: Some(id),
+            cost: None,
+        });
+        Ok(piece)
+    }
+
+    pub(super) async fn look(
+        &self,
+        context: &Context,
+        task: &str,
+    ) -> Result<Polled, ProviderError> {
+        let mut made = Vec::new();
+        let mut failure = None;
+        for id in ids(task)? {
+            match self.look_at(context, id).await {
+                Ok(Some(outputs)) => made.extend(outputs),
+                Ok(None) => return Ok(Polled::Pending { progress: None }),
+                Err(error) if error.is_of_the_poll() => return Err(error),
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) if made.is_empty() => Err(error),
+            _ => Ok(Polled::Done(made)),
+        }
+    }
+
+    /// Its files when it is done.
+    async fn look_at(
+        &self,
+        context: &Context,
+        id: &str,
+    ) -> Result<Option<Vec<Output>>, ProviderError> {
+        let call = Call::get(format!("interactions/{id}")).at_most(LARGE);
+        let answer = self.upstream.call(call).await?;
+        if answer.status == 404 {
+            return Err(answer.failure(ErrorKind::TaskGone, Accepted::Yes, ""));
+        }
+        if !answer.is_success() {
+            let error = google::failed(&answer);
+            // It has been seen to answer 400 for tasks that ran: such an answer says nothing of the task.
+            let kind = match error.kind {
+                ErrorKind::InvalidRequest => ErrorKind::Protocol,
+                other => other,
+            };
+            return Err(ProviderError {
+                kind,
+                accepted: Accepted::Yes,
+                ..error
+            });
+        }
+        let interaction =
+            Interaction::read(&answer.json()?).ok_or_else(|| answer.not_understood("no status"))?;
+        let Some(ending) = interaction.ending() else {
+            return Ok(None);
+        };
+        context.note(Receipt {
+            request_id: None,
+            cost: interaction.cost.clone(),
+        });
+        let files = interaction.files.iter();
+        let outputs: Vec<Output> = files.filter_map(|file| self.output(file)).collect();
+        if outputs.is_empty() {
+            let told = interaction.codes.first().unwrap_or(&interaction.status);
+            return Err(ProviderError::new(ending, Accepted::Yes, word(told)));
+        }
+        Ok(Some(outputs))
+    }
+
+    /// A file of Google's own server is given to whoever has the key; any other is read without it.
+    fn output(&self, file: &File) -> Option<Output> {
+        let address = match file {
+            File::Base64(text) => return Output::base64(text).ok(),
+            File::At(address) => address.trim(),
+        };
+        let is_whole = address.starts_with("https://") || address.starts_with("http://");
+        match self.upstream.own_path(address) {
+            Some(path) if is_whole => Some(Output::own(&self.upstream, path)),
+            _ => Output::reference(address).ok(),
+        }
+    }
+
+    pub(super) async fn stop(&self, task: &str) {
+        let Ok(ids) = ids(task) else {
+            return;
+        };
+        for id in ids {
+            let path = format!("interactions/{id}/cancel");
+            let _too_late = self
+                .upstream
+                .call(Call::new(Method::POST, path, Purpose::Ask))
+                .await;
+        }
+    }
+}
+
+fn body(mut request: Request) -> Map<String, Value> {
+    let prompt = request.take_text("prompt");
+    let prompt = prompt.map(|text| json!({"type": "text", "text": text}));
+    let files = request.media.iter().map(|media| {
+        json!({"type": media.kind.as_str(), "data": media.base64(), "mime_type": media.media_type})
+    });
+    let input: Vec<Value> = prompt.into_iter().chain(files).collect();
+    let mut body = request.input;
+    let mut format = google::take_object(&mut body, "response_format");
+    format
+        .entry("type")
+        .or_insert_with(|| json!(request.kind.as_str()));
+    // What is sent inside of an answer is cut off near 4 MB.
+    format.entry("delivery").or_insert_with(|| json!("uri"));
+    body.insert("response_format".to_owned(), Value::Object(format));
+    body.insert("model".to_owned(), json!(request.model));
+    body.insert("input".to_owned(), json!(input));
+    body.insert("background".to_owned(), json!(true));
+    body
+}
+
+/// The ids in the name of a task, each fit for a path.
+fn ids(task: &str) -> Result<Vec<&str>, ProviderError> {
+    let ids: Option<Vec<&str>> = task.strip_prefix(TASK).and_then(|ids| {
+        let ids = ids.split(NEXT);
+        ids.map(|id| is_piece(id).then_some(id)).collect()
+    });
+    ids.ok_or_else(|| {
+        let detail = "the name of a task is not ours";
+        ProviderError::new(ErrorKind::Protocol, Accepted::Yes, detail)
+    })
+}
+
+/// As `segment` writes it, and nothing that leads to another place: also as `%2E` a dot is one.
+fn is_piece(id: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '~' | '.' | '%');
+    let dots_alone = id.to_ascii_uppercase().replace("%2E", ".");
+    id.chars().all(is_plain) && !dots_alone.trim_matches('.').is_empty()
+}
