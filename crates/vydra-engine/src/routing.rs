@@ -11,6 +11,8 @@ use vydra_outbound::registry::{Registry, Working};
 /// A provider that has failed so often in a row is left alone.
 const FAILURES: u32 = 10;
 const PAUSE: Duration = Duration::from_secs(30);
+/// The same for one that does not take our key, or says that our account is empty.
+const REFUSALS: u32 = 3;
 /// Without a key or credits nothing will come, until the operator has done something.
 const LONG_PAUSE: Duration = Duration::from_mins(1);
 
@@ -77,10 +79,11 @@ impl Routing {
     /// Learns from what a provider did.
     pub(crate) fn learn(&self, provider: &str, failure: Option<&ProviderError>, now: Timestamp) {
         let mut circuits = self.circuits();
-        let Some(kind) = failure
-            .map(|error| error.kind)
-            .filter(|kind| tells_of_health(*kind))
-        else {
+        let kind = failure.map(|error| error.kind);
+        if kind.is_some_and(|kind| !tells_anything(kind)) {
+            return;
+        }
+        let Some(kind) = kind.filter(|kind| tells_of_health(*kind)) else {
             if let Some(Circuit { open: Some(_), .. }) = circuits.remove(provider) {
                 tracing::info!(provider.name = provider, "a provider works again");
             }
@@ -91,9 +94,13 @@ impl Routing {
             open: None,
         });
         circuit.failures = circuit.failures.saturating_add(1);
-        let pause = match kind {
-            ErrorKind::Auth | ErrorKind::QuotaExhausted => LONG_PAUSE,
-            _ if circuit.failures >= FAILURES => PAUSE,
+        let (pause, why) = match kind {
+            // One request may want what our account lacks, and the next one not.
+            ErrorKind::Auth | ErrorKind::QuotaExhausted if circuit.failures >= REFUSALS => {
+                (LONG_PAUSE, kind)
+            }
+            // Of whoever is not asked, everything is known: nothing was bought.
+            _ if circuit.failures >= FAILURES => (PAUSE, ErrorKind::Unavailable),
             _ => return,
         };
         if circuit.open.is_none() {
@@ -106,7 +113,7 @@ impl Routing {
         }
         circuit.open = Some(Open {
             until: now.plus(pause),
-            why: kind,
+            why,
         });
     }
 
@@ -128,6 +135,27 @@ impl Routing {
 #[derive(Debug)]
 pub(crate) struct Place {
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Whether it was the provider who failed or refused, and not our own input, the caller's, or the time.
+const fn tells_anything(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::InvalidRequest
+        | ErrorKind::InputUnreadable
+        | ErrorKind::ModelGone
+        | ErrorKind::RateLimited
+        | ErrorKind::Cancelled
+        | ErrorKind::Expired
+        | ErrorKind::TimedOut => false,
+        ErrorKind::Auth
+        | ErrorKind::QuotaExhausted
+        | ErrorKind::Unavailable
+        | ErrorKind::Unknown
+        | ErrorKind::Protocol
+        | ErrorKind::TaskGone
+        | ErrorKind::ContentRefused
+        | ErrorKind::NoOutput => true,
+    }
 }
 
 /// Whether a failure says something of the provider, and not of the one request.

@@ -234,6 +234,16 @@ impl ProviderError {
         }
     }
 
+    /// The same of a task that the provider has taken: that much is known, whatever it says now.
+    #[must_use]
+    pub fn of_a_task(self) -> Self {
+        let accepted = match self.accepted {
+            Accepted::No => Accepted::Yes,
+            told => told,
+        };
+        Self { accepted, ..self }
+    }
+
     /// Whether another provider may do better, and nothing was bought of this one.
     pub const fn lets_another_try(&self) -> bool {
         match (self.kind, self.accepted) {

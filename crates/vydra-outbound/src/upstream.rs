@@ -283,9 +283,7 @@ impl Upstream {
 
     /// The address to which a file of this server redirects, if it does; the file itself is not read.
     pub async fn moved(&self, path: &str) -> Result<Option<String>, ProviderError> {
-        let response = tokio::time::timeout(ASK, self.send(Call::get(path)))
-            .await
-            .unwrap_or_else(|_| Err(broken(Purpose::Ask, "no answer in time")))?;
+        let response = self.send_to(self.at(path), Call::get(path)).await?;
         if !response.status().is_redirection() {
             return Ok(None);
         }
@@ -304,7 +302,7 @@ impl Upstream {
             Purpose::Ask => ASK,
         };
         let whole = async {
-            let response = self.send(call).await?;
+            let response = self.send_to(self.below(&call.path), call).await?;
             Answer::read(response, purpose, max_bytes).await
         };
         tokio::time::timeout(timeout, whole)
@@ -327,8 +325,19 @@ impl Upstream {
         }
     }
 
-    async fn send(&self, call: Call) -> Result<Response, ProviderError> {
-        let url = self.below(&call.path).ok_or_else(|| {
+    /// Until the head of the answer is here. What costs nothing is not waited for longer than a question is worth.
+    async fn send_to(&self, url: Option<Url>, call: Call) -> Result<Response, ProviderError> {
+        let (purpose, sent) = (call.purpose, self.sent(url, call));
+        match purpose {
+            Purpose::Buy => sent.await,
+            Purpose::Ask => tokio::time::timeout(ASK, sent)
+                .await
+                .unwrap_or_else(|_| Err(broken(purpose, "no answer in time"))),
+        }
+    }
+
+    async fn sent(&self, url: Option<Url>, call: Call) -> Result<Response, ProviderError> {
+        let url = url.ok_or_else(|| {
             ProviderError::new(
                 ErrorKind::InvalidRequest,
                 Accepted::No,

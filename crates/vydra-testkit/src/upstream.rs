@@ -8,6 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -60,6 +61,8 @@ pub enum Ending {
     Nothing,
     /// Hangs up in the middle of the head.
     InTheHead,
+    /// Says nothing until the other side hangs up.
+    Never,
     /// Promises the whole body, and hangs up after half of it.
     InTheBody,
 }
@@ -99,6 +102,11 @@ impl Reply {
         head.extend(["content-length: ", &length, "\r\nconnection: close\r\n\r\n"]);
         match self.ending {
             Ending::Nothing => Ok(()),
+            Ending::Never => {
+                // Zero bytes, or an error: gone either way.
+                let _gone = to.read_u8().await;
+                Ok(())
+            }
             Ending::InTheHead => to.write_all(&head.as_bytes()[..head.len() / 2]).await,
             Ending::InTheBody => {
                 to.write_all(head.as_bytes()).await?;
@@ -118,6 +126,7 @@ type Answering = dyn Fn(&Recorded) -> Reply + Send + Sync;
 pub struct Stub {
     pub url: String,
     seen: Arc<Mutex<Seen>>,
+    arrivals: Arc<Semaphore>,
     /// Whether the key is for this server.
     is_own: bool,
     _stop: DropGuard,
@@ -169,18 +178,22 @@ impl Stub {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let (stopped, noted) = (stop.clone(), Arc::clone(&seen));
+        let arrivals = Arc::new(Semaphore::new(0));
+        let arrived = Arc::clone(&arrivals);
         let answer: Arc<Answering> = answer.into();
         TaskTracker::new().spawn(stopped.run_until_cancelled_owned(async move {
             let connections = TaskTracker::new();
             loop {
                 let mut connection = listener.accept().await.unwrap().0;
                 let (answer, noted) = (Arc::clone(&answer), Arc::clone(&noted));
+                let arrived = Arc::clone(&arrived);
                 connections.spawn(async move {
                     // Whoever hangs up while sending wants no answer.
                     let Ok(request) = read(&mut connection).await else {
                         return;
                     };
                     noted.lock().unwrap().requests.push(request.clone());
+                    arrived.add_permits(1);
                     let _gone = answer(&request).send(&mut connection).await;
                 });
             }
@@ -188,9 +201,15 @@ impl Stub {
         Self {
             url,
             seen,
+            arrivals,
             is_own,
             _stop: stop.drop_guard(),
         }
+    }
+
+    /// Until one more request is here.
+    pub async fn arrived(&self) {
+        self.arrivals.acquire().await.unwrap().forget();
     }
 
     /// All so far.

@@ -131,6 +131,8 @@ pub struct Hosted {
 /// How a server of the operator's own knows us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostedAuth {
+    /// As servers of its kind do.
+    Usual,
     Bearer,
     Basic,
     Header(String),
@@ -174,9 +176,11 @@ impl Provider {
         let is_of_network = !self.kind.is_empty()
             || !self.base_url.is_empty()
             || !self.auth.is_empty()
-            || self.timeout.is_some();
+            || self.timeout.is_some()
+            || self.concurrency > 0
+            || self.daily_credits > 0;
         if is_of_network {
-            let problem = "is in this process: it has no kind, base_url, auth or timeout";
+            let problem = "is in this process: it has no kind, base_url, auth, timeout or bounds";
             return Err(refused(LOCAL, "", problem));
         }
         Ok(())
@@ -229,8 +233,9 @@ impl Provider {
             key,
             base_url,
             timeout,
-            auth: match self.auth.as_str() {
-                "" | "bearer" => HostedAuth::Bearer,
+            auth: match self.auth.to_ascii_lowercase().as_str() {
+                "" => HostedAuth::Usual,
+                "bearer" => HostedAuth::Bearer,
                 "basic" => HostedAuth::Basic,
                 header => HostedAuth::Header(header.to_owned()),
             },

@@ -93,13 +93,13 @@ fn provider(hosted: Hosted) -> anyhow::Result<Arc<dyn Provider>> {
         Kind::Gemini => Credential::Header(gemini::KEY_HEADER.to_owned(), key),
         Kind::ElevenLabs => Credential::Header("xi-api-key".to_owned(), key),
         Kind::OpenAi | Kind::Vertex | Kind::Xai | Kind::Replicate => Credential::bearer(key),
-        Kind::A1111 => Credential::Basic(key),
-        // It has no keys of its own: this is what the proxy before it asks for.
-        Kind::ComfyUi if auth == HostedAuth::Bearer && key.reveal().contains(':') => {
-            Credential::Basic(key)
-        }
-        Kind::OpenAiCompatible | Kind::ComfyUi | Kind::Http => match auth {
-            HostedAuth::Bearer => Credential::bearer(key),
+        Kind::OpenAiCompatible | Kind::ComfyUi | Kind::A1111 | Kind::Http => match auth {
+            HostedAuth::Usual if kind == Kind::A1111 => Credential::Basic(key),
+            // It has no keys of its own: this is what the proxy before it asks for.
+            HostedAuth::Usual if kind == Kind::ComfyUi && key.reveal().contains(':') => {
+                Credential::Basic(key)
+            }
+            HostedAuth::Usual | HostedAuth::Bearer => Credential::bearer(key),
             HostedAuth::Basic => Credential::Basic(key),
             HostedAuth::Header(header) => Credential::Header(header, key),
         },

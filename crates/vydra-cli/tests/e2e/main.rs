@@ -24,6 +24,8 @@ mod full_disk;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod providers;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod routes;

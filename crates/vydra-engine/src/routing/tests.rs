@@ -56,7 +56,10 @@ fn a_pause_is_told_and_ends_with_one_probe() {
     let routing = Routing::default();
     let start = Timestamp::from_micros(1_000_000);
     let refused = ProviderError::new(ErrorKind::QuotaExhausted, Accepted::No, "");
-    routing.learn("p", Some(&refused), start);
+    for _ in 0..REFUSALS {
+        routing.is_open_to("p", start).unwrap();
+        routing.learn("p", Some(&refused), start);
+    }
     let told = routing
         .is_open_to("p", start.plus(Duration::from_secs(20)))
         .unwrap_err();
@@ -71,6 +74,22 @@ fn a_pause_is_told_and_ends_with_one_probe() {
     routing.is_open_to("another", later).unwrap();
     routing.learn("p", None, later);
     routing.is_open_to("p", later).unwrap();
+}
+
+/// Otherwise nobody else would be asked while it is left alone.
+#[test]
+fn whoever_is_left_alone_has_bought_nothing() {
+    let routing = Routing::default();
+    let now = Timestamp::from_micros(0);
+    let broken = ProviderError::new(ErrorKind::Unknown, Accepted::Unknown, "");
+    for _ in 0..FAILURES {
+        routing.learn("p", Some(&broken), now);
+    }
+    assert!(routing.is_open_to("p", now).unwrap_err().lets_another_try());
+    // What is about our own input says nothing of it.
+    let ours = ProviderError::new(ErrorKind::InputUnreadable, Accepted::No, "");
+    routing.learn("p", Some(&ours), now);
+    routing.is_open_to("p", now).unwrap_err();
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) enum Broken {
     /// The provider took nothing, and may take it after this time.
     Again(Duration),
     /// Everybody who could be asked has as many calls as they may have.
-    Busy,
+    Busy(Duration),
     /// The provider delivered, and we could not keep it.
     Storage(MediaError),
     /// Our own trouble: nothing was decided about the job.
@@ -122,7 +122,7 @@ impl Attempt<'_> {
             // What was asked stays written down, so that the next attempt polls a task instead of buying another.
             Err(Broken::Halted) => self.hand_back(Duration::ZERO, &self.stages.resting()).await,
             Err(Broken::Again(wait)) => self.hand_back(wait, &[ONLY]).await,
-            Err(Broken::Busy) => self.postpone().await,
+            Err(Broken::Busy(wait)) => self.postpone(wait).await,
             Err(Broken::Ours(error)) => {
                 tracing::error!(job.id = %self.job.id, error = %error, "an attempt broke off");
                 let wait = backoff(self.claimed.attempt);
@@ -305,9 +305,9 @@ impl Attempt<'_> {
     }
 
     /// Gives the place to a job of another provider.
-    async fn postpone(&self) {
-        let again_at = self.engine.now().plus(BUSY);
-        match self.engine.store().postpone(self.lease, again_at).await {
+    async fn postpone(&self, wait: Duration) {
+        let (store, again_at) = (self.engine.store(), self.engine.now().plus(wait));
+        match store.postpone(self.lease, again_at, &[ONLY]).await {
             Ok(()) | Err(StoreError::LeaseLost) => {}
             // The lease expires by itself.
             Err(error) => {

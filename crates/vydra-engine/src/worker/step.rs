@@ -1,6 +1,6 @@
 //! One step at its provider: ask, write the task down, poll, and take its files in.
 
-use super::attempt::{Attempt, Broken, Made, backoff};
+use super::attempt::{Attempt, BUSY, Broken, Made, backoff};
 use super::sweep::timeout_failure;
 use super::walk::Files;
 use crate::INPUT_BUDGET_MIB;
@@ -92,7 +92,10 @@ impl Step<'_> {
             });
         }
         Err(match last {
-            _ if is_busy => Broken::Busy,
+            _ if is_busy => {
+                let wanted = last.and_then(|error| error.retry_after);
+                Broken::Busy(wanted.unwrap_or_default().max(BUSY))
+            }
             Some(error) => self.provider_failed(&error, tries),
             None => Broken::Failed(model_gone(self.call.model)),
         })
@@ -156,7 +159,11 @@ impl Step<'_> {
                 );
             }
         }
-        if working.is_hosted {
+        if failure.is_some_and(|error| error.accepted == Accepted::No) {
+            attempt.stages.rest(self.call.number, true);
+        }
+        let was_asked = begins || !matches!(prior, Some(PriorStep::Unknown { .. }));
+        if working.is_hosted && was_asked {
             engine.routing.learn(name, failure, engine.now());
             self.record(working, &context, began, failure).await;
         }
@@ -290,6 +297,7 @@ impl Step<'_> {
                 let (media, _budget) = self.media().await?;
                 // Whoever may be asked twice needs no mark that it was asked once.
                 if !provider.is_repeatable() {
+                    attempt.stages.rest(self.call.number, false);
                     attempt
                         .engine
                         .store()
@@ -306,6 +314,12 @@ impl Step<'_> {
                             .stages
                             .open(self.call.number, provider.clone(), task.clone());
                         drop(asking);
+                        attempt.stages.rest(self.call.number, false);
+                        if working.is_hosted {
+                            // It works, however long the task will take.
+                            let now = attempt.engine.now();
+                            attempt.engine.routing.learn(provider.name(), None, now);
+                        }
                         // Without it a purchase is lost.
                         attempt
                             .insist("a task", || {
@@ -331,11 +345,12 @@ impl Step<'_> {
                 Ok(Polled::Pending { progress }) => (context.progress)(progress.unwrap_or(0)),
                 // One of several servers may not have heard of a new task.
                 Err(_) if is_gone && !was_gone => {}
-                Err(error) if error.is_of_the_poll() => {
+                // Whatever it says of our key or its account, the task was taken and may be billed.
+                Err(error) if error.is_of_the_poll() || error.lets_another_try() => {
                     // A poll that fails says nothing about the job; its deadline does.
                     tracing::warn!(job.id = %attempt.job.id, error = %error, "a poll failed");
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error.of_a_task().into()),
             }
             was_gone = is_gone;
         }

@@ -1,7 +1,7 @@
 //! The way through the steps of a job: each begins when those that it takes from have ended, and what they made is written
 //! down before. A job of one call goes it in one step, and writes nothing between.
 
-use super::attempt::{Attempt, BUSY, Broken, Made};
+use super::attempt::{Attempt, Broken, Made};
 use super::step::Step;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -90,12 +90,12 @@ async fn one(step: Step<'_>) -> (StepCall<'_>, Result<Made, Broken>) {
     let made = loop {
         match step.run(tries, prior).await {
             Err(Broken::Again(wait)) => {
+                // Until a provider is asked again, nothing of it is bought.
                 attempt.stages.rest(number, true);
                 tokio::time::sleep(wait).await;
-                attempt.stages.rest(number, false);
                 (tries, prior) = (tries.saturating_add(1), None);
             }
-            Err(Broken::Busy) => tokio::time::sleep(BUSY).await,
+            Err(Broken::Busy(wait)) => tokio::time::sleep(wait).await,
             Ok(made) if !step.call.is_last => break keep(&step, made).await,
             settled => break settled,
         }

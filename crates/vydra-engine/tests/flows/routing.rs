@@ -8,7 +8,9 @@ use vydra_core::job::{Job, JobStatus};
 use vydra_engine::{Asked, Preference};
 use vydra_outbound::registry::Bounds;
 use vydra_store::store::{AttemptFilter, ProviderAttempt};
-use vydra_testkit::{Accepted, ErrorKind, ProviderError, Reply, ScriptedProvider, files};
+use vydra_testkit::{
+    Accepted, ErrorKind, PollReply, ProviderError, Reply, ScriptedProvider, files,
+};
 
 /// Two providers for one model, in this order.
 const CATALOG: &str = r#"
@@ -203,11 +205,13 @@ async fn a_route_may_be_for_some_calls_alone() {
 #[tokio::test]
 async fn a_provider_without_a_good_key_is_left_alone_for_a_while() {
     let routed = Routed::new().await;
-    routed.first.next(failing(ErrorKind::Auth, Accepted::No));
     for _ in 0..3 {
+        routed.first.next(failing(ErrorKind::Auth, Accepted::No));
+    }
+    for _ in 0..5 {
         assert_eq!(routed.run().await.provider.as_deref(), Some("second"));
     }
-    assert_eq!(routed.first.submitted().len(), 1);
+    assert_eq!(routed.first.submitted().len(), 3);
     routed.flow.clock.advance(Duration::from_mins(1));
     assert_eq!(routed.run().await.provider.as_deref(), Some("first"));
     assert_eq!(routed.run().await.provider.as_deref(), Some("first"));
@@ -246,6 +250,28 @@ async fn a_provider_that_is_away_is_left_alone_after_ten_failures_in_a_row() {
         assert_eq!(routed.run().await.provider.as_deref(), Some("second"));
     }
     assert_eq!(routed.first.submitted().len(), 21);
+}
+
+/// The task was taken: what is said of our key later buys nothing elsewhere.
+#[tokio::test]
+async fn a_task_whose_poll_is_refused_is_polled_again() {
+    for kind in [
+        ErrorKind::Auth,
+        ErrorKind::QuotaExhausted,
+        ErrorKind::ModelGone,
+    ] {
+        let routed = Routed::new().await;
+        routed.first.next(Reply::Task("up-1"));
+        routed
+            .first
+            .next_poll(PollReply::Error(ProviderError::new(kind, Accepted::No, "")));
+        routed
+            .first
+            .next_poll(PollReply::Files(vec![files::png(8, 8)]));
+        let job = routed.run().await;
+        assert_eq!(job.provider.as_deref(), Some("first"), "{kind:?}");
+        assert!(routed.second.submitted().is_empty());
+    }
 }
 
 #[tokio::test]

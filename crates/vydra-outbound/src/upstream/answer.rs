@@ -107,9 +107,10 @@ impl Answer {
             429 => (ErrorKind::RateLimited, Accepted::No),
             408 | 409 | 425 | 503 => (ErrorKind::Unavailable, Accepted::No),
             400..=499 => (ErrorKind::InvalidRequest, Accepted::No),
-            500..=599 if is_theirs || self.purpose == Purpose::Ask => {
-                (ErrorKind::Unavailable, Accepted::No)
-            }
+            500..=599 if self.purpose == Purpose::Ask => (ErrorKind::Unavailable, Accepted::No),
+            // A gateway may speak as its provider does.
+            502 | 504 => (ErrorKind::Unknown, Accepted::Unknown),
+            500..=599 if is_theirs => (ErrorKind::Unavailable, Accepted::No),
             500..=599 => (ErrorKind::Unknown, Accepted::Unknown),
             _ => (ErrorKind::Protocol, self.unknown()),
         };

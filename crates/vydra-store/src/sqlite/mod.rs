@@ -541,9 +541,9 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn postpone(&self, lease: &Lease, again_at: Timestamp) -> Result<()> {
-        let lease = lease.clone();
-        self.write(move |db| worker::postpone(db, &lease, again_at))
+    async fn postpone(&self, lease: &Lease, again_at: Timestamp, forget: &[u32]) -> Result<()> {
+        let (lease, forget) = (lease.clone(), forget.to_vec());
+        self.write(move |db| worker::postpone(db, &lease, again_at, &forget))
             .await
     }
 

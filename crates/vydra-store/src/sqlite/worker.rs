@@ -378,15 +378,24 @@ pub(super) fn hand_back(
             !forget.is_empty()
         ])?,
     )?;
+    forget_steps(db, lease, forget)
+}
+
+fn forget_steps(db: &Connection, lease: &Lease, steps: &[u32]) -> Result<()> {
     let mut remove =
         db.prepare_cached("DELETE FROM steps WHERE job_id = ?1 AND step = ?2 AND finished = 0")?;
-    for step in forget {
+    for step in steps {
         remove.execute(params![lease.job.as_str(), step])?;
     }
     Ok(())
 }
 
-pub(super) fn postpone(db: &Connection, lease: &Lease, again_at: Timestamp) -> Result<()> {
+pub(super) fn postpone(
+    db: &Connection,
+    lease: &Lease,
+    again_at: Timestamp,
+    forget: &[u32],
+) -> Result<()> {
     held(
         db.prepare_cached(
             "UPDATE jobs SET lease_token = NULL, lease_until = ?3, attempt = max(attempt - 1, 0)
@@ -397,7 +406,8 @@ pub(super) fn postpone(db: &Connection, lease: &Lease, again_at: Timestamp) -> R
             lease.token.0,
             again_at.as_micros()
         ])?,
-    )
+    )?;
+    forget_steps(db, lease, forget)
 }
 
 pub(super) fn settle(db: &Connection, lease: &Lease, settlement: &Settlement) -> Result<Moved> {

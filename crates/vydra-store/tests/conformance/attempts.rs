@@ -114,10 +114,16 @@ async fn a_postponed_job_is_claimed_again_as_if_it_had_not_been() {
         let claimed = f.claim(1).await.remove(0);
         assert_eq!(claimed.attempt, 1);
         let again_at = f.now().plus(Duration::from_secs(1));
-        f.store.postpone(&claimed.lease, again_at).await.unwrap();
+        f.store
+            .postpone(&claimed.lease, again_at, &[0])
+            .await
+            .unwrap();
         assert!(f.claim(1).await.is_empty(), "not before its time");
         assert!(
-            f.store.postpone(&claimed.lease, again_at).await.is_err(),
+            f.store
+                .postpone(&claimed.lease, again_at, &[0])
+                .await
+                .is_err(),
             "the lease is gone"
         );
         f.advance(Duration::from_secs(1));

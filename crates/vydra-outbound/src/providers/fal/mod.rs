@@ -81,22 +81,15 @@ impl Fal {
         }
         let answer = self.upstream.call(Call::get(place)).await?;
         if !answer.is_success() {
-            let error = failed(&answer);
-            // A poll that was not answered is asked again; a task that has failed is not.
-            let accepted = match (error.kind, answer.status) {
-                (_, 429) => error.accepted,
-                _ => Accepted::Yes,
-            };
+            let error = failed(&answer).of_a_task();
             let kind = match error.kind {
-                // The model ran and broke down: nothing more will come of this task.
-                ErrorKind::Unavailable | ErrorKind::Unknown => ErrorKind::NoOutput,
+                // The model ran and broke down: nothing more will come of this task. What a gateway says is not about it.
+                ErrorKind::Unavailable | ErrorKind::Unknown if is_of_fal(&answer) => {
+                    ErrorKind::NoOutput
+                }
                 other => other,
             };
-            return Err(ProviderError {
-                kind,
-                accepted,
-                ..error
-            });
+            return Err(ProviderError { kind, ..error });
         }
         outputs(&answer.json()?).map(Some)
     }
@@ -132,6 +125,9 @@ impl Provider for Fal {
         };
         let mut tasks: Vec<String> = Vec::new();
         for _ in 0..calls.max(1) {
+            if !tasks.is_empty() && context.stop.is_cancelled() {
+                break;
+            }
             match self
                 .queue(context, &path, Value::Object(body.clone()))
                 .await
@@ -226,6 +222,11 @@ fn outputs(result: &Value) -> Result<Vec<Output>, ProviderError> {
         ));
     }
     Ok(outputs)
+}
+
+fn is_of_fal(answer: &Answer) -> bool {
+    let is_error = |body| Failed::deserialize(body).is_ok();
+    answer.header("x-fal-error-type").is_some() || answer.body().is_some_and(is_error)
 }
 
 /// A model's errors by their types, the queue's by its own, and all others by their status.

@@ -25,6 +25,9 @@ impl Gemini {
         let body = Value::Object(body(request));
         let mut ids: Vec<String> = Vec::new();
         for _ in 0..calls {
+            if !ids.is_empty() && context.stop.is_cancelled() {
+                break;
+            }
             match self.begin(context, body.clone()).await {
                 Ok(id) => ids.push(id),
                 Err(error) if ids.is_empty() => return Err(error),
@@ -109,7 +112,10 @@ impl Gemini {
             cost: interaction.cost.clone(),
         });
         let files = interaction.files.iter();
-        let outputs: Vec<Output> = files.filter_map(|file| self.output(file)).collect();
+        let mut outputs = Vec::new();
+        for file in files {
+            outputs.extend(self.output(file).await?);
+        }
         if outputs.is_empty() {
             let told = interaction.codes.first().unwrap_or(&interaction.status);
             return Err(ProviderError::new(ending, Accepted::Yes, word(told)));
@@ -118,16 +124,23 @@ impl Gemini {
     }
 
     /// A file of Google's own server is given to whoever has the key; any other is read without it.
-    fn output(&self, file: &File) -> Option<Output> {
+    async fn output(&self, file: &File) -> Result<Option<Output>, ProviderError> {
         let address = match file {
-            File::Base64(text) => return Output::base64(text).ok(),
+            File::Base64(text) => return Ok(Output::base64(text).ok()),
             File::At(address) => address.trim(),
         };
         let is_whole = address.starts_with("https://") || address.starts_with("http://");
-        match self.upstream.own_path(address) {
-            Some(path) if is_whole => Some(Output::own(&self.upstream, path)),
-            _ => Output::reference(address).ok(),
-        }
+        let Some(path) = self.upstream.own_path(address).filter(|_| is_whole) else {
+            return Ok(Output::reference(address).ok());
+        };
+        // It may hand the file over to a server of files.
+        let Some(place) = self.upstream.moved(&path).await? else {
+            return Ok(Some(Output::own(&self.upstream, path)));
+        };
+        Ok(match self.upstream.own_path(&place) {
+            Some(path) => Some(Output::own(&self.upstream, path)),
+            None => Output::reference(&place).ok(),
+        })
     }
 
     pub(super) async fn stop(&self, task: &str) {

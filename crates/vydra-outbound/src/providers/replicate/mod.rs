@@ -170,6 +170,9 @@ impl Provider for Replicate {
         };
         let mut tasks: Vec<String> = Vec::new();
         for _ in 0..calls {
+            if !tasks.is_empty() && context.stop.is_cancelled() {
+                break;
+            }
             match self.predict(context, &place, input.clone()).await {
                 Ok(id) => tasks.push(id),
                 Err(error) if tasks.is_empty() => return Err(error),
