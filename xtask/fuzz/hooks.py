@@ -57,13 +57,8 @@ MEDIA = {
 }
 
 
-def _bytes(url):
-    with urllib.request.urlopen(url, timeout=30) as found:
-        return Binary(found.read())
-
-
-FILES = {kind: _bytes(url) for kind, url in MEDIA.items()}
-schemathesis.openapi.format("binary", st.just(FILES["image"]))
+with urllib.request.urlopen(MEDIA["image"], timeout=30) as found:
+    schemathesis.openapi.format("binary", st.just(Binary(found.read())))
 
 
 def _resolve(schema, root):
@@ -184,8 +179,9 @@ def before_call(context, case, **kwargs):
         case.query["wait"] = 1
     if operation_id == "create_webhook_endpoint":
         _room_for_an_endpoint()
-    if operation_id == "upload":
-        case.body["file"] = FILES[(case.query or {}).get("type", "image")]
+    # The file is an image. Another one in its place would count as a case that breaks the schema.
+    if operation_id == "upload" and case.query:
+        case.query["type"] = "image"
     if operation_id == "test_webhooks":
         _room_for_an_endpoint()
         case.body = {"endpointId": ENDPOINT}
@@ -195,9 +191,10 @@ def before_call(context, case, **kwargs):
     if takes_a_receiver and isinstance(case.body.get("url"), str):
         case.body["url"] = RECEIVER
     for spelling in ("webhookUrl", "webhook_url"):
-        if case.body.get(spelling):
+        if spelling in case.body:
             case.body[spelling] = RECEIVER
-    case.body.pop("maxCredits", None)
+    for spelling in ("maxCredits", "max_credits"):
+        case.body.pop(spelling, None)
     operation = case.operation.definition.raw
     content = operation.get("requestBody", {}).get("content", {}).get("application/json")
     if content:
