@@ -92,7 +92,7 @@ impl Registry {
         if !model.active {
             return Vec::new();
         }
-        let unmapped = |provider: &Arc<dyn Provider>| Working {
+        let unmapped = |provider: &Arc<dyn Provider>, bounds, is_hosted| Working {
             route: Route {
                 provider: provider.name().to_owned(),
                 model: model.slug.clone(),
@@ -100,11 +100,15 @@ impl Registry {
             },
             number: 0,
             provider: Arc::clone(provider),
-            bounds: Bounds::default(),
-            is_hosted: false,
+            bounds,
+            is_hosted,
         };
         match mode {
-            Mode::Test => self.sandbox.iter().map(unmapped).collect(),
+            Mode::Test => {
+                let sandbox = self.sandbox.iter();
+                let free = |sandbox| unmapped(sandbox, Bounds::default(), false);
+                sandbox.map(free).collect()
+            }
             Mode::Live => {
                 let routed: Vec<Working> = (0..)
                     .zip(&model.routes)
@@ -123,7 +127,7 @@ impl Registry {
                     self.fallback
                         .as_ref()
                         .and_then(|name| self.providers.get(name))
-                        .map(|entry| unmapped(&entry.provider))
+                        .map(|entry| unmapped(&entry.provider, entry.bounds, entry.is_hosted))
                         .into_iter()
                         .collect()
                 } else {

@@ -58,6 +58,8 @@ pub struct Setup {
     pub others: Vec<Arc<ScriptedProvider>>,
     /// What each of them is allowed.
     pub bounds: Bounds,
+    /// The bounds of the one that serves everything, if it is called over the network, too.
+    pub hosted: Option<Bounds>,
     /// Private networks that inputs may be fetched from.
     pub readable: Vec<&'static str>,
     /// Private networks that webhooks may be sent to.
@@ -96,6 +98,7 @@ impl Default for Setup {
             fallback: true,
             others: Vec::new(),
             bounds: Bounds::default(),
+            hosted: None,
             readable: Vec::new(),
             receivers: Vec::new(),
             webhooks: WebhookSettings {
@@ -461,6 +464,9 @@ fn start(
         providers.set_fallback(Arc::clone(&provider));
     } else {
         providers.add(Arc::clone(&provider));
+    }
+    if let Some(bounds) = setup.hosted {
+        providers.add_hosted(Arc::clone(&provider), bounds);
     }
     providers.set_sandbox(Arc::new(Sandbox::new(provider)));
     let engine = Engine::new(Parts {

@@ -1,5 +1,6 @@
 //! What customers and operators do, step by step, with the patience of a client that tries again.
 
+mod providers;
 mod uploads;
 mod webhooks;
 
@@ -17,6 +18,7 @@ use vydra_core::plan::LimitOverrides;
 use vydra_core::user::{Password, Role};
 use vydra_engine::{NewKey, NewOrganizationRequest, NewUserRequest};
 use vydra_outbound::provider::{Accepted, ErrorKind};
+use vydra_outbound::registry::Bounds;
 use vydra_testkit::PASSWORD;
 
 type Running<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Vec<String>>> + 'a>>;
@@ -42,6 +44,17 @@ enum Need {
     Person,
     NoWorker,
     Receiver,
+    /// A provider that has a place for one call, and may be asked for so much a day.
+    Bounds,
+}
+
+impl Flow {
+    pub(super) fn bounds(&self) -> Option<Bounds> {
+        self.needs.contains(&Need::Bounds).then_some(Bounds {
+            concurrency: Some(1),
+            daily_credits: Some(1_000),
+        })
+    }
 }
 
 /// What was there before anything went wrong.
@@ -61,6 +74,7 @@ pub(super) async fn prepare(sim: &mut Sim, flow: &Flow) -> anyhow::Result<Prepar
             }
             Need::NoWorker => sim.idle().await?,
             Need::Receiver => sim.listen().await?,
+            Need::Bounds => {}
         }
     }
     Ok(prepared)
@@ -91,12 +105,18 @@ pub(super) const FLOWS: &[Flow] = &[
     flow!("the provider fails", provider_fails, false, []),
     flow!(
         "the provider fails and recovers",
-        provider_recovers,
+        providers::provider_recovers,
         false,
         []
     ),
-    flow!("a task is polled", task, false, []),
-    flow!("a task fails", failing_task),
+    flow!(
+        "a provider with bounds",
+        providers::bounded,
+        false,
+        [Bounds]
+    ),
+    flow!("a task is polled", providers::task, false, []),
+    flow!("a task fails", providers::failing_task),
     flow!("fewer outputs than paid for", partial, false, [Upload]),
     flow!("upload a file and use it", upload_and_use),
     flow!("delete a file", delete_file),
@@ -283,32 +303,6 @@ async fn provider_fails(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<Strin
     let answer = ended(sim, &id).await?;
     ensure!(kept(&answer) == 0, "failed and not refunded: {answer:?}");
     Ok(vec![id])
-}
-
-async fn provider_recovers(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
-    let mut failures = 2_u32;
-    sim.actor.play(move |_| {
-        failures = failures.saturating_sub(1);
-        if failures > 0 {
-            Act::Fail(ErrorKind::Unavailable, Accepted::No)
-        } else {
-            Act::Make
-        }
-    });
-    let asked = keyed(buy(sim, "models/gemini/generate", &image()), "k");
-    let (id, _) = purchase(sim, asked).await?;
-    ended(sim, &id).await?;
-    Ok(vec![id])
-}
-
-async fn task(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
-    sim.actor.play(|_| Act::Task(2));
-    submit_async(sim, &Prepared::default()).await
-}
-
-async fn failing_task(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
-    sim.actor.play(|_| Act::FailingTask(1, ErrorKind::NoOutput));
-    submit_async(sim, &Prepared::default()).await
 }
 
 async fn partial(sim: &mut Sim, prepared: &Prepared) -> anyhow::Result<Vec<String>> {

@@ -35,19 +35,6 @@ const UNREACHED: &[(&str, &str)] = &[
     ),
     ("kept_assets", "only looks, for the operator"),
     ("attempts", "only looks, for the operator"),
-    (
-        "record_attempt",
-        "only tells the operator; the provider of these flows is in the process",
-    ),
-    (
-        "count_provider_day",
-        "the provider of these flows has no bounds",
-    ),
-    (
-        "uncount_provider_day",
-        "the provider of these flows has no bounds",
-    ),
-    ("postpone", "the provider of these flows has no bounds"),
 ];
 
 /// How often a point may be reached in one flow before it is a loop that never ends.
@@ -180,6 +167,7 @@ fn one(
         let mut sim = Sim::new(template, seed, actor, |setup| {
             setup.auth.bot_register = true;
             flows::WORKFLOW.clone_into(&mut setup.catalog);
+            setup.hosted = flow.bounds();
         })
         .await?;
         let prepared = flows::prepare(&mut sim, flow).await?;
