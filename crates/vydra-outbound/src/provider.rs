@@ -234,11 +234,12 @@ impl ProviderError {
         }
     }
 
-    /// The same of a task that the provider has taken: that much is known, whatever it says now.
+    /// The same where a task was asked for, which the provider has taken: that much is known, whatever it says of it. What it
+    /// says of the question alone stays.
     #[must_use]
     pub fn of_a_task(self) -> Self {
         let accepted = match self.accepted {
-            Accepted::No => Accepted::Yes,
+            Accepted::No if !self.is_of_the_poll() => Accepted::Yes,
             told => told,
         };
         Self { accepted, ..self }
@@ -286,13 +287,14 @@ impl ProviderError {
             | ErrorKind::Unavailable
             | ErrorKind::Unknown
             | ErrorKind::Protocol => true,
+            // The question was refused for our key or our account; the task was taken before, and may be billed.
+            ErrorKind::Auth | ErrorKind::QuotaExhausted | ErrorKind::ModelGone => {
+                matches!(self.accepted, Accepted::No)
+            }
             ErrorKind::ContentRefused
             | ErrorKind::InvalidRequest
             | ErrorKind::InputUnreadable
-            | ErrorKind::Auth
-            | ErrorKind::QuotaExhausted
             | ErrorKind::NoOutput
-            | ErrorKind::ModelGone
             | ErrorKind::Cancelled
             | ErrorKind::Expired
             | ErrorKind::TimedOut

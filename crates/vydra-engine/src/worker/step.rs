@@ -345,8 +345,7 @@ impl Step<'_> {
                 Ok(Polled::Pending { progress }) => (context.progress)(progress.unwrap_or(0)),
                 // One of several servers may not have heard of a new task.
                 Err(_) if is_gone && !was_gone => {}
-                // Whatever it says of our key or its account, the task was taken and may be billed.
-                Err(error) if error.is_of_the_poll() || error.lets_another_try() => {
+                Err(error) if error.is_of_the_poll() => {
                     // A poll that fails says nothing about the job; its deadline does.
                     tracing::warn!(job.id = %attempt.job.id, error = %error, "a poll failed");
                 }

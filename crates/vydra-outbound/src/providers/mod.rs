@@ -12,5 +12,6 @@ pub mod openai;
 mod percent;
 pub mod replicate;
 pub mod sandbox;
+mod several;
 pub mod vertex;
 pub mod xai;

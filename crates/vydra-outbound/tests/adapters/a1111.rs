@@ -1,6 +1,7 @@
 //! A1111 and what speaks like it: one call, and pictures as base64.
 
-use crate::suite::{self, Delivery, Fails, Harness, Made, adapter, fails, picture};
+use crate::harness::{self, Delivery, Fails, Harness, Made, fails, picture};
+use crate::suite::adapter;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ fn request() -> Request {
 }
 
 fn asking(action: Action, input: &Value) -> Request {
-    suite::request(MediaKind::Image, action, MODEL, input)
+    harness::request(MediaKind::Image, action, MODEL, input)
 }
 
 fn golden(sent: &Recorded) {
@@ -164,7 +165,7 @@ fn errors() -> Vec<Fails> {
 }
 
 async fn submitted(stub: &Stub, request: Request) -> Vec<String> {
-    let context = suite::context();
+    let context = harness::context();
     let done = provider(&stub.url).submit(&context, request).await.unwrap();
     let Submitted::Done(outputs) = done else {
         panic!("an answer is the result");
@@ -209,7 +210,7 @@ async fn no_address_is_sent_and_no_edit_without_an_image() {
         masked,
     ] {
         let error = provider(&stub.url)
-            .submit(&suite::context(), request)
+            .submit(&harness::context(), request)
             .await
             .unwrap_err();
         assert_eq!(
@@ -266,7 +267,7 @@ async fn memory_that_is_still_too_small_is_not_tried_again() {
     let stub = Stub::replying([Reply::json(500, &body)]).await;
     let context = Context {
         attempt: 2,
-        ..suite::context()
+        ..harness::context()
     };
     let failed = provider(&stub.url).submit(&context, request()).await;
     let error = failed.unwrap_err();
@@ -325,7 +326,7 @@ fn interrupts(stub: &Stub) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_job_that_nobody_wants_is_interrupted_and_its_half_picture_dropped() {
     let stub = drawing(JOB, 0).await;
-    let context = suite::context();
+    let context = harness::context();
     context.stop.cancel();
     let failed = provider(&stub.url).submit(&context, request()).await;
     assert_eq!(failed.unwrap_err().kind, ErrorKind::Cancelled);
@@ -335,7 +336,7 @@ async fn a_job_that_nobody_wants_is_interrupted_and_its_half_picture_dropped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_job_of_somebody_else_is_not_interrupted() {
     let stub = drawing("job_of_somebody_else", 2).await;
-    let context = suite::context();
+    let context = harness::context();
     context.stop.cancel();
     let failed = provider(&stub.url).submit(&context, request()).await;
     assert_eq!(failed.unwrap_err().kind, ErrorKind::Cancelled);
@@ -349,7 +350,7 @@ async fn how_far_it_is_is_told() {
     let noted = Arc::clone(&seen);
     let context = Context {
         progress: Arc::new(move |percent| noted.store(percent, Ordering::Relaxed)),
-        ..suite::context()
+        ..harness::context()
     };
     provider(&stub.url)
         .submit(&context, request())

@@ -3,8 +3,9 @@
 mod videos;
 
 use crate::form::{self, parts};
+use crate::harness::{self, Delivery, Fails, Harness, Made, fails, picture};
 use crate::openai::{self, limited};
-use crate::suite::{self, Delivery, Fails, Harness, Made, adapter, fails, picture};
+use crate::suite::adapter;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,7 @@ fn provider(url: &str) -> Arc<dyn Provider> {
 
 fn request() -> Request {
     let input = json!({"prompt": "a lighthouse", "size": "1024x1024", "num_inference_steps": 30, "response_format": "url"});
-    suite::request(
+    harness::request(
         MediaKind::Image,
         Action::Generate,
         "Qwen/Qwen-Image",
@@ -169,7 +170,7 @@ async fn submitted(
     provider: &dyn Provider,
     request: Request,
 ) -> Result<Vec<Output>, ProviderError> {
-    match provider.submit(&suite::context(), request).await? {
+    match provider.submit(&harness::context(), request).await? {
         Submitted::Done(outputs) => Ok(outputs),
         Submitted::Accepted(task) => panic!("{task}"),
     }
@@ -262,7 +263,7 @@ async fn a_count_is_sent_when_more_than_one_is_asked_for() {
 async fn speech_is_the_same() {
     let stub = Stub::replying([Reply::new(200, "application/octet-stream", "RIFF")]).await;
     let input = json!({"input": "Ready.", "voice": "alloy"});
-    let request = suite::request(MediaKind::Audio, Action::Generate, "kokoro", &input);
+    let request = harness::request(MediaKind::Audio, Action::Generate, "kokoro", &input);
     let outputs = submitted(provider(&stub.url).as_ref(), request).await;
     assert_eq!(outputs.unwrap().len(), 1);
     let sent = stub.requests().remove(0);

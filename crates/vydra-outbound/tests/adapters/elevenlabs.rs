@@ -1,6 +1,7 @@
 //! ElevenLabs: one call, and its answer is the sound.
 
-use crate::suite::{self, Delivery, Fails, Harness, Made, adapter, fails};
+use crate::harness::{self, Delivery, Fails, Harness, Made, fails};
+use crate::suite::adapter;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +49,7 @@ fn request() -> Request {
 }
 
 fn asking(input: &Value) -> Request {
-    suite::request(
+    harness::request(
         MediaKind::Audio,
         Action::Generate,
         "eleven_multilingual_v2",
@@ -149,7 +150,7 @@ fn errors() -> Vec<Fails> {
 }
 
 async fn submit(stub: &Stub, input: &Value) -> Result<Submitted, ProviderError> {
-    let context = suite::context();
+    let context = harness::context();
     provider(&stub.url).submit(&context, asking(input)).await
 }
 
@@ -212,7 +213,7 @@ async fn a_voice_stays_one_piece_of_the_path() {
 #[tokio::test]
 async fn what_it_cost_is_written_down() {
     let stub = Stub::replying(works(&[Made::File("x".into())])).await;
-    let context = suite::context();
+    let context = harness::context();
     provider(&stub.url)
         .submit(&context, request())
         .await

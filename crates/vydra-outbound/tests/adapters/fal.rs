@@ -1,6 +1,7 @@
 //! fal: a submit, a status, a result.
 
-use crate::suite::{self, Cancel, Delivery, Fails, Harness, Made, Task, adapter, fails, picture};
+use crate::harness::{self, Cancel, Delivery, Fails, Harness, Made, Task, fails, picture};
+use crate::suite::adapter;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -62,7 +63,8 @@ fn provider(url: &str) -> Arc<dyn Provider> {
 
 fn request() -> Request {
     let input = json!({"prompt": "make it winter", "image_size": "square_hd"});
-    let mut request = suite::request(MediaKind::Image, Action::Edit, "fal-ai/flux-2/edit", &input);
+    let mut request =
+        harness::request(MediaKind::Image, Action::Edit, "fal-ai/flux-2/edit", &input);
     request.media = vec![picture("image_urls", true)];
     request
 }
@@ -300,7 +302,7 @@ async fn a_model_that_makes_one_file_a_call_is_called_for_each() {
         settings: json!({"calls": "one_each"}).as_object().unwrap().clone(),
         ..request()
     };
-    let context = suite::context();
+    let context = harness::context();
     let Submitted::Accepted(task) = provider.submit(&context, request).await.unwrap() else {
         panic!("a queue accepts");
     };

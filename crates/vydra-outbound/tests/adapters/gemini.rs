@@ -1,6 +1,7 @@
 //! The Gemini API, images: one call, one image.
 
-use crate::suite::{self, Delivery, Fails, Harness, Made, adapter, fails, picture};
+use crate::harness::{self, Delivery, Fails, Harness, Made, fails, picture};
+use crate::suite::adapter;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -48,7 +49,7 @@ fn request() -> Request {
         "generationConfig": {"imageConfig": {"aspectRatio": "16:9", "imageSize": "2K"}, "seed": 7},
     });
     let model = "gemini-nano-banana-2.1";
-    let mut request = suite::request(MediaKind::Image, Action::Edit, model, &input);
+    let mut request = harness::request(MediaKind::Image, Action::Edit, model, &input);
     request.media = vec![picture("imageUrl", false), picture("imageUrls", true)];
     request
 }
@@ -261,14 +262,16 @@ async fn submitted(
     request: Request,
 ) -> (Stub, Result<Submitted, ProviderError>) {
     let stub = Stub::replying(replies).await;
-    let result = provider(&stub.url).submit(&suite::context(), request).await;
+    let result = provider(&stub.url)
+        .submit(&harness::context(), request)
+        .await;
     (stub, result)
 }
 
 #[tokio::test]
 async fn a_text_alone_is_one_part() {
     let input = json!({"prompt": "a lighthouse"});
-    let request = suite::request(MediaKind::Image, Action::Generate, "models/m", &input);
+    let request = harness::request(MediaKind::Image, Action::Generate, "models/m", &input);
     let file = Made::At("AAAA".to_owned());
     let (stub, result) = submitted(vec![generated(&[&file])], request).await;
     result.unwrap();
@@ -330,7 +333,7 @@ async fn audio_is_not_bought() {
         ..request()
     };
     let result = provider("http://127.0.0.1:9")
-        .submit(&suite::context(), request)
+        .submit(&harness::context(), request)
         .await;
     assert_eq!(result.unwrap_err().kind, ErrorKind::InvalidRequest);
 }
@@ -346,7 +349,7 @@ async fn the_time_of_rest_is_read_from_the_error_and_the_receipt_from_the_answer
         Some(Duration::from_millis(34_400))
     );
     let stub = Stub::replying([generated(&[&Made::At("AAAA".to_owned())])]).await;
-    let context = suite::context();
+    let context = harness::context();
     provider(&stub.url)
         .submit(&context, request())
         .await

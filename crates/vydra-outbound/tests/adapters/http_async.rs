@@ -1,6 +1,7 @@
 //! Any server with tasks, described: a submit, polls, a cancel, addresses.
 
-use crate::suite::{self, Cancel, Delivery, Fails, Harness, Made, Task, adapter, fails, picture};
+use crate::harness::{self, Cancel, Delivery, Fails, Harness, Made, Task, fails, picture};
+use crate::suite::adapter;
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -86,7 +87,7 @@ fn settings() -> Map<String, Value> {
 
 fn request() -> Request {
     let input = json!({"prompt": "waves {{seed}}", "duration": 8, "trace": "a b/c"});
-    let mut request = suite::request(MediaKind::Video, Action::Edit, "m-1", &input);
+    let mut request = harness::request(MediaKind::Video, Action::Edit, "m-1", &input);
     request.media = vec![picture("image", false)];
     request.settings = settings();
     request
@@ -211,16 +212,18 @@ fn errors() -> Vec<Fails> {
         (ended("error", &json!("busy")), ErrorKind::NoOutput),
         (ended("error", &json!(1102)), ErrorKind::QuotaExhausted),
         (ended("done", &json!("nsfw")), ErrorKind::ContentRefused),
-        (told(403, "other"), ErrorKind::Auth),
     ] {
         rows.push(fails(vec![accepted(), reply], kind, yes));
     }
+    // Said of the question alone: the task is asked for again.
+    let refused = vec![accepted(), told(403, "other")];
+    rows.push(fails(refused, ErrorKind::Auth, no));
     rows
 }
 
 async fn name(stub: &Stub) -> String {
     let done = provider(&stub.url)
-        .submit(&suite::context(), request())
+        .submit(&harness::context(), request())
         .await;
     match done.unwrap() {
         Submitted::Accepted(task) => task,
@@ -232,7 +235,7 @@ async fn name(stub: &Stub) -> String {
 async fn progress_cost_and_request_are_told() {
     let file = json!({"url": "https://files.example/a.mp4"});
     let stub = Stub::replying([accepted(), status("running"), result(&[file])]).await;
-    let (context, provider) = (suite::context(), provider(&stub.url));
+    let (context, provider) = (harness::context(), provider(&stub.url));
     let submitted = provider.submit(&context, request()).await.unwrap();
     let Submitted::Accepted(task) = submitted else {
         panic!("a task is accepted");
@@ -266,7 +269,7 @@ async fn a_name_that_leads_elsewhere_is_refused() {
     ] {
         let mut bad = good.clone();
         *bad.pointer_mut(place).unwrap() = value;
-        let polled = nowhere.poll(&suite::context(), &bad.to_string()).await;
+        let polled = nowhere.poll(&harness::context(), &bad.to_string()).await;
         let error = polled.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Protocol, "{place}: {error}");
         assert!(error.detail.contains("not ours"), "{place}: {error}");
@@ -284,7 +287,7 @@ async fn a_task_without_a_usable_name_is_not_understood() {
     ] {
         let stub = Stub::replying([Reply::json(200, &json!({"job": {"id": id}}))]).await;
         let failed = provider(&stub.url)
-            .submit(&suite::context(), request())
+            .submit(&harness::context(), request())
             .await;
         let error = failed.unwrap_err();
         assert_eq!(
@@ -312,7 +315,9 @@ async fn what_is_described_wrongly_or_lacks_a_field_is_not_sent() {
     let mut undescribed = request();
     undescribed.settings = Map::new();
     for request in [without("trace"), elsewhere, torn, undescribed] {
-        let failed = provider(&stub.url).submit(&suite::context(), request).await;
+        let failed = provider(&stub.url)
+            .submit(&harness::context(), request)
+            .await;
         let error = failed.unwrap_err();
         assert_eq!(
             (error.kind, error.accepted),
@@ -330,7 +335,7 @@ async fn a_file_of_its_own_server_is_read_with_the_key() {
     let stub = Stub::replying([accepted(), result(files.as_array().unwrap())]).await;
     let mut request = request();
     request.settings["outputs"]["as"] = json!("own");
-    let (context, provider) = (suite::context(), provider(&stub.url));
+    let (context, provider) = (harness::context(), provider(&stub.url));
     let submitted = provider.submit(&context, request).await.unwrap();
     let Submitted::Accepted(task) = submitted else {
         panic!("a task is accepted");

@@ -1,6 +1,7 @@
 //! Any server whose answer is the result, described: base64 in JSON.
 
-use crate::suite::{self, Delivery, Fails, Harness, Made, adapter, fails, picture};
+use crate::harness::{self, Delivery, Fails, Harness, Made, fails, picture};
+use crate::suite::adapter;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
@@ -55,7 +56,7 @@ fn settings() -> Map<String, Value> {
 
 fn request() -> Request {
     let input = json!({"prompt": "a cat", "size": {"w": 8}});
-    let mut request = suite::request(MediaKind::Image, Action::Edit, "m", &input);
+    let mut request = harness::request(MediaKind::Image, Action::Edit, "m", &input);
     request.media = vec![picture("images", true), picture("images", true)];
     request.settings = settings();
     request
@@ -143,7 +144,7 @@ async fn one_file_at_a_pointer_is_a_file_too() {
         .cloned()
         .unwrap();
     let done = provider(&stub.url, None)
-        .submit(&suite::context(), request)
+        .submit(&harness::context(), request)
         .await
         .unwrap();
     assert!(matches!(done, Submitted::Done(outputs) if outputs.len() == 1));

@@ -1,7 +1,8 @@
 //! The Gemini API, videos: an interaction in the background.
 
 use crate::gemini::{error, of_google, provider};
-use crate::suite::{self, Cancel, Delivery, Fails, Harness, Made, Task, adapter, fails, picture};
+use crate::harness::{self, Cancel, Delivery, Fails, Harness, Made, Task, fails, picture};
+use crate::suite::adapter;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -60,7 +61,7 @@ fn request() -> Request {
         "generation_config": {"video_config": {"task": "image_to_video"}},
     });
     let model = "gemini-omni-1.2-flash";
-    let mut request = suite::request(MediaKind::Video, Action::Generate, model, &input);
+    let mut request = harness::request(MediaKind::Video, Action::Generate, model, &input);
     request.media = vec![picture("image_url", false)];
     request
 }
@@ -189,8 +190,13 @@ fn errors() -> Vec<Fails> {
         (status("failed"), ErrorKind::NoOutput),
         (invalid, ErrorKind::InvalidRequest),
         (error(404, "NOT_FOUND", &json!([])), ErrorKind::TaskGone),
+    ] {
+        rows.push(fails(vec![accepted(), reply], kind, Accepted::Yes));
+    }
+    // Said of the question alone: the task is asked for again.
+    for (reply, kind) in [
         (error(403, "PERMISSION_DENIED", &json!([])), ErrorKind::Auth),
-        // Seen for tasks that ran: it says nothing of them.
+        // Seen for tasks that ran.
         (
             error(400, "INVALID_ARGUMENT", &json!([])),
             ErrorKind::Protocol,
@@ -200,7 +206,7 @@ fn errors() -> Vec<Fails> {
             ErrorKind::Unavailable,
         ),
     ] {
-        rows.push(fails(vec![accepted(), reply], kind, Accepted::Yes));
+        rows.push(fails(vec![accepted(), reply], kind, Accepted::No));
     }
     rows
 }
@@ -208,7 +214,7 @@ fn errors() -> Vec<Fails> {
 async fn polled(reply: impl Fn(&Recorded) -> Reply + Send + Sync + 'static) -> Polled {
     let stub = Stub::answering(reply).await;
     let task = format!("interaction:{ID}");
-    let context = suite::context();
+    let context = harness::context();
     let polled = provider(&stub.url).poll(&context, &task).await.unwrap();
     if matches!(polled, Polled::Done(_)) {
         let receipt = context.receipt.lock().unwrap();
@@ -254,9 +260,9 @@ async fn images_are_made_by_interactions_where_the_route_says_so() {
         json!({"prompt": "p", "response_format": {"image_size": "2K", "delivery": "inline"}});
     let request = Request {
         settings: json!({"api": "interactions"}).as_object().unwrap().clone(),
-        ..suite::request(MediaKind::Image, Action::Generate, "m", &input)
+        ..harness::request(MediaKind::Image, Action::Generate, "m", &input)
     };
-    let context = suite::context();
+    let context = harness::context();
     let task = provider(&stub.url).submit(&context, request).await.unwrap();
     assert!(matches!(task, Submitted::Accepted(task) if task == format!("interaction:{ID}")));
     assert_eq!(
@@ -275,7 +281,7 @@ async fn an_id_that_leads_elsewhere_is_none() {
     for id in ["", ".", "..", "%2e%2E"] {
         let stub = Stub::replying([Reply::json(200, &json!({"id": id}))]).await;
         let result = provider(&stub.url)
-            .submit(&suite::context(), request())
+            .submit(&harness::context(), request())
             .await;
         match result {
             // As a name of its own it is one piece of a path.
@@ -293,7 +299,7 @@ async fn an_id_that_leads_elsewhere_is_none() {
         "interaction:a?b",
         ID,
     ] {
-        let error: ProviderError = provider.poll(&suite::context(), task).await.unwrap_err();
+        let error: ProviderError = provider.poll(&harness::context(), task).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Protocol, "{task}");
     }
 }
@@ -308,7 +314,7 @@ async fn what_was_begun_is_waited_for_when_the_next_is_not_taken() {
     ])
     .await;
     let provider = provider(&stub.url);
-    let context = suite::context();
+    let context = harness::context();
     let Submitted::Accepted(task) = provider.submit(&context, one_each(3)).await.unwrap() else {
         panic!("it is a task");
     };

@@ -1,6 +1,6 @@
 //! One list of cases for every adapter, each against a server on this machine that speaks as its provider does.
 //!
-//! A new adapter: describe how its provider talks as a [`suite::Harness`] in a file of its own, and name it in
+//! A new adapter: describe how its provider talks as a [`harness::Harness`] in a file of its own, and name it in
 //! [`suite::adapter`].
 
 #[cfg(test)]
@@ -17,6 +17,8 @@ mod fal;
 mod form;
 #[cfg(test)]
 mod gemini;
+#[cfg(test)]
+mod harness;
 #[cfg(test)]
 mod http_async;
 #[cfg(test)]

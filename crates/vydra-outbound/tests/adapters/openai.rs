@@ -1,7 +1,8 @@
 //! OpenAI: every call is answered with what it made.
 
 use crate::form::{self, parts};
-use crate::suite::{self, Delivery, Fails, Harness, Made, adapter, fails, picture};
+use crate::harness::{self, Delivery, Fails, Harness, Made, fails, picture};
+use crate::suite::adapter;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
@@ -56,7 +57,7 @@ mod speech {
     fn request() -> Request {
         let input =
             json!({"input": "Ready.", "voice": "coral", "response_format": "mp3", "speed": 1.25});
-        suite::request(
+        harness::request(
             MediaKind::Audio,
             Action::Generate,
             "gpt-4o-mini-tts",
@@ -95,7 +96,7 @@ mod speech {
             let stub = Stub::replying([Reply::new(200, media_type, body)]).await;
             let provider = provider(&stub.url);
             let error = provider
-                .submit(&suite::context(), request())
+                .submit(&harness::context(), request())
                 .await
                 .unwrap_err();
             assert_eq!(error.kind, ErrorKind::Protocol, "{media_type}: {error}");
@@ -116,7 +117,7 @@ fn request() -> Request {
     let input = json!({
         "prompt": "a lighthouse", "size": "1536x1024", "quality": "high", "output_format": "png", "response_format": "b64_json",
     });
-    suite::request(MediaKind::Image, Action::Generate, "gpt-image-2", &input)
+    harness::request(MediaKind::Image, Action::Generate, "gpt-image-2", &input)
 }
 
 fn golden(sent: &Recorded) {
@@ -289,7 +290,7 @@ pub(crate) fn errors() -> Vec<Fails> {
 async fn sent_of(request: Request) -> Recorded {
     let stub = Stub::replying([drawn(&[Made::File("file".into())])]).await;
     let provider = provider(&stub.url);
-    provider.submit(&suite::context(), request).await.unwrap();
+    provider.submit(&harness::context(), request).await.unwrap();
     stub.requests().remove(0)
 }
 
@@ -297,7 +298,7 @@ fn edit() -> Request {
     let input = json!({
         "prompt": "make it winter", "size": "auto", "output_compression": 90, "user": null, "response_format": "url",
     });
-    let mut request = suite::request(MediaKind::Image, Action::Edit, "gpt-image-2", &input);
+    let mut request = harness::request(MediaKind::Image, Action::Edit, "gpt-image-2", &input);
     request.media = vec![picture("imageUrl", false)];
     request
 }
@@ -359,7 +360,7 @@ async fn the_receipt_tells_the_call_and_its_tokens() {
     ])
     .await;
     let provider = provider(&stub.url);
-    let context = suite::context();
+    let context = harness::context();
     provider.submit(&context, request()).await.unwrap();
     let receipt = context.receipt.lock().unwrap().clone();
     assert_eq!(receipt.request_id.as_deref(), Some("req_8f2c"));
@@ -379,7 +380,7 @@ async fn a_route_may_ask_for_one_call_a_file() {
         settings: settings(&json!({"calls": "one_each"})),
         ..request()
     };
-    let submitted = provider.submit(&suite::context(), request).await.unwrap();
+    let submitted = provider.submit(&harness::context(), request).await.unwrap();
     assert!(matches!(&submitted, Submitted::Done(outputs) if outputs.len() == 2));
     for sent in stub.requests() {
         assert_eq!(sent.json()["n"], 1);
@@ -390,9 +391,9 @@ async fn a_route_may_ask_for_one_call_a_file() {
 async fn nobody_is_asked_for_a_video() {
     let stub = Stub::replying([]).await;
     let provider = provider(&stub.url);
-    let request = suite::request(MediaKind::Video, Action::Generate, "sora-2", &json!({}));
+    let request = harness::request(MediaKind::Video, Action::Generate, "sora-2", &json!({}));
     let error = provider
-        .submit(&suite::context(), request)
+        .submit(&harness::context(), request)
         .await
         .unwrap_err();
     assert_eq!(
@@ -407,7 +408,7 @@ async fn an_error_shows_its_code_and_its_field() {
     let stub = Stub::replying([error(400, "invalid_value", "invalid_request_error")]).await;
     let provider = provider(&stub.url);
     let error = provider
-        .submit(&suite::context(), request())
+        .submit(&harness::context(), request())
         .await
         .unwrap_err();
     assert_eq!(error.detail, "status 400: invalid_value:size");

@@ -1,6 +1,7 @@
 //! Replicate: a prediction, and polls until it ends.
 
-use crate::suite::{self, Cancel, Delivery, Fails, Harness, Made, Task, adapter, fails, picture};
+use crate::harness::{self, Cancel, Delivery, Fails, Harness, Made, Task, fails, picture};
+use crate::suite::adapter;
 use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -72,7 +73,7 @@ fn provider(url: &str) -> Arc<dyn Provider> {
 fn request() -> Request {
     let input = json!({"prompt": "make it winter", "aspect_ratio": "1:1"});
     let model = "black-forest-labs/flux-kontext-pro";
-    let mut request = suite::request(MediaKind::Image, Action::Edit, model, &input);
+    let mut request = harness::request(MediaKind::Image, Action::Edit, model, &input);
     request.media = vec![picture("input_image", false)];
     request
 }
@@ -269,7 +270,8 @@ fn errors() -> Vec<Fails> {
         (
             problem(401, "Unauthenticated"),
             ErrorKind::Auth,
-            Accepted::Yes,
+            // Said of the question: the task is asked for again.
+            Accepted::No,
         ),
     ] {
         rows.push(fails(vec![accepted(), reply], kind, taken));
@@ -279,7 +281,9 @@ fn errors() -> Vec<Fails> {
 
 async fn submit(replies: Vec<Reply>, request: Request) -> (Stub, Result<Submitted, ProviderError>) {
     let stub = Stub::replying(replies).await;
-    let result = provider(&stub.url).submit(&suite::context(), request).await;
+    let result = provider(&stub.url)
+        .submit(&harness::context(), request)
+        .await;
     (stub, result)
 }
 
@@ -312,7 +316,7 @@ async fn a_model_of_anybody_is_called_by_its_version() {
 async fn their_deadline_is_ours() {
     for (left, expected) in [(90, "90s"), (1, "5s")] {
         let stub = Stub::replying([accepted()]).await;
-        let mut context = suite::context();
+        let mut context = harness::context();
         context.time_left = Duration::from_secs(left);
         provider(&stub.url)
             .submit(&context, request())
@@ -346,7 +350,7 @@ async fn a_model_that_makes_one_file_a_call_is_called_for_each() {
     ])
     .await;
     let provider = provider(&stub.url);
-    let context = suite::context();
+    let context = harness::context();
     let request = with_settings(&json!({"calls": "one_each", "count_field": "num_outputs"}));
     let Submitted::Accepted(task) = provider.submit(&context, request).await.unwrap() else {
         panic!("a prediction is a task");
@@ -367,7 +371,7 @@ async fn a_model_that_makes_one_file_a_call_is_called_for_each() {
 async fn outputs(output: &Value) -> Vec<Output> {
     let stub = Stub::replying([accepted(), stands("succeeded", output)]).await;
     let provider = provider(&stub.url);
-    let context = suite::context();
+    let context = harness::context();
     let Submitted::Accepted(task) = provider.submit(&context, request()).await.unwrap() else {
         panic!("a prediction is a task");
     };
@@ -500,7 +504,7 @@ async fn a_name_that_leads_elsewhere_is_no_task() {
         let nobody = Stub::replying([]).await;
         let provider = provider(&nobody.url);
         let error = provider
-            .poll(&suite::context(), nonsense)
+            .poll(&harness::context(), nonsense)
             .await
             .unwrap_err();
         assert_eq!(error.kind, ErrorKind::Protocol, "{nonsense}");

@@ -1,7 +1,8 @@
 //! Veo on Vertex AI: an operation, asked for by its name.
 
 use crate::gemini::{error, of_google};
-use crate::suite::{self, Delivery, Fails, Harness, Made, Task, adapter, fails, picture};
+use crate::harness::{self, Delivery, Fails, Harness, Made, Task, fails, picture};
+use crate::suite::adapter;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use ring::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
@@ -106,7 +107,7 @@ fn request() -> Request {
         "parameters": {"aspectRatio": "16:9", "durationSeconds": 8, "generateAudio": true, "sampleCount": 4},
     });
     let model = "veo-3.1-generate-001";
-    let mut request = suite::request(MediaKind::Video, Action::Generate, model, &input);
+    let mut request = harness::request(MediaKind::Video, Action::Generate, model, &input);
     request.media = vec![
         picture("image", false),
         picture("lastFrame", false),
@@ -231,14 +232,13 @@ fn errors() -> Vec<Fails> {
         (failed(9, "text"), ErrorKind::Auth),
         (failed(14, "text"), ErrorKind::NoOutput),
         (failed(16, "text"), ErrorKind::Auth),
-        (
-            error(503, "UNAVAILABLE", &json!([])),
-            ErrorKind::Unavailable,
-        ),
         (error(404, "NOT_FOUND", &json!([])), ErrorKind::TaskGone),
     ] {
         rows.push(fails(vec![accepted(), reply], kind, Accepted::Yes));
     }
+    // Said of the question alone: the task is asked for again.
+    let away = vec![accepted(), error(503, "UNAVAILABLE", &json!([]))];
+    rows.push(fails(away, ErrorKind::Unavailable, Accepted::No));
     rows
 }
 
@@ -279,7 +279,7 @@ async fn a_service_account_signs_for_its_tokens() {
     let stub = Stub::replying([accepted()]).await;
     let clock = Arc::default();
     let vertex = with(key, &stub.url, &clock);
-    let context = suite::context();
+    let context = harness::context();
     vertex.submit(&context, request()).await.unwrap();
     golden(&stub.requests()[0]);
     assert_eq!(
@@ -332,7 +332,7 @@ async fn a_token_serves_until_shortly_before_it_ends() {
     let stub = Stub::answering(|_| accepted()).await;
     let clock = Arc::default();
     let vertex = Arc::new(with(key, &stub.url, &clock));
-    let context = suite::context();
+    let context = harness::context();
     let (submitted, checked) = tokio::join!(vertex.submit(&context, request()), vertex.check());
     submitted.unwrap();
     assert_eq!(checked.unwrap().note, None);
@@ -354,7 +354,7 @@ async fn a_token_that_is_not_taken_any_more_is_replaced_once() {
     let (grants, key) = granting(grant()).await;
     let stub = Stub::replying([refused(), accepted(), refused(), refused()]).await;
     let vertex = with(key, &stub.url, &Arc::default());
-    let context = suite::context();
+    let context = harness::context();
     vertex.submit(&context, request()).await.unwrap();
     assert_eq!(grants.requests().len(), 2);
     let error = vertex.submit(&context, request()).await.unwrap_err();
@@ -392,7 +392,7 @@ async fn nothing_is_bought_without_a_token() {
         let stub = Stub::replying([]).await;
         let vertex = with(key, &stub.url, &Arc::default());
         let error = vertex
-            .submit(&suite::context(), request())
+            .submit(&harness::context(), request())
             .await
             .unwrap_err();
         assert_eq!(
@@ -469,7 +469,7 @@ async fn an_access_token_is_told_to_end() {
 async fn a_poll_names_the_operation_in_its_body() {
     let stub = Stub::replying([accepted(), running()]).await;
     let provider = provider(&stub.url);
-    let context = suite::context();
+    let context = harness::context();
     let Submitted::Accepted(task) = provider.submit(&context, request()).await.unwrap() else {
         panic!("it is a task");
     };
@@ -488,9 +488,9 @@ async fn a_poll_names_the_operation_in_its_body() {
 #[tokio::test]
 async fn files_that_nobody_could_read_are_not_bought() {
     let input = json!({"prompt": "p", "parameters": {"storageUri": "gs://bucket/"}});
-    let request = suite::request(MediaKind::Video, Action::Generate, "veo", &input);
+    let request = harness::request(MediaKind::Video, Action::Generate, "veo", &input);
     let error = provider("http://127.0.0.1:9")
-        .submit(&suite::context(), request)
+        .submit(&harness::context(), request)
         .await
         .unwrap_err();
     assert_eq!(

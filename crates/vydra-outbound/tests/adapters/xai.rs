@@ -1,6 +1,7 @@
 //! xAI's images: one call, whose answer they are.
 
-use crate::suite::{self, Delivery, Fails, Harness, Made, adapter, fails, picture};
+use crate::harness::{self, Delivery, Fails, Harness, Made, fails, picture};
+use crate::suite::adapter;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -54,7 +55,7 @@ pub(crate) fn data_uri() -> String {
 fn request() -> Request {
     let input = json!({"prompt": "make it winter", "aspect_ratio": "3:2", "resolution": "2k"});
     let model = "grok-imagine-image-2.0";
-    let mut request = suite::request(MediaKind::Image, Action::Edit, model, &input);
+    let mut request = harness::request(MediaKind::Image, Action::Edit, model, &input);
     request.media = vec![picture("image", false)];
     request
 }
@@ -222,7 +223,7 @@ async fn sent(request: Request) -> Recorded {
     let file = Made::At(BASE64_STANDARD.encode("file"));
     let stub = Stub::replying(works(&[file])).await;
     let provider = provider(&stub.url);
-    provider.submit(&suite::context(), request).await.unwrap();
+    provider.submit(&harness::context(), request).await.unwrap();
     stub.requests().remove(0)
 }
 
@@ -232,7 +233,7 @@ async fn an_image_is_made_from_a_text() {
     let input = json!({"prompt": "a fox"});
     let sent = sent(Request {
         outputs: 4,
-        ..suite::request(MediaKind::Image, Action::Generate, model, &input)
+        ..harness::request(MediaKind::Image, Action::Generate, model, &input)
     })
     .await;
     assert_eq!(sent.path, "/images/generations");
@@ -274,7 +275,7 @@ async fn a_route_may_ask_for_addresses() {
     request
         .input
         .insert("response_format".to_owned(), json!("url"));
-    let context = suite::context();
+    let context = harness::context();
     let provider = provider(&stub.url);
     let Submitted::Done(outputs) = provider.submit(&context, request).await.unwrap() else {
         panic!("images come with the answer");
@@ -288,7 +289,7 @@ async fn the_receipt_says_what_it_cost() {
     let file = Made::At(BASE64_STANDARD.encode("file"));
     let reply = works(&[file]).remove(0).with("x-request-id", "req-1");
     let stub = Stub::replying([reply]).await;
-    let context = suite::context();
+    let context = harness::context();
     let provider = provider(&stub.url);
     provider.submit(&context, request()).await.unwrap();
     let receipt = context.receipt.lock().unwrap().clone();
@@ -339,10 +340,10 @@ async fn a_check_lists_models_with_their_aliases() {
 
 #[tokio::test]
 async fn nothing_is_spoken() {
-    let request = suite::request(MediaKind::Audio, Action::Generate, "grok", &json!({}));
+    let request = harness::request(MediaKind::Audio, Action::Generate, "grok", &json!({}));
     let nowhere = provider("http://127.0.0.1:9");
     let error = nowhere
-        .submit(&suite::context(), request)
+        .submit(&harness::context(), request)
         .await
         .unwrap_err();
     assert_eq!(

@@ -1,6 +1,7 @@
 //! xAI's videos: a name, and polls until it is done.
 
-use crate::suite::{self, Delivery, Fails, Harness, Made, Task, adapter, fails, picture};
+use crate::harness::{self, Delivery, Fails, Harness, Made, Task, fails, picture};
+use crate::suite::adapter;
 use crate::xai::{data_uri, provider, shapes};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ adapter!(HARNESS);
 fn request() -> Request {
     let input = json!({"prompt": "it begins to snow", "duration": 8, "resolution": "720p"});
     let model = "grok-imagine-video";
-    let mut request = suite::request(MediaKind::Video, Action::Generate, model, &input);
+    let mut request = harness::request(MediaKind::Video, Action::Generate, model, &input);
     request.media = vec![picture("image", false)];
     request
 }
@@ -131,7 +132,6 @@ fn errors() -> Vec<Fails> {
     }
     // A poll that was answered so ends the task, which had been taken.
     for (status, text, kind) in [
-        (400, "Incorrect API key provided", ErrorKind::Auth),
         (400, "bad image", ErrorKind::InvalidRequest),
         (
             403,
@@ -143,6 +143,14 @@ fn errors() -> Vec<Fails> {
         for reply in shapes(status, "c", text) {
             rows.push(fails(vec![accepted(), reply], kind, Accepted::Yes));
         }
+    }
+    // Of our key it says nothing but that the question was refused: the task is asked for again.
+    for reply in shapes(400, "c", "Incorrect API key provided") {
+        rows.push(fails(
+            vec![accepted(), reply],
+            ErrorKind::Auth,
+            Accepted::No,
+        ));
     }
     rows
 }
@@ -159,7 +167,7 @@ fn film(field: &str) -> MediaInput {
 async fn sent(request: Request) -> Recorded {
     let stub = Stub::replying([accepted()]).await;
     let provider = provider(&stub.url);
-    provider.submit(&suite::context(), request).await.unwrap();
+    provider.submit(&harness::context(), request).await.unwrap();
     stub.requests().remove(0)
 }
 
@@ -218,7 +226,7 @@ async fn a_video_is_edited_or_extended() {
         };
         let nowhere = provider("http://127.0.0.1:9");
         let error = nowhere
-            .submit(&suite::context(), request)
+            .submit(&harness::context(), request)
             .await
             .unwrap_err();
         assert_eq!(error.kind, ErrorKind::InvalidRequest, "{error}");
@@ -230,7 +238,7 @@ async fn a_video_tells_its_progress_its_length_and_its_cost() {
     let files = [Made::At("https://files.example/0.mp4".to_owned())];
     let stub = Stub::replying(works(&files)).await;
     let provider = provider(&stub.url);
-    let context = suite::context();
+    let context = harness::context();
     let Submitted::Accepted(task) = provider.submit(&context, request()).await.unwrap() else {
         panic!("a video is a task");
     };
@@ -254,7 +262,7 @@ async fn an_address_without_a_status_is_a_video() {
         json!({"video": {"url": "https://files.example/0.mp4"}, "model": "grok-imagine-video"});
     let stub = Stub::replying([accepted(), stands(&body)]).await;
     let provider = provider(&stub.url);
-    let context = suite::context();
+    let context = harness::context();
     let Submitted::Accepted(task) = provider.submit(&context, request()).await.unwrap() else {
         panic!("a video is a task");
     };
@@ -274,7 +282,7 @@ async fn a_name_that_leads_elsewhere_is_no_task() {
     ] {
         let nobody = Stub::replying([]).await;
         let error = provider(&nobody.url)
-            .poll(&suite::context(), nonsense)
+            .poll(&harness::context(), nonsense)
             .await
             .unwrap_err();
         assert_eq!(error.kind, ErrorKind::Protocol, "{nonsense}");
@@ -283,7 +291,7 @@ async fn a_name_that_leads_elsewhere_is_no_task() {
     // Nor is one that the answer to a purchase gives.
     let stub = Stub::replying([Reply::json(200, &json!({"request_id": "../models"}))]).await;
     let error = provider(&stub.url)
-        .submit(&suite::context(), request())
+        .submit(&harness::context(), request())
         .await
         .unwrap_err();
     assert_eq!(

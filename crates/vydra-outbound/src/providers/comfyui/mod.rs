@@ -327,11 +327,7 @@ fn was_taken(error: ProviderError) -> ProviderError {
         ErrorKind::ModelGone => ErrorKind::TaskGone,
         other => other,
     };
-    ProviderError {
-        kind,
-        accepted: Accepted::Yes,
-        ..error
-    }
+    ProviderError { kind, ..error }.of_a_task()
 }
 
 fn rejected(answer: &Answer) -> ProviderError {

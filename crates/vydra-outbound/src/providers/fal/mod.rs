@@ -6,6 +6,7 @@ use crate::provider::{
     Accepted, Checkup, Context, ErrorKind, Output, Polled, Provider, ProviderError, Receipt,
     Request, Submitted,
 };
+use crate::providers::several;
 use crate::upstream::{Answer, Call, Content, Purpose, Upstream, segment, word};
 use async_trait::async_trait;
 use reqwest::Method;
@@ -61,7 +62,8 @@ impl Fal {
     }
 
     /// Its files when it is done.
-    async fn look(&self, app: &str, id: &str) -> Result<Option<Vec<Output>>, ProviderError> {
+    async fn look(&self, task: &str) -> Result<Polled, ProviderError> {
+        let (app, id) = parted(task)?;
         let place = format!("{app}/requests/{}", segment(id));
         let answer = self
             .upstream
@@ -77,21 +79,25 @@ impl Fal {
             Status::deserialize(answer.json()?).map_err(|_| answer.not_understood("no status"))?;
         // There is no word for a failure; whether it is one, the result says.
         if status.status != "COMPLETED" {
-            return Ok(None);
+            return Ok(Polled::Pending { progress: None });
         }
         let answer = self.upstream.call(Call::get(place)).await?;
         if !answer.is_success() {
             let error = failed(&answer).of_a_task();
-            let kind = match error.kind {
+            let (kind, accepted) = match error.kind {
                 // The model ran and broke down: nothing more will come of this task. What a gateway says is not about it.
                 ErrorKind::Unavailable | ErrorKind::Unknown if is_of_fal(&answer) => {
-                    ErrorKind::NoOutput
+                    (ErrorKind::NoOutput, Accepted::Yes)
                 }
-                other => other,
+                other => (other, error.accepted),
             };
-            return Err(ProviderError { kind, ..error });
+            return Err(ProviderError {
+                kind,
+                accepted,
+                ..error
+            });
         }
-        outputs(&answer.json()?).map(Some)
+        outputs(&answer.json()?).map(Polled::Done)
     }
 }
 
@@ -123,40 +129,16 @@ impl Provider for Fal {
             }
             1
         };
-        let mut tasks: Vec<String> = Vec::new();
-        for _ in 0..calls.max(1) {
-            if !tasks.is_empty() && context.stop.is_cancelled() {
-                break;
-            }
-            match self
-                .queue(context, &path, Value::Object(body.clone()))
-                .await
-            {
-                Ok(id) => tasks.push(format!("{app}{PARTED}{id}")),
-                Err(error) if tasks.is_empty() => return Err(error),
-                // What was bought is delivered, and what is missing refunded.
-                Err(_) => break,
-            }
-        }
+        let body = Value::Object(body);
+        let buy = || self.queue(context, &path, body.clone());
+        let ids = several::buy(context, calls, buy).await?;
+        let tasks: Vec<String> = ids.iter().map(|id| format!("{app}{PARTED}{id}")).collect();
         Ok(Submitted::Accepted(tasks.join(&NEXT.to_string())))
     }
 
     async fn poll(&self, _context: &Context, task: &str) -> Result<Polled, ProviderError> {
-        let mut made = Vec::new();
-        let mut failure = None;
-        for task in task.split(NEXT) {
-            let (app, id) = parted(task)?;
-            match self.look(app, id).await {
-                Ok(Some(outputs)) => made.extend(outputs),
-                Ok(None) => return Ok(Polled::Pending { progress: None }),
-                Err(error) if error.is_of_the_poll() => return Err(error),
-                Err(error) => failure = Some(error),
-            }
-        }
-        match failure {
-            Some(error) if made.is_empty() => Err(error),
-            _ => Ok(Polled::Done(made)),
-        }
+        let tasks: Vec<&str> = task.split(NEXT).collect();
+        several::poll(&tasks, |task| self.look(task)).await
     }
 
     async fn cancel(&self, task: &str) {

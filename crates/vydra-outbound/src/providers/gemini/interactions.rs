@@ -6,6 +6,7 @@ use crate::provider::{
     Accepted, Context, ErrorKind, Output, Polled, ProviderError, Receipt, Request, Submitted,
 };
 use crate::providers::google;
+use crate::providers::several;
 use crate::upstream::{Call, Content, LARGE, Purpose, segment, word};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -23,18 +24,8 @@ impl Gemini {
     ) -> Result<Submitted, ProviderError> {
         let calls = calls(&request);
         let body = Value::Object(body(request));
-        let mut ids: Vec<String> = Vec::new();
-        for _ in 0..calls {
-            if !ids.is_empty() && context.stop.is_cancelled() {
-                break;
-            }
-            match self.begin(context, body.clone()).await {
-                Ok(id) => ids.push(id),
-                Err(error) if ids.is_empty() => return Err(error),
-                // What was bought is delivered, and what is missing refunded.
-                Err(_) => break,
-            }
-        }
+        let buy = || self.begin(context, body.clone());
+        let ids = several::buy(context, calls, buy).await?;
         let ids = ids.join(&NEXT.to_string());
         Ok(Submitted::Accepted(format!("{TASK}{ids}")))
     }
@@ -62,28 +53,11 @@ impl Gemini {
         context: &Context,
         task: &str,
     ) -> Result<Polled, ProviderError> {
-        let mut made = Vec::new();
-        let mut failure = None;
-        for id in ids(task)? {
-            match self.look_at(context, id).await {
-                Ok(Some(outputs)) => made.extend(outputs),
-                Ok(None) => return Ok(Polled::Pending { progress: None }),
-                Err(error) if error.is_of_the_poll() => return Err(error),
-                Err(error) => failure = Some(error),
-            }
-        }
-        match failure {
-            Some(error) if made.is_empty() => Err(error),
-            _ => Ok(Polled::Done(made)),
-        }
+        several::poll(&ids(task)?, |id| self.look_at(context, id)).await
     }
 
     /// Its files when it is done.
-    async fn look_at(
-        &self,
-        context: &Context,
-        id: &str,
-    ) -> Result<Option<Vec<Output>>, ProviderError> {
+    async fn look_at(&self, context: &Context, id: &str) -> Result<Polled, ProviderError> {
         let call = Call::get(format!("interactions/{id}")).at_most(LARGE);
         let answer = self.upstream.call(call).await?;
         if answer.status == 404 {
@@ -96,16 +70,12 @@ impl Gemini {
                 ErrorKind::InvalidRequest => ErrorKind::Protocol,
                 other => other,
             };
-            return Err(ProviderError {
-                kind,
-                accepted: Accepted::Yes,
-                ..error
-            });
+            return Err(ProviderError { kind, ..error }.of_a_task());
         }
         let interaction =
             Interaction::read(&answer.json()?).ok_or_else(|| answer.not_understood("no status"))?;
         let Some(ending) = interaction.ending() else {
-            return Ok(None);
+            return Ok(Polled::Pending { progress: None });
         };
         context.note(Receipt {
             request_id: None,
@@ -120,7 +90,7 @@ impl Gemini {
             let told = interaction.codes.first().unwrap_or(&interaction.status);
             return Err(ProviderError::new(ending, Accepted::Yes, word(told)));
         }
-        Ok(Some(outputs))
+        Ok(Polled::Done(outputs))
     }
 
     /// A file of Google's own server is given to whoever has the key; any other is read without it.

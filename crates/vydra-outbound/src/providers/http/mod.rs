@@ -226,9 +226,6 @@ impl Follow {
         if matches!(answer.status, 404 | 410) {
             return answer.failure(ErrorKind::TaskGone, Accepted::Yes, "");
         }
-        ProviderError {
-            accepted: Accepted::Yes,
-            ..self.failed(answer)
-        }
+        self.failed(answer).of_a_task()
     }
 }

@@ -7,6 +7,7 @@ use crate::provider::{
     Accepted, Checkup, Context, ErrorKind, Output, Polled, Provider, ProviderError, Receipt,
     Request, Submitted,
 };
+use crate::providers::several;
 use crate::upstream::{Answer, Call, Content, LARGE, Purpose, Upstream, segment, word};
 use async_trait::async_trait;
 use reqwest::Method;
@@ -191,7 +192,7 @@ impl OpenAi {
     }
 
     /// The video when it is done.
-    async fn look(&self, id: &str) -> Result<Looked, ProviderError> {
+    async fn look(&self, id: &str) -> Result<Polled, ProviderError> {
         let place = format!("videos/{id}");
         let call = Call::get(&place).at_most(LARGE);
         let answer = self.upstream.call(call).await?;
@@ -210,19 +211,21 @@ impl OpenAi {
                 if outputs.is_empty() {
                     self.stored(&format!("{place}/content")).await
                 } else {
-                    Ok(Looked::Done(outputs))
+                    Ok(Polled::Done(outputs))
                 }
             }
-            _ => Ok(Looked::Pending(video.progress())),
+            _ => Ok(Polled::Pending {
+                progress: video.progress(),
+            }),
         }
     }
 
-    async fn stored(&self, path: &str) -> Result<Looked, ProviderError> {
+    async fn stored(&self, path: &str) -> Result<Polled, ProviderError> {
         let Some(place) = self.upstream.moved(path).await? else {
-            return Ok(Looked::Done(vec![Output::own(&self.upstream, path)]));
+            return Ok(Polled::Done(vec![Output::own(&self.upstream, path)]));
         };
         match self.referred(&place) {
-            Some(output) => Ok(Looked::Done(vec![output])),
+            Some(output) => Ok(Polled::Done(vec![output])),
             None => Err(ProviderError::new(
                 ErrorKind::NoOutput,
                 Accepted::Yes,
@@ -230,11 +233,6 @@ impl OpenAi {
             )),
         }
     }
-}
-
-enum Looked {
-    Pending(Option<u8>),
-    Done(Vec<Output>),
 }
 
 #[async_trait]
@@ -272,18 +270,12 @@ impl Provider for OpenAi {
         } else {
             (1, wanted)
         };
+        let buy = || self.make(context, &request, count);
         let (mut made, mut begun) = (Vec::new(), Vec::new());
-        for _ in 0..calls {
-            let has_some = !made.is_empty() || !begun.is_empty();
-            if has_some && context.stop.is_cancelled() {
-                break;
-            }
-            match self.make(context, &request, count).await {
-                Ok(Submitted::Done(outputs)) => made.extend(outputs),
-                Ok(Submitted::Accepted(id)) => begun.push(id),
-                Err(error) if !has_some => return Err(error),
-                // What was bought is delivered, and what is missing refunded.
-                Err(_) => break,
+        for submitted in several::buy(context, calls, buy).await? {
+            match submitted {
+                Submitted::Done(outputs) => made.extend(outputs),
+                Submitted::Accepted(id) => begun.push(id),
             }
         }
         if begun.is_empty() {
@@ -295,23 +287,7 @@ impl Provider for OpenAi {
 
     async fn poll(&self, _context: &Context, task: &str) -> Result<Polled, ProviderError> {
         let ids = ids(task)?;
-        let mut made = Vec::new();
-        let mut failure = None;
-        for id in &ids {
-            match self.look(id).await {
-                Ok(Looked::Done(outputs)) => made.extend(outputs),
-                Ok(Looked::Pending(progress)) => {
-                    let progress = progress.filter(|_| ids.len() == 1);
-                    return Ok(Polled::Pending { progress });
-                }
-                Err(error) if error.is_of_the_poll() => return Err(error),
-                Err(error) => failure = Some(error),
-            }
-        }
-        match failure {
-            Some(error) if made.is_empty() => Err(error),
-            _ => Ok(Polled::Done(made)),
-        }
+        several::poll(&ids, |id| self.look(id)).await
     }
 
     async fn cancel(&self, task: &str) {

@@ -3,9 +3,10 @@
 mod wire;
 
 use crate::provider::{
-    Accepted, Checkup, Context, ErrorKind, MediaInput, Output, Polled, Provider, ProviderError,
-    Receipt, Request, Submitted,
+    Accepted, Checkup, Context, ErrorKind, MediaInput, Polled, Provider, ProviderError, Receipt,
+    Request, Submitted,
 };
+use crate::providers::several;
 use crate::upstream::{Answer, Call, Content, Field, LARGE, Purpose, Upstream};
 use async_trait::async_trait;
 use reqwest::Method;
@@ -98,16 +99,12 @@ impl Replicate {
     }
 
     /// Its files when it is done.
-    async fn look(
-        &self,
-        context: &Context,
-        id: &str,
-    ) -> Result<Option<Vec<Output>>, ProviderError> {
+    async fn look(&self, context: &Context, id: &str) -> Result<Polled, ProviderError> {
         let call = Call::get(format!("predictions/{id}")).at_most(LARGE);
         let answer = self.upstream.call(call).await?;
         match answer.status {
             404 | 410 => return Err(answer.failure(ErrorKind::TaskGone, Accepted::Yes, "")),
-            _ if !answer.is_success() => return Err(of_task(failed(&answer))),
+            _ if !answer.is_success() => return Err(failed(&answer).of_a_task()),
             _ => {}
         }
         let body = answer.json()?;
@@ -121,12 +118,12 @@ impl Replicate {
         }
         let (kind, accepted) = match prediction.status {
             "succeeded" if prediction.files.is_empty() => (ErrorKind::NoOutput, Accepted::Yes),
-            "succeeded" => return Ok(Some(prediction.files)),
+            "succeeded" => return Ok(Polled::Done(prediction.files)),
             "failed" => (failure(prediction.error), Accepted::Yes),
             "canceled" => (ErrorKind::Cancelled, Accepted::Yes),
             // Its time ended before it began, and it is not billed.
             "aborted" => (ErrorKind::Expired, Accepted::No),
-            _ => return Ok(None),
+            _ => return Ok(Polled::Pending { progress: None }),
         };
         let told = wire::code(prediction.error).unwrap_or(prediction.status);
         Err(answer.failure(kind, accepted, told))
@@ -168,18 +165,8 @@ impl Provider for Replicate {
         } else {
             1
         };
-        let mut tasks: Vec<String> = Vec::new();
-        for _ in 0..calls {
-            if !tasks.is_empty() && context.stop.is_cancelled() {
-                break;
-            }
-            match self.predict(context, &place, input.clone()).await {
-                Ok(id) => tasks.push(id),
-                Err(error) if tasks.is_empty() => return Err(error),
-                // What was bought is delivered, and what is missing refunded.
-                Err(_) => break,
-            }
-        }
+        let buy = || self.predict(context, &place, input.clone());
+        let tasks = several::buy(context, calls, buy).await?;
         Ok(Submitted::Accepted(tasks.join(&NEXT.to_string())))
     }
 
@@ -188,20 +175,7 @@ impl Provider for Replicate {
             let detail = "the name of a task is not ours";
             ProviderError::new(ErrorKind::Protocol, Accepted::Yes, detail)
         })?;
-        let mut made = Vec::new();
-        let mut failure = None;
-        for id in ids {
-            match self.look(context, id).await {
-                Ok(Some(outputs)) => made.extend(outputs),
-                Ok(None) => return Ok(Polled::Pending { progress: None }),
-                Err(error) if error.is_of_the_poll() => return Err(error),
-                Err(error) => failure = Some(error),
-            }
-        }
-        match failure {
-            Some(error) if made.is_empty() => Err(error),
-            _ => Ok(Polled::Done(made)),
-        }
+        several::poll(&ids, |id| self.look(context, id)).await
     }
 
     async fn cancel(&self, task: &str) {
@@ -283,14 +257,4 @@ fn nothing_bought(error: ProviderError) -> ProviderError {
         accepted: Accepted::No,
         ..error
     }
-}
-
-/// The same of a task that had been taken: what does not concern the question alone ends it.
-fn of_task(error: ProviderError) -> ProviderError {
-    let accepted = if error.is_of_the_poll() {
-        error.accepted
-    } else {
-        Accepted::Yes
-    };
-    ProviderError { accepted, ..error }
 }

@@ -119,10 +119,7 @@ impl Provider for Vertex {
             return Err(answer.failure(ErrorKind::TaskGone, Accepted::Yes, ""));
         }
         if !answer.is_success() {
-            return Err(ProviderError {
-                accepted: Accepted::Yes,
-                ..google::failed(&answer)
-            });
+            return Err(google::failed(&answer).of_a_task());
         }
         let operation =
             Operation::read(&answer.json()?).ok_or_else(|| answer.not_understood("no object"))?;

@@ -168,7 +168,7 @@ impl Provider for Xai {
                 return Ok(Polled::Pending { progress });
             }
             404 | 410 => return Err(answer.failure(ErrorKind::TaskGone, Accepted::Yes, "")),
-            _ if !answer.is_success() => return Err(of_task(failed(&answer))),
+            _ if !answer.is_success() => return Err(failed(&answer).of_a_task()),
             _ => {}
         }
         let body = answer.json()?;
@@ -287,16 +287,6 @@ fn failed(answer: &Answer) -> ProviderError {
         Some(told) => answer.failure(told.kind, Accepted::No, &code),
         None => answer.failure_by_status(true, &code),
     }
-}
-
-/// The same of a task that had been taken: what does not concern the question alone ends it.
-fn of_task(error: ProviderError) -> ProviderError {
-    let accepted = if error.is_of_the_poll() {
-        error.accepted
-    } else {
-        Accepted::Yes
-    };
-    ProviderError { accepted, ..error }
 }
 
 /// A breakdown of theirs is no trouble of the question: nothing more will come of this task.

@@ -1,7 +1,7 @@
 //! How a graph is filled in, and what a server lacks of it.
 
 use super::{accepted, comfyui, graph, plain, queue, refused, request, unheard, uploaded};
-use crate::suite::{self, picture};
+use crate::harness::{self, picture};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use vydra_core::asset::MediaKind;
@@ -17,7 +17,9 @@ async fn submit(
     replies: Vec<Reply>,
 ) -> (Vec<Recorded>, Result<Submitted, ProviderError>) {
     let stub = Stub::replying(unheard().into_iter().chain(replies)).await;
-    let submitted = comfyui(&stub.url).submit(&suite::context(), request).await;
+    let submitted = comfyui(&stub.url)
+        .submit(&harness::context(), request)
+        .await;
     (stub.requests(), submitted)
 }
 
@@ -125,7 +127,7 @@ async fn settings_that_fit_no_graph_are_refused_before_anything_is_sent() {
     ] {
         let request = with(plain(), &settings);
         let nowhere = comfyui("http://127.0.0.1:9");
-        let submitted = nowhere.submit(&suite::context(), request).await;
+        let submitted = nowhere.submit(&harness::context(), request).await;
         let error = submitted.expect_err(&settings.to_string());
         assert_eq!(
             (error.kind, error.accepted),
@@ -136,7 +138,7 @@ async fn settings_that_fit_no_graph_are_refused_before_anything_is_sent() {
     // A picture that would have no say in the result.
     let unmapped = with(request(), &json!({"graph": graph()}));
     let nowhere = comfyui("http://127.0.0.1:9");
-    let error = nowhere.submit(&suite::context(), unmapped).await;
+    let error = nowhere.submit(&harness::context(), unmapped).await;
     assert_eq!(error.unwrap_err().kind, ErrorKind::InvalidRequest);
 }
 
@@ -163,7 +165,7 @@ async fn what_fails_before_the_graph_is_sent_has_bought_nothing() {
         let shown = format!("{:?}", replies.last());
         let stub = Stub::replying(replies).await;
         let provider = comfyui(&stub.url);
-        let submitted = provider.submit(&suite::context(), request()).await;
+        let submitted = provider.submit(&harness::context(), request()).await;
         let error = submitted.expect_err(&shown);
         assert_eq!(
             (error.kind, error.accepted),

@@ -3,7 +3,8 @@
 mod graphs;
 mod tasks;
 
-use crate::suite::{self, Cancel, Delivery, Fails, Harness, Made, Task, adapter, fails, picture};
+use crate::harness::{self, Cancel, Delivery, Fails, Harness, Made, Task, fails, picture};
+use crate::suite::adapter;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,7 +98,7 @@ pub(crate) fn graph() -> Value {
 pub(crate) fn request() -> Request {
     let input =
         json!({"prompt": "make it winter", "steps": 30, "unmapped": true, "negative": null});
-    let mut request = suite::request(MediaKind::Image, Action::Edit, "img2img", &input);
+    let mut request = harness::request(MediaKind::Image, Action::Edit, "img2img", &input);
     request.media = vec![picture("image", false)];
     request.settings = json!({
         "graph": graph().to_string(),

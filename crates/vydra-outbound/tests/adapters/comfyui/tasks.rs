@@ -1,7 +1,7 @@
 //! A graph that was sent: asked for twice, listened to, read and stopped.
 
 use super::{ID, accepted, comfyui, found, plain, queue, success, unheard};
-use crate::suite;
+use crate::harness;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +17,7 @@ fn task() -> String {
 
 async fn poll(replies: Vec<Reply>, task: &str) -> (Stub, Polled) {
     let stub = Stub::replying(replies).await;
-    let polled = comfyui(&stub.url).poll(&suite::context(), task).await;
+    let polled = comfyui(&stub.url).poll(&harness::context(), task).await;
     (stub, polled.unwrap())
 }
 
@@ -43,9 +43,9 @@ async fn a_submit_whose_answer_broke_off_is_repeated_and_runs_once() {
     .await;
     let provider = comfyui(&stub.url);
     assert!(provider.is_repeatable());
-    let error = provider.submit(&suite::context(), plain()).await;
+    let error = provider.submit(&harness::context(), plain()).await;
     assert_eq!(error.unwrap_err().kind, ErrorKind::Unknown);
-    let context = suite::context();
+    let context = harness::context();
     for _ in 0..2 {
         let again = provider.submit(&context, plain()).await.unwrap();
         assert!(matches!(again, Submitted::Accepted(name) if name == task()));
@@ -65,7 +65,9 @@ async fn a_submit_whose_answer_broke_off_is_repeated_and_runs_once() {
 async fn a_graph_that_runs_or_has_ended_is_not_sent_again() {
     for replies in [vec![queue(&[ID], &[])], found(&success(&json!({})))] {
         let stub = Stub::replying(replies).await;
-        let submitted = comfyui(&stub.url).submit(&suite::context(), plain()).await;
+        let submitted = comfyui(&stub.url)
+            .submit(&harness::context(), plain())
+            .await;
         assert!(matches!(submitted.unwrap(), Submitted::Accepted(name) if name == task()));
         assert!(stub.requests().iter().all(|sent| sent.method == "GET"));
     }
@@ -78,7 +80,9 @@ async fn the_id_of_the_answer_is_the_one_to_ask_for() {
     let reply = |id: &str| Reply::json(200, &json!({"prompt_id": id, "number": 1}));
     let submit = async |id: &str| {
         let stub = Stub::replying(unheard().into_iter().chain([reply(id)])).await;
-        comfyui(&stub.url).submit(&suite::context(), plain()).await
+        comfyui(&stub.url)
+            .submit(&harness::context(), plain())
+            .await
     };
     let Submitted::Accepted(name) = submit(other).await.unwrap() else {
         panic!("a queue accepts");
@@ -181,7 +185,7 @@ async fn progress(socket: impl Fn(&Recorded) -> Reply + Send + Sync + 'static) -
         other => panic!("nobody expected {other}"),
     })
     .await;
-    match comfyui(&stub.url).poll(&suite::context(), &task()).await {
+    match comfyui(&stub.url).poll(&harness::context(), &task()).await {
         Ok(Polled::Pending { progress }) => {
             let sent = stub.requests();
             let socket = sent.last().unwrap();
@@ -258,7 +262,7 @@ async fn a_socket_that_is_silent_does_not_hold_up_a_poll() {
         }
     });
     let provider = comfyui(&url);
-    let context = suite::context();
+    let context = harness::context();
     let name = task();
     let polled = tokio::time::timeout(
         std::time::Duration::from_secs(10),

@@ -2,8 +2,9 @@
 
 use super::provider;
 use crate::form::{self, parts};
+use crate::harness::{self, Cancel, Delivery, Fails, Harness, Made, Task, fails, picture};
 use crate::openai::{self, limited};
-use crate::suite::{self, Cancel, Delivery, Fails, Harness, Made, Task, adapter, fails, picture};
+use crate::suite::adapter;
 use serde_json::{Value, json};
 use vydra_core::asset::MediaKind;
 use vydra_core::job::Action;
@@ -47,7 +48,7 @@ adapter!(HARNESS);
 
 fn request() -> Request {
     let input = json!({"prompt": "waves", "seconds": "4", "size": "832x480"});
-    suite::request(MediaKind::Video, Action::Generate, "Wan-AI/Wan2.2", &input)
+    harness::request(MediaKind::Video, Action::Generate, "Wan-AI/Wan2.2", &input)
 }
 
 fn golden(sent: &Recorded) {
@@ -162,7 +163,7 @@ fn errors() -> Vec<Fails> {
 }
 
 async fn begun(provider: &dyn Provider, request: Request) -> String {
-    match provider.submit(&suite::context(), request).await.unwrap() {
+    match provider.submit(&harness::context(), request).await.unwrap() {
         Submitted::Accepted(task) => task,
         Submitted::Done(outputs) => panic!("{outputs:?}"),
     }
@@ -172,7 +173,7 @@ async fn found(replies: Vec<Reply>) -> (Stub, OutputSource) {
     let stub = Stub::replying([vec![accepted(), status("completed")], replies].concat()).await;
     let provider = provider(&stub.url);
     let task = begun(provider.as_ref(), request()).await;
-    match provider.poll(&suite::context(), &task).await.unwrap() {
+    match provider.poll(&harness::context(), &task).await.unwrap() {
         Polled::Done(mut outputs) => (stub, outputs.remove(0).source),
         Polled::Pending { .. } => panic!("it is done"),
     }
@@ -223,7 +224,7 @@ async fn how_far_it_is_is_told() {
     let provider = provider(&stub.url);
     let task = begun(provider.as_ref(), request()).await;
     for expected in [Some(40), Some(100), None, None] {
-        match provider.poll(&suite::context(), &task).await.unwrap() {
+        match provider.poll(&harness::context(), &task).await.unwrap() {
             Polled::Pending { progress } => assert_eq!(progress, expected),
             Polled::Done(outputs) => panic!("{outputs:?}"),
         }
@@ -267,7 +268,7 @@ async fn a_server_may_answer_with_the_video() {
     let done = json!({"id": ID, "status": "completed", "data": [{"b64_json": "AAAAGGZ0eXA="}]});
     let stub = Stub::replying([Reply::json(200, &done)]).await;
     let submitted = provider(&stub.url)
-        .submit(&suite::context(), request())
+        .submit(&harness::context(), request())
         .await
         .unwrap();
     assert!(
@@ -292,7 +293,7 @@ async fn no_task_leads_to_another_call() {
         "images:a",
         ID,
     ] {
-        let error = provider.poll(&suite::context(), task).await.unwrap_err();
+        let error = provider.poll(&harness::context(), task).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Protocol, "{task}");
         provider.cancel(task).await;
     }
