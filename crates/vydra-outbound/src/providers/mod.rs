@@ -13,5 +13,6 @@ mod percent;
 pub mod replicate;
 pub mod sandbox;
 mod several;
+mod task_id;
 pub mod vertex;
 pub mod xai;

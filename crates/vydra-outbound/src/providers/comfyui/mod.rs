@@ -7,6 +7,7 @@ use crate::provider::{
     Accepted, Checkup, Context, ErrorKind, MediaInput, Output, Polled, Provider, ProviderError,
     Receipt, Request, Submitted,
 };
+use crate::providers::task_id;
 use crate::upstream::{Answer, Call, Content, Field, LARGE, Purpose, Upstream, segment};
 use async_trait::async_trait;
 use graph::{Graph, NEXT, PARTED, prompt_id};
@@ -291,13 +292,7 @@ impl Provider for ComfyUi {
 fn parted(task: &str) -> Result<(&str, &str), ProviderError> {
     task.split_once(PARTED)
         .filter(|(id, _)| is_uuid(id))
-        .ok_or_else(|| {
-            ProviderError::new(
-                ErrorKind::Protocol,
-                Accepted::Yes,
-                "the name of a task is not ours",
-            )
-        })
+        .ok_or_else(task_id::not_ours)
 }
 
 fn is_uuid(id: &str) -> bool {

@@ -6,8 +6,8 @@ use crate::provider::{
     Accepted, Checkup, Context, ErrorKind, Output, Polled, Provider, ProviderError, Receipt,
     Request, Submitted,
 };
-use crate::providers::several;
-use crate::upstream::{Answer, Call, Content, Purpose, Upstream, segment, word};
+use crate::providers::{several, task_id};
+use crate::upstream::{Answer, Call, Content, Purpose, Upstream, word};
 use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
@@ -54,17 +54,19 @@ impl Fal {
         }
         let queued = Queued::deserialize(answer.json()?)
             .map_err(|_| answer.not_understood("no request_id"))?;
+        let id = task_id::piece(&queued.request_id)
+            .ok_or_else(|| answer.not_understood("no request_id"))?;
         context.note(Receipt {
-            request_id: Some(queued.request_id.clone()),
+            request_id: Some(queued.request_id),
             cost: None,
         });
-        Ok(queued.request_id)
+        Ok(id)
     }
 
     /// Its files when it is done.
     async fn look(&self, task: &str) -> Result<Polled, ProviderError> {
         let (app, id) = parted(task)?;
-        let place = format!("{app}/requests/{}", segment(id));
+        let place = format!("{app}/requests/{id}");
         let answer = self
             .upstream
             .call(Call::get(format!("{place}/status")))
@@ -146,7 +148,7 @@ impl Provider for Fal {
             let Ok((app, id)) = parted(task) else {
                 continue;
             };
-            let path = format!("{app}/requests/{}/cancel", segment(id));
+            let path = format!("{app}/requests/{id}/cancel");
             // 400: it had ended. 202: it may still end, and nobody will ask for it.
             let _too_late = self
                 .upstream
@@ -173,13 +175,9 @@ fn app(path: &str) -> String {
 }
 
 fn parted(task: &str) -> Result<(&str, &str), ProviderError> {
-    task.split_once(PARTED).ok_or_else(|| {
-        ProviderError::new(
-            ErrorKind::Protocol,
-            Accepted::Yes,
-            "the name of a task is not ours",
-        )
-    })
+    task.split_once(PARTED)
+        .filter(|(_, id)| task_id::is_piece(id))
+        .ok_or_else(task_id::not_ours)
 }
 
 fn outputs(result: &Value) -> Result<Vec<Output>, ProviderError> {

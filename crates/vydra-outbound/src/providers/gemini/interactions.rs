@@ -5,9 +5,8 @@ use super::{Gemini, calls};
 use crate::provider::{
     Accepted, Context, ErrorKind, Output, Polled, ProviderError, Receipt, Request, Submitted,
 };
-use crate::providers::google;
-use crate::providers::several;
-use crate::upstream::{Call, Content, LARGE, Purpose, segment, word};
+use crate::providers::{google, several, task_id};
+use crate::upstream::{Call, Content, LARGE, Purpose, word};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
@@ -37,10 +36,7 @@ impl Gemini {
             return Err(google::failed(&answer));
         }
         let id = google::text(&answer.json()?, "id").unwrap_or_default();
-        let piece = segment(&id);
-        if !is_piece(&piece) {
-            return Err(answer.not_understood("no id"));
-        }
+        let piece = task_id::piece(&id).ok_or_else(|| answer.not_understood("no id"))?;
         context.note(Receipt {
             request_id: Some(id),
             cost: None,
@@ -150,19 +146,5 @@ fn body(mut request: Request) -> Map<String, Value> {
 
 /// The ids in the name of a task, each fit for a path.
 fn ids(task: &str) -> Result<Vec<&str>, ProviderError> {
-    let ids: Option<Vec<&str>> = task.strip_prefix(TASK).and_then(|ids| {
-        let ids = ids.split(NEXT);
-        ids.map(|id| is_piece(id).then_some(id)).collect()
-    });
-    ids.ok_or_else(|| {
-        let detail = "the name of a task is not ours";
-        ProviderError::new(ErrorKind::Protocol, Accepted::Yes, detail)
-    })
-}
-
-/// As `segment` writes it, and nothing that leads to another place: also as `%2E` a dot is one.
-fn is_piece(id: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '~' | '.' | '%');
-    let dots_alone = id.to_ascii_uppercase().replace("%2E", ".");
-    id.chars().all(is_plain) && !dots_alone.trim_matches('.').is_empty()
+    task_id::pieces(task.strip_prefix(TASK).unwrap_or_default(), NEXT)
 }

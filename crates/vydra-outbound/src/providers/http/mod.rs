@@ -8,6 +8,7 @@ mod template;
 use crate::provider::{
     Accepted, Checkup, Context, ErrorKind, Polled, Provider, ProviderError, Request, Submitted,
 };
+use crate::providers::task_id;
 use crate::upstream::{Answer, Call, Content, LARGE, Purpose, SMALL, Upstream, segment};
 use async_trait::async_trait;
 use description::{Follow, Writing};
@@ -95,7 +96,7 @@ impl Provider for Http {
 
     async fn poll(&self, context: &Context, task: &str) -> Result<Polled, ProviderError> {
         let (id, follow) = named(task)?;
-        let paths = follow.task.as_ref().ok_or_else(not_ours)?;
+        let paths = follow.task.as_ref().ok_or_else(task_id::not_ours)?;
         let call = Call::get(placed(&paths.poll, &id)?).at_most(LARGE);
         let answer = self.upstream.call(call).await?;
         if !answer.is_success() {
@@ -203,21 +204,16 @@ fn is_id(id: &str) -> bool {
 
 fn placed(template: &str, id: &str) -> Result<String, ProviderError> {
     let values = Map::from_iter([("id".to_owned(), json!(id))]);
-    template::text(template, &values, piece).ok_or_else(not_ours)
+    template::text(template, &values, piece).ok_or_else(task_id::not_ours)
 }
 
 fn named(task: &str) -> Result<(String, Follow), ProviderError> {
-    let name: TaskName = serde_json::from_str(task).map_err(|_| not_ours())?;
-    let follow = Follow::read(&name.settings).map_err(|_| not_ours())?;
+    let name: TaskName = serde_json::from_str(task).map_err(|_| task_id::not_ours())?;
+    let follow = Follow::read(&name.settings).map_err(|_| task_id::not_ours())?;
     if !is_id(&name.id) {
-        return Err(not_ours());
+        return Err(task_id::not_ours());
     }
     Ok((name.id, follow))
-}
-
-fn not_ours() -> ProviderError {
-    let detail = "the name of a task is not ours";
-    ProviderError::new(ErrorKind::Protocol, Accepted::Yes, detail)
 }
 
 impl Follow {

@@ -7,8 +7,8 @@ use crate::provider::{
     Accepted, Checkup, Context, ErrorKind, Output, Polled, Provider, ProviderError, Receipt,
     Request, Submitted,
 };
-use crate::providers::several;
-use crate::upstream::{Answer, Call, Content, LARGE, Purpose, Upstream, segment, word};
+use crate::providers::{several, task_id};
+use crate::upstream::{Answer, Call, Content, LARGE, Purpose, Upstream, word};
 use async_trait::async_trait;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
@@ -183,8 +183,11 @@ impl OpenAi {
         if !outputs.is_empty() {
             return Ok(Submitted::Done(outputs));
         }
-        let id = body.get("id").and_then(Value::as_str).map(segment);
-        match id.filter(|id| is_piece(id)) {
+        let id = body
+            .get("id")
+            .and_then(Value::as_str)
+            .and_then(task_id::piece);
+        match id {
             Some(id) => Ok(Submitted::Accepted(id)),
             None if Told::of(&body).is_some() => Err(nothing(answer, &body)),
             None => Err(answer.not_understood("no id")),
@@ -328,25 +331,7 @@ fn is_set(request: &Request, setting: &str, to: &str) -> bool {
 
 /// The videos of a task, each as a piece of a path.
 fn ids(task: &str) -> Result<Vec<&str>, ProviderError> {
-    let list = task.strip_prefix(VIDEOS).unwrap_or_default();
-    let ids: Vec<&str> = list.split(NEXT).collect();
-    if ids.iter().all(|id| is_piece(id)) {
-        return Ok(ids);
-    }
-    let detail = "the name of a task is not ours";
-    Err(ProviderError::new(
-        ErrorKind::Protocol,
-        Accepted::Yes,
-        detail,
-    ))
-}
-
-/// Whether a piece of a path leads to what it names: dots alone lead elsewhere, in whatever way they are written.
-fn is_piece(piece: &str) -> bool {
-    let is_plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~' | b'.' | b'%');
-    let dots = piece.to_ascii_uppercase().replace("%2E", ".");
-    piece.bytes().all(is_plain) && !dots.trim_matches('.').is_empty()
+    task_id::pieces(task.strip_prefix(VIDEOS).unwrap_or_default(), NEXT)
 }
 
 /// The answer to speech is the file itself.

@@ -6,7 +6,7 @@ use crate::provider::{
     Accepted, Checkup, Context, ErrorKind, MediaInput, Polled, Provider, ProviderError, Receipt,
     Request, Submitted,
 };
-use crate::providers::several;
+use crate::providers::{several, task_id};
 use crate::upstream::{Answer, Call, Content, Field, LARGE, Purpose, Upstream};
 use async_trait::async_trait;
 use reqwest::Method;
@@ -171,15 +171,12 @@ impl Provider for Replicate {
     }
 
     async fn poll(&self, context: &Context, task: &str) -> Result<Polled, ProviderError> {
-        let ids = ids(task).ok_or_else(|| {
-            let detail = "the name of a task is not ours";
-            ProviderError::new(ErrorKind::Protocol, Accepted::Yes, detail)
-        })?;
+        let ids = task_id::pieces(task, NEXT)?;
         several::poll(&ids, |id| self.look(context, id)).await
     }
 
     async fn cancel(&self, task: &str) {
-        for id in ids(task).unwrap_or_default() {
+        for id in task_id::pieces(task, NEXT).unwrap_or_default() {
             let path = format!("predictions/{id}/cancel");
             let _too_late = self
                 .upstream
@@ -196,12 +193,6 @@ impl Provider for Replicate {
             Err(failed(&answer))
         }
     }
-}
-
-/// The names of predictions, if all of them could be some.
-fn ids(task: &str) -> Option<Vec<&str>> {
-    let ids: Vec<&str> = task.split(NEXT).collect();
-    ids.iter().all(|id| wire::is_id(id)).then_some(ids)
 }
 
 /// The input with the addresses in the places of the files.

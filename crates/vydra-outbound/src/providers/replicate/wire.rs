@@ -1,6 +1,7 @@
 //! What Replicate is asked under, and what it answers.
 
 use crate::provider::Output;
+use crate::providers::task_id;
 use serde_json::Value;
 
 /// The length of a version's name.
@@ -53,14 +54,8 @@ fn is_name(text: &str) -> bool {
     text.bytes().all(is_plain) && text.bytes().any(|byte| byte.is_ascii_alphanumeric())
 }
 
-pub(super) fn is_id(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    !name.is_empty() && name.bytes().all(is_plain)
-}
-
 pub(super) fn id(prediction: &Value) -> Option<String> {
-    let id = prediction.get("id")?.as_str()?;
-    is_id(id).then(|| id.to_owned())
+    task_id::piece(prediction.get("id")?.as_str()?)
 }
 
 /// How a prediction stands.

@@ -4,7 +4,7 @@ mod key;
 mod token;
 mod wire;
 
-use super::google;
+use super::{google, task_id};
 use crate::provider::{
     Accepted, Checkup, Context, ErrorKind, Output, Polled, Provider, ProviderError, Receipt,
     Request, Submitted,
@@ -29,6 +29,8 @@ const MODELS: &str = "publishers/google/models";
 const PARTED: char = '#';
 /// In the name of every operation.
 const OPERATION: &str = "/operations/";
+/// Theirs have some hundred characters. What is longer is none, and would be written down with the job.
+const LONGEST_OPERATION: usize = 1024;
 
 /// The address of a project in a region.
 pub fn base_url(project: &str, region: &str) -> String {
@@ -95,7 +97,10 @@ impl Provider for Vertex {
             return Err(google::failed(&answer));
         }
         let operation = google::text(&answer.json()?, "name").unwrap_or_default();
-        let Some((_, id)) = operation.rsplit_once(OPERATION) else {
+        let Some((_, id)) = operation
+            .rsplit_once(OPERATION)
+            .filter(|_| operation.len() <= LONGEST_OPERATION)
+        else {
             return Err(answer.not_understood("no operation"));
         };
         context.note(Receipt {
@@ -176,13 +181,9 @@ fn media(media: &MediaInput) -> Value {
 
 /// The model, as one piece of a path, and the name of the operation, which is sent in a body.
 fn parted(task: &str) -> Result<(&str, &str), ProviderError> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '~' | '.' | '%');
     task.split_once(PARTED)
-        .filter(|(model, operation)| model.chars().all(is_plain) && operation.contains(OPERATION))
-        .ok_or_else(|| {
-            let detail = "the name of a task is not ours";
-            ProviderError::new(ErrorKind::Protocol, Accepted::Yes, detail)
-        })
+        .filter(|(model, operation)| task_id::is_piece(model) && operation.contains(OPERATION))
+        .ok_or_else(task_id::not_ours)
 }
 
 fn outputs(files: &[File], is_filtered: bool) -> Result<Polled, ProviderError> {

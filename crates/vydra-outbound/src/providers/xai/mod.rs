@@ -6,6 +6,7 @@ use crate::provider::{
     Accepted, Checkup, Context, ErrorKind, Listed, Output, Polled, Provider, ProviderError,
     Receipt, Request, Submitted,
 };
+use crate::providers::task_id;
 use crate::upstream::{Answer, Call, Content, LARGE, Upstream, word};
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
@@ -152,11 +153,8 @@ impl Provider for Xai {
     async fn poll(&self, context: &Context, task: &str) -> Result<Polled, ProviderError> {
         let id = task
             .strip_prefix(VIDEO)
-            .filter(|id| wire::is_id(id))
-            .ok_or_else(|| {
-                let detail = "the name of a task is not ours";
-                ProviderError::new(ErrorKind::Protocol, Accepted::Yes, detail)
-            })?;
+            .filter(|id| task_id::is_piece(id))
+            .ok_or_else(task_id::not_ours)?;
         let answer = self
             .upstream
             .call(Call::get(format!("videos/{id}")))

@@ -1,6 +1,7 @@
 //! What xAI answers.
 
 use crate::provider::Output;
+use crate::providers::task_id;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -98,16 +99,8 @@ pub(super) fn cost(body: &Value) -> Option<String> {
     Some(format!("{} USD", ticks / TICKS))
 }
 
-/// Of a name that goes into a path.
-pub(super) fn is_id(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    !name.is_empty() && name.bytes().all(is_plain)
-}
-
 pub(super) fn request_id(body: &Value) -> Option<String> {
-    text(body, "request_id")
-        .filter(|id| is_id(id))
-        .map(str::to_owned)
+    text(body, "request_id").and_then(task_id::piece)
 }
 
 /// The code and the text of an error in any of its three shapes: `{error: {message, type, code}}`, `{code, error: "…"}`
