@@ -81,17 +81,6 @@ pub(crate) fn of_target(target: &str, options: &[&str]) -> anyhow::Result<Vec<St
     Ok(arguments.into_iter().map(str::to_owned).collect())
 }
 
-/// The target folder of this workspace.
-pub(crate) fn target(root: &Path) -> anyhow::Result<PathBuf> {
-    let metadata = process::cargo(root)
-        .args(["metadata", "--no-deps", "--format-version", "1", "--locked"])
-        .output()
-        .context("cargo cannot be started")?;
-    let metadata: Value = serde_json::from_slice(&metadata.stdout)?;
-    let folder = metadata["target_directory"].as_str();
-    Ok(folder.context("cargo names no target folder")?.into())
-}
-
 /// Builds the program `vydra`, and says where it is.
 pub(crate) fn build(root: &Path, target: &Path) -> anyhow::Result<PathBuf> {
     let built = process::cargo(root)
@@ -106,24 +95,14 @@ pub(crate) fn build(root: &Path, target: &Path) -> anyhow::Result<PathBuf> {
 fn install(target: &Path) -> anyhow::Result<Option<PathBuf>> {
     let folder = target.join(SCHEMATHESIS.replace("==", "-"));
     let generator = folder.join("bin").join("schemathesis");
-    let quiet = |program: &Path, arguments: &[&str]| {
-        Command::new(program)
-            .args(arguments)
-            .stdout(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    if quiet(&generator, &["--version"]) {
+    if process::is_quiet(Command::new(&generator).arg("--version")) {
         return Ok(Some(generator));
     }
-    let place = folder.to_str().context("the target folder is not text")?;
     println!("fuzz: installing {SCHEMATHESIS}");
-    if quiet(Path::new("python3"), &["-m", "venv", "--clear", place])
-        && quiet(
-            &folder.join("bin").join("pip"),
-            &["install", "--quiet", SCHEMATHESIS],
-        )
-    {
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).context("the generator of before cannot be removed")?;
+    }
+    if process::python_environment(&folder, &[SCHEMATHESIS]) {
         return Ok(Some(generator));
     }
     eprintln!(

@@ -15,6 +15,7 @@ mod openapi;
 mod process;
 mod programs;
 mod prove;
+mod sdks;
 mod test;
 mod tidy;
 
@@ -32,13 +33,14 @@ Verbs:
   tidy                  Check the rules of the house that the compiler cannot see
   openapi [--check]     Write openapi.json from the code; with --check, fail if the committed file differs
   programs              Install what the tests need and is missing (Debian and Ubuntu as root), or say what to install
+  sdks                  Install the providers' own SDKs, which the adapters are held against (npm and PyPI)
   fuzz [-- arguments]   Generated requests against the real server for 60 s, each answer checked against its OpenAPI document;
                         the arguments go to schemathesis, such as --max-time 600 --seed 2
   fuzz --target NAME    One reader of strangers' bytes (multipart, probe, urls) on what chance makes of its corpus;
                         --seconds N (60), --seed N (1). What fails is kept in the corpus
   prove [gate…]         Prove what is promised about jobs and credits; `cargo xtask prove --help` lists the gates and options
   bench [-- arguments]  Build the binary and its bench for release, and measure; `cargo xtask bench -- --help` tells more
-  test [-- arguments]   Do `programs`, then run every test; the arguments go to `cargo test`
+  test [-- arguments]   Do `programs` and `sdks`, then run every test; the arguments go to `cargo test`
 
 Options:
   -h, --help            Show this text
@@ -59,6 +61,7 @@ enum Verb {
     Tidy,
     Openapi { check: bool },
     Programs,
+    Sdks,
     Prove { arguments: Vec<String> },
     Fuzz { arguments: Vec<String> },
     Bench { arguments: Vec<String> },
@@ -79,6 +82,7 @@ impl Verb {
             ["openapi"] => Ok(Self::Openapi { check: false }),
             ["openapi", "--check"] => Ok(Self::Openapi { check: true }),
             ["programs"] => Ok(Self::Programs),
+            ["sdks"] => Ok(Self::Sdks),
             ["fuzz"] => Ok(Self::Fuzz {
                 arguments: Vec::new(),
             }),
@@ -103,7 +107,7 @@ impl Verb {
             [verb @ ("test" | "fuzz" | "bench"), word, ..] => bail!(
                 "`{verb}` does not know `{word}`; arguments to hand on follow `--`: cargo xtask {verb} -- {word}"
             ),
-            [verb @ ("tidy" | "openapi" | "programs"), rest @ ..] => {
+            [verb @ ("tidy" | "openapi" | "programs" | "sdks"), rest @ ..] => {
                 bail!(
                     "`{verb}` does not know `{}`; see `cargo xtask --help`",
                     rest.join(" ")
@@ -158,6 +162,10 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             programs::ensure()?;
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Sdks => {
+            sdks::ensure(&root)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Verb::Prove { arguments } => prove::run(&root, &arguments),
         Verb::Fuzz { arguments } => fuzz::run(&root, &arguments),
         Verb::Bench { arguments } => bench::run(&root, &arguments),
@@ -188,6 +196,7 @@ mod tests {
         assert_eq!(parse("openapi"), Ok(Verb::Openapi { check: false }));
         assert_eq!(parse("openapi --check"), Ok(Verb::Openapi { check: true }));
         assert_eq!(parse("programs"), Ok(Verb::Programs));
+        assert_eq!(parse("sdks"), Ok(Verb::Sdks));
         assert_eq!(parse("--help"), Ok(Verb::Help));
         assert_eq!(parse("openapi --help"), Ok(Verb::Help));
         let arguments = ["kill", "--help"].map(str::to_owned).to_vec();

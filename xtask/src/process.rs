@@ -1,7 +1,7 @@
 //! Starting cargo from within cargo.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -47,4 +47,18 @@ pub(crate) fn target(root: &Path) -> anyhow::Result<PathBuf> {
     let metadata: Value = serde_json::from_slice(&metadata.stdout)?;
     let folder = metadata["target_directory"].as_str();
     Ok(folder.context("cargo names no target folder")?.into())
+}
+
+/// Whether it ends well; what it says on its standard output is not shown.
+pub(crate) fn is_quiet(command: &mut Command) -> bool {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Makes a Python environment there, with what these arguments of `pip install` name; false where it cannot be had.
+pub(crate) fn python_environment(folder: &Path, packages: &[&str]) -> bool {
+    let mut python = Command::new("python3");
+    let mut pip = Command::new(folder.join("bin").join("pip"));
+    pip.args(["install", "--quiet"]).args(packages);
+    is_quiet(python.args(["-m", "venv"]).arg(folder)) && is_quiet(pip.current_dir(folder))
 }

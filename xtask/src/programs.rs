@@ -13,7 +13,7 @@ struct Need {
     purpose: &'static str,
 }
 
-const NEEDS: [Need; 8] = [
+const NEEDS: [Need; 10] = [
     Need {
         program: "cc",
         package: "g++",
@@ -50,9 +50,19 @@ const NEEDS: [Need; 8] = [
         purpose: "makes the little Internet of a proof",
     },
     Need {
+        program: "node",
+        package: "nodejs",
+        purpose: "runs the SDKs of providers beside the adapters",
+    },
+    Need {
+        program: "npm",
+        package: "npm",
+        purpose: "brings the SDKs of providers",
+    },
+    Need {
         program: "python3",
         package: "python3-venv",
-        purpose: "runs the generator of requests",
+        purpose: "runs the generator of requests, and SDKs of providers",
     },
 ];
 
@@ -199,6 +209,8 @@ mod tests {
                 "espeak-ng",
                 "ffmpeg",
                 "iproute2",
+                "nodejs",
+                "npm",
                 "python3-venv"
             ]
         );

@@ -9,7 +9,7 @@ use crate::{fuzz, process};
 
 /// Builds both programs and hands the arguments on.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<ExitCode> {
-    let target = fuzz::target(root)?;
+    let target = process::target(root)?;
     let binary = fuzz::build(root, &target)?;
     let built = process::cargo(root)
         // With the features of the whole workspace, as its tests have built everything that this needs.

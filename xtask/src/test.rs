@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::{process, programs};
+use crate::{process, sdks};
 
 /// Runs the tests and hands on the exit code of `cargo test`.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<ExitCode> {
-    programs::ensure()?;
+    sdks::ensure(root)?;
     let all = cargo_arguments(arguments);
     println!("test: cargo {}", all.join(" "));
     let status = process::cargo(root)

@@ -1,6 +1,6 @@
 //! Servers that speak as OpenAI does, each in its way.
 
-mod videos;
+pub(crate) mod videos;
 
 use crate::form::{self, parts};
 use crate::harness::{self, Delivery, Fails, Harness, Made, fails, picture};

@@ -15,7 +15,7 @@ use vydra_outbound::secret::Secret;
 use vydra_outbound::upstream::{Credential, Upstream, UpstreamSettings};
 use vydra_testkit::upstream::{KEY, Recorded, Reply, Stub};
 
-const HARNESS: Harness = Harness {
+pub(crate) const HARNESS: Harness = Harness {
     before: Vec::new,
     provider,
     request,

@@ -16,7 +16,7 @@ use vydra_testkit::upstream::{KEY, Recorded, Reply};
 
 const ID: &str = "764cabcf-b745-4b3e-ae38-1200304cf45b";
 
-const HARNESS: Harness = Harness {
+pub(crate) const HARNESS: Harness = Harness {
     provider,
     request,
     before: Vec::new,

@@ -16,7 +16,7 @@ use vydra_testkit::upstream::{KEY, Recorded, Reply, Stub};
 const ID: &str = "v1_ChdPNzhmYXJ";
 const PLACE: &str = "/v1beta/interactions/v1_ChdPNzhmYXJ";
 
-const HARNESS: Harness = Harness {
+pub(crate) const HARNESS: Harness = Harness {
     before: Vec::new,
     provider,
     request,

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod a1111;
 #[cfg(test)]
+mod chance;
+#[cfg(test)]
 mod comfyui;
 #[cfg(test)]
 mod compatible;
@@ -29,6 +31,8 @@ mod interactions;
 mod openai;
 #[cfg(test)]
 mod replicate;
+#[cfg(test)]
+mod sdks;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use vydra_outbound::secret::Secret;
 use vydra_outbound::upstream::{Credential, Upstream, UpstreamSettings};
 use vydra_testkit::upstream::{KEY, Recorded, Reply, Stub};
 
-const HARNESS: Harness = Harness {
+pub(crate) const HARNESS: Harness = Harness {
     before: Vec::new,
     provider,
     request,
@@ -34,10 +34,10 @@ const HARNESS: Harness = Harness {
 adapter!(HARNESS);
 
 /// Speech, whose answer is the file.
-mod speech {
+pub(crate) mod speech {
     use super::*;
 
-    const HARNESS: Harness = Harness {
+    pub(crate) const HARNESS: Harness = Harness {
         before: Vec::new,
         provider,
         request,
@@ -294,7 +294,7 @@ async fn sent_of(request: Request) -> Recorded {
     stub.requests().remove(0)
 }
 
-fn edit() -> Request {
+pub(crate) fn edit() -> Request {
     let input = json!({
         "prompt": "make it winter", "size": "auto", "output_compression": 90, "user": null, "response_format": "url",
     });

@@ -20,7 +20,7 @@ use vydra_testkit::upstream::{KEY, Recorded, Reply, Stub};
 const ID: &str = "gm3qorzdhgbfurvjtvhg6dckhu";
 const VERSION: &str = "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa";
 
-const HARNESS: Harness = Harness {
+pub(crate) const HARNESS: Harness = Harness {
     before: Vec::new,
     provider,
     request,

@@ -15,7 +15,10 @@ use vydra_testkit::upstream::{Ending, KEY, Recorded, Reply, Stub};
 /// Polls until a task is over, or a test has waited long enough.
 const POLLS: u32 = 20;
 
-async fn run(provider: &dyn Provider, request: Request) -> Result<Vec<Output>, ProviderError> {
+pub(crate) async fn run(
+    provider: &dyn Provider,
+    request: Request,
+) -> Result<Vec<Output>, ProviderError> {
     let context = context();
     let task = match provider.submit(&context, request).await? {
         Submitted::Done(outputs) => return Ok(outputs),
@@ -49,7 +52,7 @@ fn file() -> Bytes {
     Bytes::from_static(b"\x89PNG what was made")
 }
 
-fn made(harness: &Harness, number: usize) -> Made {
+pub(crate) fn made(harness: &Harness, number: usize) -> Made {
     match harness.delivery {
         Delivery::Addresses => Made::At(format!("https://files.example/{number}.png")),
         Delivery::Base64 | Delivery::Raw | Delivery::Own => Made::File(file()),
@@ -57,7 +60,7 @@ fn made(harness: &Harness, number: usize) -> Made {
 }
 
 /// Files that are read by the outputs themselves, behind the replies of a conversation.
-fn with_files(harness: &Harness, mut replies: Vec<Reply>, count: usize) -> Vec<Reply> {
+pub(crate) fn with_files(harness: &Harness, mut replies: Vec<Reply>, count: usize) -> Vec<Reply> {
     if harness.delivery == Delivery::Own {
         replies.extend(vec![Reply::new(200, "image/png", file()); count]);
     }
@@ -268,7 +271,7 @@ pub(crate) async fn garbage_is_survived(harness: &Harness) {
     }
 }
 
-async fn submitted(provider: &dyn Provider, request: Request) -> String {
+pub(crate) async fn submitted(provider: &dyn Provider, request: Request) -> String {
     match provider.submit(&context(), request).await.unwrap() {
         Submitted::Accepted(task) => task,
         Submitted::Done(outputs) => panic!("{outputs:?}"),
@@ -557,6 +560,10 @@ macro_rules! adapter {
             happy_path, partial, errors, refusal_inside_a_success, limits, broken_connections, garbage_is_survived,
             unknown_words, done_without_output, other_origins, base64_of_every_hand, cancel, one_purchase, lost_tasks,
             secrets, no_state_between_requests, check);
+        #[tokio::test]
+        async fn answers_of_chance() {
+            $crate::chance::answers_of_chance(&$harness).await;
+        }
     };
     ($harness:expr, $($case:ident),+) => {
         mod cases {

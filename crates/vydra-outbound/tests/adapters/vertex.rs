@@ -54,7 +54,7 @@ fXg0zg3kb05t12NvqDJ1VHiN
 const PROJECT: &str = "/v1/projects/p-1/locations/us-central1";
 const OPERATION: &str = "projects/p-1/locations/us-central1/publishers/google/models/veo-3.1-generate-001/operations/52b37131";
 
-const HARNESS: Harness = Harness {
+pub(crate) const HARNESS: Harness = Harness {
     before: Vec::new,
     provider,
     request,

@@ -15,7 +15,7 @@ use vydra_testkit::upstream::{KEY, Recorded, Reply, Stub};
 
 const ID: &str = "video_6923a0c2";
 
-const HARNESS: Harness = Harness {
+pub(crate) const HARNESS: Harness = Harness {
     before: Vec::new,
     provider,
     request,
@@ -49,6 +49,13 @@ adapter!(HARNESS);
 fn request() -> Request {
     let input = json!({"prompt": "waves", "seconds": "4", "size": "832x480"});
     harness::request(MediaKind::Video, Action::Generate, "Wan-AI/Wan2.2", &input)
+}
+
+pub(crate) fn from_a_picture() -> Request {
+    Request {
+        media: vec![picture("input_reference", false)],
+        ..request()
+    }
 }
 
 fn golden(sent: &Recorded) {

