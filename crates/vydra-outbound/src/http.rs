@@ -1,10 +1,10 @@
-//! What every HTTP client of ours has in common: TLS without global state, and nothing that acts by itself.
+//! What every HTTP client of ours has in common: one TLS configuration, and nothing that acts by itself.
 
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls_platform_verifier::Verifier;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 const USER_AGENT: &str = concat!("vydra/", env!("CARGO_PKG_VERSION"));
@@ -18,7 +18,7 @@ pub enum SetupError {
     Client(#[from] reqwest::Error),
 }
 
-/// Makes clients. Loading the system's certificates takes time: make one and keep it.
+/// Makes clients, which share the system's certificates: loading them takes longer than all the rest.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientFactory {
     tls: ClientConfig,
@@ -26,9 +26,14 @@ pub(crate) struct ClientFactory {
 
 impl ClientFactory {
     pub(crate) fn new() -> Result<Self, SetupError> {
+        static LOADED: OnceLock<ClientConfig> = OnceLock::new();
+        if let Some(tls) = LOADED.get() {
+            return Ok(Self { tls: tls.clone() });
+        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = tls_config(&provider, Verifier::new(Arc::clone(&provider)))?;
         Ok(Self {
-            tls: tls_config(&provider, Verifier::new(Arc::clone(&provider)))?,
+            tls: LOADED.get_or_init(|| tls).clone(),
         })
     }
 

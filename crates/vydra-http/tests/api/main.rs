@@ -20,6 +20,8 @@ mod errors;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod fallback;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod generate;
