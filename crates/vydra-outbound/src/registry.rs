@@ -87,26 +87,34 @@ impl Registry {
         hosted
     }
 
+    /// The one of this name, for a task that it has taken, whatever the catalogue says by now.
+    pub fn named(&self, name: &str, model: &str, mode: Mode) -> Option<Working> {
+        match mode {
+            Mode::Test => {
+                let sandbox = self.sandbox.iter().find(|sandbox| sandbox.name() == name);
+                sandbox.map(|sandbox| unmapped(sandbox, model, Bounds::default(), false))
+            }
+            Mode::Live => {
+                let entry = self.providers.get(name)?;
+                Some(unmapped(
+                    &entry.provider,
+                    model,
+                    entry.bounds,
+                    entry.is_hosted,
+                ))
+            }
+        }
+    }
+
     /// The ways to run a model, best first; none means that it cannot be called.
     pub fn working(&self, model: &Model, mode: Mode) -> Vec<Working> {
         if !model.active {
             return Vec::new();
         }
-        let unmapped = |provider: &Arc<dyn Provider>, bounds, is_hosted| Working {
-            route: Route {
-                provider: provider.name().to_owned(),
-                model: model.slug.clone(),
-                ..Route::default()
-            },
-            number: 0,
-            provider: Arc::clone(provider),
-            bounds,
-            is_hosted,
-        };
         match mode {
             Mode::Test => {
                 let sandbox = self.sandbox.iter();
-                let free = |sandbox| unmapped(sandbox, Bounds::default(), false);
+                let free = |sandbox| unmapped(sandbox, &model.slug, Bounds::default(), false);
                 sandbox.map(free).collect()
             }
             Mode::Live => {
@@ -127,7 +135,9 @@ impl Registry {
                     self.fallback
                         .as_ref()
                         .and_then(|name| self.providers.get(name))
-                        .map(|entry| unmapped(&entry.provider, entry.bounds, entry.is_hosted))
+                        .map(|entry| {
+                            unmapped(&entry.provider, &model.slug, entry.bounds, entry.is_hosted)
+                        })
                         .into_iter()
                         .collect()
                 } else {
@@ -135,6 +145,21 @@ impl Registry {
                 }
             }
         }
+    }
+}
+
+/// Input and names as they are.
+fn unmapped(provider: &Arc<dyn Provider>, model: &str, bounds: Bounds, is_hosted: bool) -> Working {
+    Working {
+        route: Route {
+            provider: provider.name().to_owned(),
+            model: model.to_owned(),
+            ..Route::default()
+        },
+        number: 0,
+        provider: Arc::clone(provider),
+        bounds,
+        is_hosted,
     }
 }
 

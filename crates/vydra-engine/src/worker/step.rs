@@ -234,9 +234,6 @@ impl Step<'_> {
         let routes = model
             .map(|model| providers.working(model, attempt.job.mode))
             .unwrap_or_default();
-        if routes.is_empty() {
-            return Err(Broken::Failed(model_gone(self.call.model)));
-        }
         match prior {
             // Only that provider knows what it has taken, whatever the operator has set up meanwhile.
             Some(
@@ -248,14 +245,19 @@ impl Step<'_> {
                 let of_provider = routes
                     .into_iter()
                     .filter(|working| working.provider.name() == provider);
-                let mut of_provider: Vec<Working> = of_provider.collect();
-                of_provider.sort_by_key(|working| working.number != *route);
-                of_provider.truncate(1);
-                if of_provider.is_empty() {
-                    return Err(Broken::Failed(attempt.failure("unknown_outcome", true)));
+                let routed = of_provider.min_by_key(|working| working.number != *route);
+                let is_taken = matches!(prior, Some(PriorStep::Task { .. }));
+                let working = routed.or_else(|| {
+                    // No route leads to it any more: it is asked for what it has, and nothing else.
+                    is_taken
+                        .then(|| providers.named(provider, self.call.model, attempt.job.mode))?
+                });
+                match working {
+                    Some(working) => Ok(vec![working]),
+                    None => Err(Broken::Failed(attempt.failure("unknown_outcome", true))),
                 }
-                Ok(of_provider)
             }
+            _ if routes.is_empty() => Err(Broken::Failed(model_gone(self.call.model))),
             None | Some(PriorStep::Finished { .. }) => {
                 let fit = routes
                     .into_iter()

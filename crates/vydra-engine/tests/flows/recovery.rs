@@ -212,6 +212,22 @@ async fn an_unknown_outcome_is_not_bought_anew_elsewhere() {
 
 #[tokio::test]
 async fn a_task_whose_provider_was_taken_away_is_refunded() {
+    let old = ScriptedProvider::new("fal", false);
+    let new = ScriptedProvider::new("elevenlabs", true);
+    let mut flow = Flow::with(|setup| setup.others.push(old.clone())).await;
+    old.next(Reply::Task("up-1"));
+    let job = flow.call("elevenlabs/tts", json!({"text": "p"})).await;
+    let (store, org, id) = (flow.store.clone(), flow.org.id.clone(), job.id.clone());
+    flow.setup.others = vec![new.clone()];
+    flow.crash_at(has_a_task(store, org, id)).await;
+    flow.step().await;
+    let job = flow.expect(&job, JobStatus::Failed, CREDITS).await;
+    assert_eq!(reason(&job), ("unknown_outcome", true));
+    assert!(new.polled().is_empty() && new.submitted().is_empty());
+}
+
+#[tokio::test]
+async fn a_task_is_asked_for_where_it_is_also_when_no_route_leads_there_any_more() {
     let mut flow = Flow::new().await;
     flow.provider.next(Reply::Task("up-1"));
     let job = flow.call("veo3", json!({"prompt": "p"})).await;
@@ -219,9 +235,12 @@ async fn a_task_whose_provider_was_taken_away_is_refunded() {
     let new = ScriptedProvider::new("fal", true);
     flow.setup.others.push(new.clone());
     flow.crash_at(has_a_task(store, org, id)).await;
+    flow.provider
+        .next_poll(PollReply::Files(vec![files::mp4()]));
     flow.step().await;
-    let job = flow.expect(&job, JobStatus::Failed, CREDITS).await;
-    assert_eq!(reason(&job), ("unknown_outcome", true));
+    flow.expect(&job, JobStatus::Completed, CREDITS - job.price.get())
+        .await;
+    assert_eq!(flow.provider.submitted().len(), 1);
     assert!(new.polled().is_empty() && new.submitted().is_empty());
 }
 
