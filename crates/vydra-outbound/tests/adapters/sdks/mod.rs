@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask sdks` brings the SDKs. Without them the tests say so and skip.
 
+mod catalogue;
 mod schema;
 
 use crate::form::{self, Part};
