@@ -2,6 +2,7 @@
 
 use crate::{Engine, Result};
 use futures_util::future::join_all;
+use serde_json::{Map, Value};
 use vydra_core::catalog::Catalog;
 use vydra_outbound::provider::{Checkup, Provider, ProviderError};
 use vydra_store::store::{AttemptFilter, ProviderAttempt};
@@ -32,6 +33,8 @@ pub enum Standing {
     Retires(String),
     /// The provider lists its models, and this is none of them.
     Unknown,
+    /// What the route names besides the model and the provider lacks, such as the file of a model.
+    Lacks(Vec<String>),
     /// The provider does not tell.
     NotTold,
 }
@@ -56,15 +59,34 @@ impl Engine {
     async fn check_provider(&self, provider: &dyn Provider) -> CheckedProvider {
         let answer = provider.check().await;
         let told = answer.as_ref().ok();
+        let mut checked = Vec::new();
+        for (mut route, settings) in routes(self.catalog(), provider.name(), told) {
+            if told.is_some()
+                && route.standing == Standing::NotTold
+                && let Some(lacking) = provider.lacking(settings).await
+            {
+                route.standing = if lacking.is_empty() {
+                    Standing::Listed
+                } else {
+                    Standing::Lacks(lacking)
+                };
+            }
+            checked.push(route);
+        }
         CheckedProvider {
             name: provider.name().to_owned(),
-            routes: routes(self.catalog(), provider.name(), told),
+            routes: checked,
             answer,
         }
     }
 }
 
-fn routes(catalog: &Catalog, provider: &str, told: Option<&Checkup>) -> Vec<CheckedRoute> {
+/// The routes to a provider, each with its settings.
+fn routes<'a>(
+    catalog: &'a Catalog,
+    provider: &str,
+    told: Option<&Checkup>,
+) -> Vec<(CheckedRoute, &'a Map<String, Value>)> {
     let listed = told.and_then(|checkup| checkup.models.as_ref());
     let standing = |upstream: &str| match listed.map(|models| models.get(upstream)) {
         None => Standing::NotTold,
@@ -78,10 +100,13 @@ fn routes(catalog: &Catalog, provider: &str, told: Option<&Checkup>) -> Vec<Chec
     models
         .flat_map(|model| model.routes.iter().map(move |route| (model, route)))
         .filter(|(_, route)| route.provider == provider)
-        .map(|(model, route)| CheckedRoute {
-            model: model.slug.clone(),
-            upstream: route.model.clone(),
-            standing: standing(&route.model),
+        .map(|(model, route)| {
+            let checked = CheckedRoute {
+                model: model.slug.clone(),
+                upstream: route.model.clone(),
+                standing: standing(&route.model),
+            };
+            (checked, &route.settings)
         })
         .collect()
 }
@@ -95,7 +120,11 @@ mod tests {
     #[test]
     fn a_route_is_held_against_the_list_of_its_provider() {
         let catalog = Catalog::load([("shipped", DEFAULT)]).unwrap();
-        let all = routes(&catalog, "fal", Some(&Checkup::default()));
+        let routes = |provider: &str, told: &Checkup| -> Vec<CheckedRoute> {
+            let routes = routes(&catalog, provider, Some(told));
+            routes.into_iter().map(|(route, _)| route).collect()
+        };
+        let all = routes("fal", &Checkup::default());
         assert!(!all.is_empty());
         assert!(all.iter().all(|route| route.standing == Standing::NotTold));
         let known = all[0].upstream.clone();
@@ -111,7 +140,7 @@ mod tests {
                 .into(),
             ),
         };
-        for route in routes(&catalog, "fal", Some(&told)) {
+        for route in routes("fal", &told) {
             let expected = if route.upstream == known {
                 Standing::Listed
             } else if route.upstream == going.upstream {
@@ -121,6 +150,6 @@ mod tests {
             };
             assert_eq!(route.standing, expected, "{route:?}");
         }
-        assert!(routes(&catalog, "another", Some(&told)).is_empty());
+        assert!(routes("another", &told).is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! What a provider is: something that turns a request into media, and says exactly what went wrong when it cannot.
 
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,6 +31,11 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// The cheapest call that shows whether it can be reached and takes our key. Whoever calls nobody has nothing to show.
     async fn check(&self) -> Result<Checkup, ProviderError> {
         Ok(Checkup::default())
+    }
+
+    /// What the settings of a route name and this provider lacks, such as the file of a model; None where it does not tell.
+    async fn lacking(&self, _settings: &Map<String, Value>) -> Option<Vec<String>> {
+        None
     }
 }
 

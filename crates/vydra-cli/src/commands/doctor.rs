@@ -153,6 +153,14 @@ fn examine_provider(
                     "{name} does not list {upstream}, which serves {model}: calls of it will fail"
                 ),
             ),
+            Standing::Lacks(what) => tell(
+                Verdict::Bad,
+                CHECK,
+                format!(
+                    "{name} lacks what serves {model}, calls of it will fail: {}",
+                    what.join(", ")
+                ),
+            ),
         }
     }
 }

@@ -34,6 +34,7 @@ pub fn standing(route: &CheckedRoute) -> String {
         Standing::Listed => "listed".to_owned(),
         Standing::Retires(day) => format!("will be switched off: {day}"),
         Standing::Unknown => "not in the provider's list".to_owned(),
+        Standing::Lacks(what) => format!("the provider lacks {}", what.join(", ")),
         Standing::NotTold => "the provider does not tell".to_owned(),
     }
 }
@@ -43,7 +44,9 @@ impl Check {
         let engine = self.data.open_existing()?;
         let checked = engine.check_providers().await;
         let is_good = checked.iter().all(|provider| {
-            let lacks = |route: &CheckedRoute| route.standing == Standing::Unknown;
+            let lacks = |route: &CheckedRoute| {
+                matches!(route.standing, Standing::Unknown | Standing::Lacks(_))
+            };
             provider.answer.is_ok() && !provider.routes.iter().any(lacks)
         });
         if self.data.json {

@@ -168,3 +168,70 @@ async fn a_key_that_is_not_taken_is_told_by_doctor() {
     let ran = data.run(&["models", "check"]).await;
     assert!(ran.code != Some(0), "{ran:?}");
 }
+
+const GRAPH_ROW: &str = r#"
+[[models]]
+slug = "own-sd15"
+path = "own-sd15/generate"
+name = "Own"
+provider = "house"
+model_id = "sd15"
+description = "Makes an image from a text."
+kind = "image"
+answer = "sync"
+credits_per_unit = 3
+pricing_unit = "image"
+example_input = { prompt = "A wave" }
+[[models.routes]]
+provider = "studio"
+model = "sd15"
+[models.routes.settings]
+inputs = { prompt = ["1.text"] }
+[models.routes.settings.graph]
+1 = { class_type = "CLIPTextEncode", inputs = { text = "" } }
+4 = { class_type = "CheckpointLoaderSimple", inputs = { ckpt_name = "sd15.safetensors" } }
+[models.input_schema]
+type = "object"
+required = ["prompt"]
+[models.input_schema.properties]
+prompt = { type = "string", minLength = 1, maxLength = 100 }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_graph_needs_and_its_server_lacks_is_told() {
+    for (file, lacks) in [
+        ("sd15.safetensors", None),
+        ("other.ckpt", Some("4.ckpt_name: sd15.safetensors")),
+    ] {
+        let info = json!({
+            "CLIPTextEncode": {"input": {"required": {"text": ["STRING"]}}},
+            "CheckpointLoaderSimple": {"input": {"required": {"ckpt_name": [[file], {}]}}},
+        });
+        let stub = Stub::answering(move |request| match request.path.as_str() {
+            "/object_info" => Reply::json(200, &info),
+            _ => Reply::json(200, &json!({"system": {}})),
+        })
+        .await;
+        let data = Data::without_providers();
+        std::fs::write(data.path("house.toml"), GRAPH_ROW).unwrap();
+        let config = data.path("vydra.toml");
+        let text = format!(
+            "[catalog]\nfiles = [\"house.toml\"]\n[providers.studio]\nkind = \"comfyui\"\nbase_url = {:?}\napi_key = {KEY:?}\n",
+            stub.url
+        );
+        std::fs::write(&config, text).unwrap();
+        data.org("acme", 1).await;
+        let config = config.to_str().unwrap();
+        let checked = data.run(&["models", "check", "--config", config]).await;
+        let doctor = data.run(&["doctor", "--config", config]).await;
+        assert_eq!(checked.code == Some(0), lacks.is_none(), "{checked:?}");
+        match lacks {
+            None => assert!(checked.stdout.contains("listed"), "{checked:?}"),
+            Some(lacks) => {
+                assert!(checked.stdout.contains(lacks), "{checked:?}");
+                assert!(doctor.stdout.contains(lacks), "{doctor:?}");
+                assert!(doctor.stdout.contains("own-sd15"), "{doctor:?}");
+            }
+        }
+    }
+}

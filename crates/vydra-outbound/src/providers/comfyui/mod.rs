@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use graph::{Graph, NEXT, PARTED, prompt_id};
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use wire::{End, Ended, File, Queue, Queued, Uploaded, rejection};
@@ -48,17 +48,6 @@ impl ComfyUi {
         Self {
             name: name.into(),
             upstream,
-        }
-    }
-
-    /// What a graph names and this server lacks: classes of nodes, and choices such as the files of models. Each is told as
-    /// `node: class` or `node.input: value`.
-    pub async fn missing(&self, graph: &Value) -> Result<Vec<String>, ProviderError> {
-        let nodes = graph::nodes(graph)?;
-        let answer = self.ask("object_info").await?;
-        match answer.json()? {
-            Value::Object(known) => Ok(graph::missing(&nodes, &known)),
-            _ => Err(answer.not_understood("no object_info")),
         }
     }
 
@@ -276,6 +265,15 @@ impl Provider for ComfyUi {
                 .upstream
                 .call(post("queue", json!({"delete": [id]})))
                 .await;
+        }
+    }
+
+    /// Classes of nodes, told as `node: class`, and choices such as the files of models, as `node.input: value`.
+    async fn lacking(&self, settings: &Map<String, Value>) -> Option<Vec<String>> {
+        let nodes = graph::nodes(settings.get("graph")?).ok()?;
+        match self.ask("object_info").await.ok()?.json().ok()? {
+            Value::Object(known) => Some(graph::missing(&nodes, &known)),
+            _ => None,
         }
     }
 

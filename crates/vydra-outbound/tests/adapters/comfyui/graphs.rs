@@ -3,7 +3,7 @@
 use super::{accepted, comfyui, graph, plain, queue, refused, request, unheard, uploaded};
 use crate::harness::{self, picture};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use vydra_core::asset::MediaKind;
 use vydra_core::catalog::{Catalog, DEFAULT};
 use vydra_core::job::Action;
@@ -202,20 +202,25 @@ async fn what_a_graph_names_and_the_server_lacks_is_found() {
         "VAEDecode": {"input": {}}, "SaveImage": {}, "VAEEncode": null,
         "LoadImage": {"input": {"required": {"image": [["mine.png"], {"image_upload": true}]}}},
     });
+    let of = |graph: Value| Map::from_iter([("graph".to_owned(), graph)]);
     let expected = ["3.scheduler: normal", "4.ckpt_name: sd15.safetensors"];
     for graph in [graph(), json!(graph().to_string())] {
         let stub = Stub::replying([Reply::json(200, &info)]).await;
-        assert_eq!(comfyui(&stub.url).missing(&graph).await.unwrap(), expected);
+        let lacking = comfyui(&stub.url).lacking(&of(graph)).await;
+        assert_eq!(lacking.unwrap(), expected);
         assert_eq!(stub.requests()[0].path, "/object_info");
     }
     let stub = Stub::replying([Reply::json(200, &json!({"SaveImage": {}}))]).await;
     let only = json!({"9": {"class_type": "SaveImage", "inputs": {}}, "5": {"class_type": "Unheard", "inputs": {}}});
-    assert_eq!(
-        comfyui(&stub.url).missing(&only).await.unwrap(),
-        ["5: Unheard"]
-    );
+    let lacking = comfyui(&stub.url).lacking(&of(only.clone())).await;
+    assert_eq!(lacking.unwrap(), ["5: Unheard"]);
+    // Whoever does not understand says nothing.
     let garbled = Stub::replying([Reply::json(200, &json!([]))]).await;
-    comfyui(&garbled.url).missing(&only).await.unwrap_err();
+    assert_eq!(comfyui(&garbled.url).lacking(&of(only)).await, None);
+    let nowhere = comfyui("http://127.0.0.1:9");
+    for settings in [of(json!("{")), of(graph()), Map::new()] {
+        assert_eq!(nowhere.lacking(&settings).await, None);
+    }
 }
 
 /// Sound and films are made as images are: which it is, the graph says.
