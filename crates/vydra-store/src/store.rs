@@ -244,9 +244,15 @@ pub trait Store: AssetStore + AttemptStore + WebhookStore + Send + Sync + std::f
     ) -> Result<()>;
     /// Hands the job back: claimable from `again_at` on. Of the steps in `forget` nothing was bought: they begin anew.
     async fn hand_back(&self, lease: &Lease, again_at: Timestamp, forget: &[u32]) -> Result<()>;
-    /// Hands a job back of which nothing was bought, as if it had not been claimed: claimable from `again_at` on. The steps in
-    /// `forget` begin anew.
-    async fn postpone(&self, lease: &Lease, again_at: Timestamp, forget: &[u32]) -> Result<()>;
+    /// Hands a job back of which nothing was bought, as if it had not been claimed: claimable from `again_at` on, and with at
+    /// least until `deadline`. The steps in `forget` begin anew.
+    async fn postpone(
+        &self,
+        lease: &Lease,
+        again_at: Timestamp,
+        deadline: Timestamp,
+        forget: &[u32],
+    ) -> Result<()>;
     /// Ends the job: its final state, the refund of what was not delivered, the assets and the event, together.
     async fn settle_job(&self, lease: &Lease, settlement: Settlement) -> Result<()>;
     /// Fails, with its refund, every job that has waited or run for too long; at most as many as there are entries.

@@ -342,7 +342,7 @@ Store {
     fn finish_step(lease: &Lease, step: &StepRoute, outputs: Vec<Asset>, until: Timestamp) -> ();
     fn report_progress(lease: &Lease, progress: u8, message: Option<&str>, until: Timestamp) -> ();
     fn hand_back(lease: &Lease, again_at: Timestamp, forget: &[u32]) -> ();
-    fn postpone(lease: &Lease, again_at: Timestamp, forget: &[u32]) -> ();
+    fn postpone(lease: &Lease, again_at: Timestamp, deadline: Timestamp, forget: &[u32]) -> ();
     fn settle_job(lease: &Lease, settlement: Settlement) -> ();
     fn expire_jobs(overdue: Overdue, entries: Vec<EntryId>, now: Timestamp) -> Expired;
     fn keep_late(job: &JobId, outputs: Vec<Asset>) -> bool;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vydra_core::asset::{Asset, AssetRole};
 use vydra_core::error_code::ErrorCode;
-use vydra_core::job::{Failure, Job, JobStatus, Mode};
+use vydra_core::job::{Failure, Job, JobStatus, Mode, PROCESSING_LIMIT};
 use vydra_core::time::Timestamp;
 use vydra_outbound::media::MediaError;
 use vydra_store::StoreError;
@@ -304,10 +304,19 @@ impl Attempt<'_> {
         }
     }
 
-    /// Gives the place to a job of another provider.
+    /// Gives the place to a job of another provider. To wait for a place is to wait for its turn: the time for its processing
+    /// begins anew, for as long as a job may wait.
     async fn postpone(&self, wait: Duration) {
         let (store, again_at) = (self.engine.store(), self.engine.now().plus(wait));
-        match store.postpone(self.lease, again_at, &[ONLY]).await {
+        let longest = self
+            .job
+            .created_at
+            .plus(self.engine.settings().worker.max_wait);
+        let deadline = again_at.min(longest).plus(PROCESSING_LIMIT);
+        match store
+            .postpone(self.lease, again_at, deadline, &[ONLY])
+            .await
+        {
             Ok(()) | Err(StoreError::LeaseLost) => {}
             // The lease expires by itself.
             Err(error) => {

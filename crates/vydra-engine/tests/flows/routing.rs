@@ -327,3 +327,38 @@ async fn a_job_whose_provider_has_no_place_waits_without_using_up_its_attempts()
         "what was not asked is no attempt"
     );
 }
+
+#[tokio::test]
+async fn the_wait_for_a_place_takes_no_time_from_the_processing() {
+    let mut routed = Routed::with(Bounds {
+        concurrency: Some(0),
+        ..Bounds::default()
+    })
+    .await;
+    let job = routed.flow.image().await;
+    for _ in 0..50 {
+        routed.flow.step().await;
+        routed.flow.clock.advance(Duration::from_mins(1));
+    }
+    let open = routed.flow.now(&job).await;
+    assert!(!open.status.is_final(), "{open:?}");
+    routed.flow.setup.bounds = Bounds::default();
+    routed.flow.crash_at(async {}).await;
+    routed.flow.step().await;
+    let paid = CREDITS - 5;
+    routed.flow.expect(&job, JobStatus::Completed, paid).await;
+
+    // For no longer than a job may wait.
+    routed.flow.setup.bounds.concurrency = Some(0);
+    routed.flow.setup.worker.max_wait = Duration::from_hours(1);
+    routed.flow.crash_at(async {}).await;
+    let job = routed.flow.image().await;
+    for minutes in 0..92 {
+        let open = routed.flow.now(&job).await;
+        assert!(minutes > 89 || !open.status.is_final(), "{open:?}");
+        routed.flow.step().await;
+        routed.flow.clock.advance(Duration::from_mins(1));
+    }
+    routed.flow.step().await;
+    routed.flow.expect(&job, JobStatus::Failed, paid).await;
+}

@@ -541,9 +541,15 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn postpone(&self, lease: &Lease, again_at: Timestamp, forget: &[u32]) -> Result<()> {
+    async fn postpone(
+        &self,
+        lease: &Lease,
+        again_at: Timestamp,
+        deadline: Timestamp,
+        forget: &[u32],
+    ) -> Result<()> {
         let (lease, forget) = (lease.clone(), forget.to_vec());
-        self.write(move |db| worker::postpone(db, &lease, again_at, &forget))
+        self.write(move |db| worker::postpone(db, &lease, again_at, deadline, &forget))
             .await
     }
 

@@ -394,17 +394,20 @@ pub(super) fn postpone(
     db: &Connection,
     lease: &Lease,
     again_at: Timestamp,
+    deadline: Timestamp,
     forget: &[u32],
 ) -> Result<()> {
     held(
         db.prepare_cached(
-            "UPDATE jobs SET lease_token = NULL, lease_until = ?3, attempt = max(attempt - 1, 0)
+            "UPDATE jobs SET lease_token = NULL, lease_until = ?3, attempt = max(attempt - 1, 0),
+                deadline_at = max(deadline_at, ?4)
              WHERE id = ?1 AND lease_token = ?2",
         )?
         .execute(params![
             lease.job.as_str(),
             lease.token.0,
-            again_at.as_micros()
+            again_at.as_micros(),
+            deadline.as_micros()
         ])?,
     )?;
     forget_steps(db, lease, forget)

@@ -110,18 +110,22 @@ async fn a_postponed_job_is_claimed_again_as_if_it_had_not_been() {
     let f = fresh().await;
     let org = f.org(10).await;
     f.job(&org.id, 1).await;
-    for _ in 0..3 {
+    let mut deadline = None;
+    for later in [60, 0, 90] {
         let claimed = f.claim(1).await.remove(0);
         assert_eq!(claimed.attempt, 1);
+        assert_eq!(claimed.deadline, deadline.unwrap_or(claimed.deadline));
+        let later = f.now().plus(Duration::from_mins(later));
+        deadline = Some(claimed.deadline.max(later));
         let again_at = f.now().plus(Duration::from_secs(1));
         f.store
-            .postpone(&claimed.lease, again_at, &[0])
+            .postpone(&claimed.lease, again_at, later, &[0])
             .await
             .unwrap();
         assert!(f.claim(1).await.is_empty(), "not before its time");
         assert!(
             f.store
-                .postpone(&claimed.lease, again_at, &[0])
+                .postpone(&claimed.lease, again_at, later, &[0])
                 .await
                 .is_err(),
             "the lease is gone"
