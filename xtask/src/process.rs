@@ -55,6 +55,13 @@ pub(crate) fn is_quiet(command: &mut Command) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
+/// What a program says of its version; None where it is not here.
+pub(crate) fn version(program: &str) -> Option<String> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    let version = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| version.trim().to_owned())
+}
+
 /// Makes a Python environment there, with what these arguments of `pip install` name; false where it cannot be had.
 pub(crate) fn python_environment(folder: &Path, packages: &[&str]) -> bool {
     let mut python = Command::new("python3");

@@ -57,27 +57,32 @@ impl Engine {
     }
 
     async fn check_provider(&self, provider: &dyn Provider) -> CheckedProvider {
-        let answer = provider.check().await;
-        let told = answer.as_ref().ok();
-        let mut checked = Vec::new();
-        for (mut route, settings) in routes(self.catalog(), provider.name(), told) {
-            if told.is_some()
-                && route.standing == Standing::NotTold
-                && let Some(lacking) = provider.lacking(settings).await
-            {
-                route.standing = if lacking.is_empty() {
-                    Standing::Listed
-                } else {
-                    Standing::Lacks(lacking)
-                };
+        let mut answer = provider.check().await;
+        let routes = routes(self.catalog(), provider.name(), answer.as_ref().ok());
+        let (mut checked, settings): (Vec<_>, Vec<_>) = routes.into_iter().unzip();
+        if answer.is_ok() && !checked.is_empty() {
+            match provider.lacking(&settings).await {
+                Ok(lacking) => {
+                    for (route, lacking) in checked.iter_mut().zip(lacking) {
+                        tell(route, lacking);
+                    }
+                }
+                Err(error) => answer = Err(error),
             }
-            checked.push(route);
         }
         CheckedProvider {
             name: provider.name().to_owned(),
-            routes: checked,
             answer,
+            routes: checked,
         }
+    }
+}
+
+fn tell(route: &mut CheckedRoute, lacking: Option<Vec<String>>) {
+    match lacking {
+        Some(lacking) if !lacking.is_empty() => route.standing = Standing::Lacks(lacking),
+        Some(_) if route.standing == Standing::NotTold => route.standing = Standing::Listed,
+        Some(_) | None => {}
     }
 }
 

@@ -33,9 +33,13 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
         Ok(Checkup::default())
     }
 
-    /// What the settings of a route name and this provider lacks, such as the file of a model; None where it does not tell.
-    async fn lacking(&self, _settings: &Map<String, Value>) -> Option<Vec<String>> {
-        None
+    /// What the settings of each of these routes name and this provider lacks, such as the file of a model; None where it does
+    /// not tell.
+    async fn lacking(
+        &self,
+        routes: &[&Map<String, Value>],
+    ) -> Result<Vec<Option<Vec<String>>>, ProviderError> {
+        Ok(vec![None; routes.len()])
     }
 }
 

@@ -221,6 +221,9 @@ mod tests {
                 let test = registry.working(model, Mode::Test);
                 let names: Vec<&str> = test.iter().map(|working| working.provider.name()).collect();
                 assert_eq!(names, ["sandbox"], "{}", model.slug);
+                for name in ["fal", "theirs", "fallback"] {
+                    assert!(registry.named(name, &model.slug, Mode::Test).is_none());
+                }
                 let live = registry.working(model, Mode::Live);
                 assert!(!live.is_empty(), "{}", model.slug);
                 assert!(

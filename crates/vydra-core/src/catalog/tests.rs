@@ -489,3 +489,41 @@ fn a_call_is_routed_by_what_it_has() {
         assert_eq!(routed(slug, &input), expected, "{slug} {input}");
     }
 }
+
+/// A ratio that a model does not make becomes one that is as near as any that it makes.
+#[test]
+fn the_shipped_routes_name_the_nearest_ratio() {
+    let catalog = Catalog::builtin().unwrap();
+    let logarithm = |ratio: &str| {
+        let (width, height) = ratio.split_once(':').unwrap();
+        (width.parse::<f64>().unwrap() / height.parse::<f64>().unwrap()).ln()
+    };
+    let mut checked = 0;
+    for model in catalog.models() {
+        for route in &model.routes {
+            let Some(values) = route.values.get("aspect_ratio") else {
+                continue;
+            };
+            let told = model.schema.json()["properties"]["aspect_ratio"]["enum"].clone();
+            let told: Vec<String> = serde_json::from_value(told).unwrap();
+            let made = || told.iter().filter(|ratio| !values.contains_key(*ratio));
+            for (ours, theirs) in values {
+                let away = |ratio: &str| (logarithm(ours) - logarithm(ratio)).abs();
+                let least = made().map(|ratio| away(ratio)).fold(f64::MAX, f64::min);
+                let theirs = theirs.as_str().unwrap();
+                assert!(
+                    made().any(|ratio| ratio == theirs),
+                    "{}: {theirs}",
+                    model.slug
+                );
+                assert!(
+                    away(theirs) <= least + 1e-9,
+                    "{}: {ours} as {theirs}",
+                    model.slug
+                );
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 30, "{checked}");
+}

@@ -29,10 +29,10 @@ pub(super) fn pieces(list: &str, parted: char) -> Result<Vec<&str>, ProviderErro
     Err(not_ours())
 }
 
-/// Another version may have written such a name; nothing is known of its task.
+/// Another version may have written such a name, or another kind of provider; nobody will ever be able to ask for its task.
 pub(super) fn not_ours() -> ProviderError {
     let detail = "the name of a task is not ours";
-    ProviderError::new(ErrorKind::Protocol, Accepted::Yes, detail)
+    ProviderError::new(ErrorKind::TaskGone, Accepted::Yes, detail)
 }
 
 #[cfg(test)]
@@ -58,7 +58,7 @@ mod tests {
         for name in ["", "a,", "a,..", "a,b/c"] {
             assert_eq!(
                 pieces(name, ',').unwrap_err().kind,
-                ErrorKind::Protocol,
+                ErrorKind::TaskGone,
                 "{name}"
             );
         }

@@ -271,7 +271,7 @@ async fn a_name_that_leads_elsewhere_is_refused() {
         *bad.pointer_mut(place).unwrap() = value;
         let polled = nowhere.poll(&harness::context(), &bad.to_string()).await;
         let error = polled.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Protocol, "{place}: {error}");
+        assert_eq!(error.kind, ErrorKind::TaskGone, "{place}: {error}");
         assert!(error.detail.contains("not ours"), "{place}: {error}");
     }
 }

@@ -300,7 +300,7 @@ async fn an_id_that_leads_elsewhere_is_none() {
         ID,
     ] {
         let error: ProviderError = provider.poll(&harness::context(), task).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Protocol, "{task}");
+        assert_eq!(error.kind, ErrorKind::TaskGone, "{task}");
     }
 }
 

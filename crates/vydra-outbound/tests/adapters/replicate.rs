@@ -507,7 +507,7 @@ async fn a_name_that_leads_elsewhere_is_no_task() {
             .poll(&harness::context(), nonsense)
             .await
             .unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Protocol, "{nonsense}");
+        assert_eq!(error.kind, ErrorKind::TaskGone, "{nonsense}");
         provider.cancel(nonsense).await;
         assert!(nobody.requests().is_empty(), "{nonsense}");
     }

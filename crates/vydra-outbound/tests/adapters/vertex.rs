@@ -481,7 +481,7 @@ async fn a_poll_names_the_operation_in_its_body() {
     assert_eq!(asked.json(), json!({"operationName": OPERATION}));
     for task in ["a/b#x/operations/1", "../x#/operations/1", OPERATION, "m#1"] {
         let error = provider.poll(&context, task).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Protocol, "{task}");
+        assert_eq!(error.kind, ErrorKind::TaskGone, "{task}");
     }
 }
 

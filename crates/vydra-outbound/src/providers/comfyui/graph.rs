@@ -41,6 +41,13 @@ struct Settings {
     seed: Option<Places>,
 }
 
+impl Settings {
+    fn of(route: &Map<String, Value>) -> Result<Self, ProviderError> {
+        Self::deserialize(Value::Object(route.clone()))
+            .map_err(|_| unusable("the settings are not graph, inputs, outputs and seed"))
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Graph {
     pub(super) nodes: Map<String, Value>,
@@ -53,8 +60,7 @@ pub(super) struct Graph {
 impl Graph {
     /// The graph of the request's route, with everything in it but files.
     pub(super) fn of(request: &Request) -> Result<Self, ProviderError> {
-        let settings = Settings::deserialize(Value::Object(request.settings.clone()))
-            .map_err(|_| unusable("the settings are not graph, inputs, outputs and seed"))?;
+        let settings = Settings::of(&request.settings)?;
         if settings.outputs.iter().any(|id| !is_node_id(id)) {
             return Err(unusable("settings.outputs are no ids of nodes"));
         }
@@ -169,10 +175,19 @@ fn seed_of(job: &str) -> u64 {
     rest.fold(0, |seed, byte| (seed << 8) | u64::from(*byte))
 }
 
-/// What a graph names and a server, by its own description of its nodes, does not have.
-pub(super) fn missing(nodes: &Map<String, Value>, known: &Map<String, Value>) -> Vec<String> {
+/// What the graph of a route names and a server, by its own description of its nodes, does not have. What a request writes
+/// over is only a stand-in. None where there is no graph.
+pub(super) fn missing(
+    route: &Map<String, Value>,
+    known: &Map<String, Value>,
+) -> Option<Vec<String>> {
+    let settings = Settings::of(route).ok()?;
+    let is_written = |place: &String| {
+        let mut inputs = settings.inputs.values();
+        inputs.any(|places| places.list().contains(place))
+    };
     let mut missing = Vec::new();
-    for (id, node) in nodes {
+    for (id, node) in &nodes(&settings.graph).ok()? {
         let class = node
             .get("class_type")
             .and_then(Value::as_str)
@@ -186,12 +201,15 @@ pub(super) fn missing(nodes: &Map<String, Value>, known: &Map<String, Value>) ->
             let Some(value) = value.as_str() else {
                 continue;
             };
-            if choices(info, input).is_some_and(|list| !list.contains(&value)) {
-                missing.push(format!("{id}.{input}: {value}"));
+            let place = format!("{id}.{input}");
+            if choices(info, input).is_some_and(|list| !list.contains(&value))
+                && !is_written(&place)
+            {
+                missing.push(format!("{place}: {value}"));
             }
         }
     }
-    missing
+    Some(missing)
 }
 
 /// What an input can be, where that is a list. Older servers put the list in the place of the type, newer ones among the options.

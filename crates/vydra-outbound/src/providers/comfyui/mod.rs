@@ -269,12 +269,16 @@ impl Provider for ComfyUi {
     }
 
     /// Classes of nodes, told as `node: class`, and choices such as the files of models, as `node.input: value`.
-    async fn lacking(&self, settings: &Map<String, Value>) -> Option<Vec<String>> {
-        let nodes = graph::nodes(settings.get("graph")?).ok()?;
-        match self.ask("object_info").await.ok()?.json().ok()? {
-            Value::Object(known) => Some(graph::missing(&nodes, &known)),
-            _ => None,
-        }
+    async fn lacking(
+        &self,
+        routes: &[&Map<String, Value>],
+    ) -> Result<Vec<Option<Vec<String>>>, ProviderError> {
+        let answer = self.ask("object_info").await?;
+        let Value::Object(known) = answer.json()? else {
+            return Err(answer.not_understood("no object_info"));
+        };
+        let missing = |settings: &&Map<String, Value>| graph::missing(settings, &known);
+        Ok(routes.iter().map(missing).collect())
     }
 
     async fn check(&self) -> Result<Checkup, ProviderError> {

@@ -54,13 +54,11 @@ impl Fal {
         }
         let queued = Queued::deserialize(answer.json()?)
             .map_err(|_| answer.not_understood("no request_id"))?;
-        let id = task_id::piece(&queued.request_id)
-            .ok_or_else(|| answer.not_understood("no request_id"))?;
         context.note(Receipt {
-            request_id: Some(queued.request_id),
+            request_id: Some(word(&queued.request_id)),
             cost: None,
         });
-        Ok(id)
+        task_id::piece(&queued.request_id).ok_or_else(|| answer.not_understood("no request_id"))
     }
 
     /// Its files when it is done.

@@ -202,25 +202,47 @@ async fn what_a_graph_names_and_the_server_lacks_is_found() {
         "VAEDecode": {"input": {}}, "SaveImage": {}, "VAEEncode": null,
         "LoadImage": {"input": {"required": {"image": [["mine.png"], {"image_upload": true}]}}},
     });
-    let of = |graph: Value| Map::from_iter([("graph".to_owned(), graph)]);
-    let expected = ["3.scheduler: normal", "4.ckpt_name: sd15.safetensors"];
-    for graph in [graph(), json!(graph().to_string())] {
-        let stub = Stub::replying([Reply::json(200, &info)]).await;
-        let lacking = comfyui(&stub.url).lacking(&of(graph)).await;
-        assert_eq!(lacking.unwrap(), expected);
-        assert_eq!(stub.requests()[0].path, "/object_info");
-    }
+    let route = |settings: Value| settings.as_object().unwrap().clone();
+    let of = |graph: Value| route(json!({"graph": graph}));
+    let lacking =
+        async |url: &str, routes: &[&Map<String, Value>]| comfyui(url).lacking(routes).await;
+    // What a request writes over is no lack.
+    let written = route(
+        json!({"graph": graph(), "inputs": {"model": "4.ckpt_name", "other": ["3.scheduler", "1.x"]}}),
+    );
+    let stub = Stub::replying([Reply::json(200, &info)]).await;
+    let routes = [
+        of(graph()),
+        of(json!(graph().to_string())),
+        written,
+        Map::new(),
+        of(json!("{")),
+    ];
+    let found = lacking(&stub.url, &routes.each_ref()).await.unwrap();
+    let expected = ["3.scheduler: normal", "4.ckpt_name: sd15.safetensors"]
+        .map(str::to_owned)
+        .to_vec();
+    assert_eq!(
+        found,
+        [
+            Some(expected.clone()),
+            Some(expected),
+            Some(Vec::new()),
+            None,
+            None
+        ]
+    );
+    assert_eq!(stub.requests()[0].path, "/object_info");
+
     let stub = Stub::replying([Reply::json(200, &json!({"SaveImage": {}}))]).await;
-    let only = json!({"9": {"class_type": "SaveImage", "inputs": {}}, "5": {"class_type": "Unheard", "inputs": {}}});
-    let lacking = comfyui(&stub.url).lacking(&of(only.clone())).await;
-    assert_eq!(lacking.unwrap(), ["5: Unheard"]);
-    // Whoever does not understand says nothing.
+    let only = of(
+        json!({"9": {"class_type": "SaveImage", "inputs": {}}, "5": {"class_type": "Unheard", "inputs": {}}}),
+    );
+    let found = lacking(&stub.url, &[&only]).await.unwrap();
+    assert_eq!(found, [Some(vec!["5: Unheard".to_owned()])]);
     let garbled = Stub::replying([Reply::json(200, &json!([]))]).await;
-    assert_eq!(comfyui(&garbled.url).lacking(&of(only)).await, None);
-    let nowhere = comfyui("http://127.0.0.1:9");
-    for settings in [of(json!("{")), of(graph()), Map::new()] {
-        assert_eq!(nowhere.lacking(&settings).await, None);
-    }
+    lacking(&garbled.url, &[&only]).await.unwrap_err();
+    lacking("http://127.0.0.1:9", &[&only]).await.unwrap_err();
 }
 
 /// Sound and films are made as images are: which it is, the graph says.

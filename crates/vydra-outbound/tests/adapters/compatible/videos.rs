@@ -301,7 +301,7 @@ async fn no_task_leads_to_another_call() {
         ID,
     ] {
         let error = provider.poll(&harness::context(), task).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Protocol, "{task}");
+        assert_eq!(error.kind, ErrorKind::TaskGone, "{task}");
         provider.cancel(task).await;
     }
     assert!(stub.requests().is_empty());

@@ -11,11 +11,16 @@ use crate::suite;
 use crate::{compatible, elevenlabs, fal, gemini, interactions, openai, replicate, vertex};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
 use vydra_outbound::provider::{OutputSource, Request};
 use vydra_testkit::upstream::{KEY, Recorded, Stub};
+
+/// Far more than an SDK takes to start.
+const BOUND: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Clone, Copy)]
 enum Language {
@@ -66,22 +71,18 @@ impl Language {
     async fn runs(self, conversation: &str, url: &str) -> Option<Value> {
         let mut command = self.command(conversation)?;
         let call = json!({"url": url, "key": KEY}).to_string();
-        let output = tokio::task::spawn_blocking(move || {
-            let mut child = command
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
-            child
-                .stdin
-                .take()
-                .unwrap()
-                .write_all(call.as_bytes())
-                .unwrap();
-            child.wait_with_output().unwrap()
-        });
-        let output = output.await.unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(call.as_bytes()).await.unwrap();
+        drop(input);
+        let output = tokio::time::timeout(BOUND, child.wait_with_output());
+        let output = output.await.expect("the SDK waits for ever").unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{self:?} {conversation}: {told}");
         Some(serde_json::from_slice(&output.stdout).unwrap())

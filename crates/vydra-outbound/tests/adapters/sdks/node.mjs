@@ -7,6 +7,9 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 
 const [folder, conversation] = process.argv.slice(2);
+// Node.js 18 keeps it to itself.
+globalThis.File ??= createRequire(import.meta.url)("node:buffer").File;
+
 const load = createRequire(join(folder, "package.json"));
 const { url, key } = JSON.parse(readFileSync(0, "utf8"));
 

@@ -1,4 +1,4 @@
-"""The specification that OpenAI publishes of its API, as JSON."""
+"""OpenAI's own OpenAPI document, of the day on which the package was made, as JSON."""
 
 import json
 import sys
