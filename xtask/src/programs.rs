@@ -13,7 +13,7 @@ struct Need {
     purpose: &'static str,
 }
 
-const NEEDS: [Need; 10] = [
+const NEEDS: [Need; 11] = [
     Need {
         program: "cc",
         package: "g++",
@@ -43,6 +43,11 @@ const NEEDS: [Need; 10] = [
         program: "ffprobe",
         package: "ffmpeg",
         purpose: "looks into the media that the tests make",
+    },
+    Need {
+        program: "initdb",
+        package: "postgresql",
+        purpose: "makes the databases of the tests of the store on Postgres",
     },
     Need {
         program: "ip",
@@ -154,8 +159,11 @@ fn is_root() -> anyhow::Result<bool> {
     Ok(output.stdout.trim_ascii() == b"0")
 }
 
-/// Debian parts Python from what its environments are made with.
+/// Debian parts Python from what its environments are made with, and keeps the server's programs of Postgres off PATH.
 fn is_here(program: &str) -> bool {
+    if program == "initdb" && of_postgres(Path::new("/usr/lib/postgresql"), program) {
+        return true;
+    }
     on_path(program)
         && (program != "python3"
             || Command::new(program)
@@ -163,6 +171,14 @@ fn is_here(program: &str) -> bool {
                 .stderr(Stdio::null())
                 .status()
                 .is_ok_and(|status| status.success()))
+}
+
+/// Each version has a folder of its own there.
+fn of_postgres(versions: &Path, program: &str) -> bool {
+    let versions = versions.read_dir().into_iter().flatten().flatten();
+    versions
+        .map(|version| version.path().join("bin").join(program))
+        .any(|program| is_program(&program))
 }
 
 fn on_path(program: &str) -> bool {
@@ -208,6 +224,7 @@ mod tests {
                 "curl",
                 "espeak-ng",
                 "ffmpeg",
+                "postgresql",
                 "iproute2",
                 "nodejs",
                 "npm",
@@ -226,6 +243,23 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("chromium"), "{text}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_program_of_postgres_is_found_beside_the_path() {
+        use std::os::unix::fs::PermissionsExt;
+        let versions = std::env::temp_dir().join(format!("vydra-postgres-{}", std::process::id()));
+        let programs = versions.join("15").join("bin");
+        std::fs::create_dir_all(&programs).unwrap();
+        std::fs::write(programs.join("initdb"), "").unwrap();
+        assert!(!of_postgres(&versions, "initdb"), "it cannot be run");
+        let runs = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(programs.join("initdb"), runs).unwrap();
+        assert!(of_postgres(&versions, "initdb"));
+        assert!(!of_postgres(&versions, "no-such-program-of-vydra"));
+        assert!(!of_postgres(&versions.join("absent"), "initdb"));
+        std::fs::remove_dir_all(versions).unwrap();
     }
 
     #[test]

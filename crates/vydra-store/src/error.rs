@@ -59,3 +59,29 @@ impl From<rusqlite::Error> for StoreError {
         }
     }
 }
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        use tokio_postgres::error::SqlState;
+        let Some(state) = error.code() else {
+            // No answer of the database: the connection.
+            return Self::Unwritable(Box::new(error));
+        };
+        match state {
+            &SqlState::T_R_SERIALIZATION_FAILURE
+            | &SqlState::T_R_DEADLOCK_DETECTED
+            | &SqlState::LOCK_NOT_AVAILABLE
+            | &SqlState::TOO_MANY_CONNECTIONS => Self::Busy,
+            &SqlState::DISK_FULL
+            | &SqlState::READ_ONLY_SQL_TRANSACTION
+            | &SqlState::ADMIN_SHUTDOWN
+            | &SqlState::CRASH_SHUTDOWN
+            | &SqlState::CANNOT_CONNECT_NOW
+            | &SqlState::IO_ERROR => Self::Unwritable(Box::new(error)),
+            &SqlState::DATA_CORRUPTED | &SqlState::INDEX_CORRUPTED => {
+                Self::Corrupt(error.to_string())
+            }
+            _ => Self::Database(Box::new(error)),
+        }
+    }
+}

@@ -4,13 +4,16 @@
 //! move only in [`Store::grant`], [`Store::submit_job`], [`Store::settle_job`], [`Store::cancel_job`] and
 //! [`Store::expire_jobs`], each as a row of the ledger in the transaction that changes the state it pays for.
 //!
-//! The commonest change: a new command. Write its guarantee in [`store`], its statement in `sqlite/<noun>.rs`, its test
-//! in `tests/conformance/`. A new column: a new file in `migrations/sqlite/`, numbered without a gap.
+//! The commonest change: a new command. Write its guarantee in [`store`], its statement in `sqlite/<noun>.rs` and
+//! `postgres/<noun>.rs`, its test in `tests/conformance/`, which runs on both. A new column: a new file in `migrations/sqlite/`
+//! and one of the same name in `migrations/postgres/`, numbered without a gap.
 
 mod error;
+mod postgres;
 mod sqlite;
 pub mod store;
 
 pub use error::{Result, StoreError};
+pub use postgres::PostgresStore;
 pub use sqlite::{SqliteStore, sqlite_version};
 pub use store::Store;

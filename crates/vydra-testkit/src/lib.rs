@@ -19,6 +19,7 @@ mod faults;
 mod faulty_files;
 pub mod files;
 mod mailbox;
+pub mod postgres;
 mod provider;
 mod random;
 pub mod s3;

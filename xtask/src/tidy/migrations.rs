@@ -1,9 +1,11 @@
-//! Migrations: numbered without a gap, and the same ones for each database.
+//! Migrations: numbered without a gap, and the same ones for each database. One that came later begins with the whole schema as
+//! of the number of its first file.
 
 use super::Finding;
 use super::tree::File;
 
 const FOLDER: &str = "crates/vydra-store/migrations";
+const START: &str = "_start.sql";
 
 /// Checks the migrations among `files`.
 pub(crate) fn check(files: &[File]) -> Vec<Finding> {
@@ -17,16 +19,27 @@ pub(crate) fn check(files: &[File]) -> Vec<Finding> {
         names
     };
     let (sqlite, postgres) = (of("sqlite"), of("postgres"));
-    let mut findings = numbered("sqlite", &sqlite);
-    if !postgres.is_empty() {
-        findings.extend(numbered("postgres", &postgres));
-        findings.extend(missing("postgres", &postgres, "sqlite", &sqlite));
-        findings.extend(missing("sqlite", &sqlite, "postgres", &postgres));
+    let mut findings = numbered("sqlite", &sqlite, 1);
+    if let Some(first) = postgres.first() {
+        let begins = number(first)
+            .filter(|_| first.ends_with(START))
+            .unwrap_or(1);
+        findings.extend(numbered("postgres", &postgres, begins));
+        let is_later = |name: &&str| number(name).is_none_or(|number| number > begins);
+        let (there, here): (Vec<&str>, Vec<&str>) = match begins {
+            1 => (sqlite, postgres),
+            _ => (
+                sqlite.into_iter().filter(is_later).collect(),
+                postgres.into_iter().filter(is_later).collect(),
+            ),
+        };
+        findings.extend(missing("postgres", &here, "sqlite", &there));
+        findings.extend(missing("sqlite", &there, "postgres", &here));
     }
     findings
 }
 
-fn numbered(database: &str, names: &[&str]) -> Vec<Finding> {
+fn numbered(database: &str, names: &[&str], first: u32) -> Vec<Finding> {
     let folder = format!("{FOLDER}/{database}");
     if names.is_empty() {
         return vec![Finding::new(
@@ -36,7 +49,7 @@ fn numbered(database: &str, names: &[&str]) -> Vec<Finding> {
         )];
     }
     let mut findings = Vec::new();
-    let mut expected = 1;
+    let mut expected = first;
     for name in names {
         let file = format!("{folder}/{name}");
         match number(name) {
@@ -150,6 +163,26 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn a_database_that_came_later_begins_with_the_whole() {
+        let sqlite = [
+            "sqlite/0001_start.sql",
+            "sqlite/0002_keys.sql",
+            "sqlite/0003_jobs.sql",
+        ];
+        let beside = |postgres: &[&str]| findings(&[&sqlite, postgres].concat());
+        assert_eq!(
+            beside(&["postgres/0002_start.sql", "postgres/0003_jobs.sql"]),
+            [""; 0]
+        );
+        assert_eq!(beside(&["postgres/0002_start.sql"]).len(), 1);
+        assert_eq!(
+            beside(&["postgres/0002_start.sql", "postgres/0003_others.sql"]).len(),
+            2
+        );
+        assert!(!beside(&["postgres/0002_begin.sql", "postgres/0003_jobs.sql"]).is_empty());
     }
 
     #[test]

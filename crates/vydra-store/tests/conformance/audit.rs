@@ -1,9 +1,8 @@
-//! Forgeries in the file, and what the audit says of each. Where the database forbids them, its guards are taken away
-//! first, as somebody with the file in hand could.
+//! Forgeries in the database, and what the audit says of each. Where the database forbids them, its guards are taken away
+//! first, as its owner could.
 
-use crate::fixture::{Fixture, sqlite};
-use rusqlite::Connection;
-use std::path::PathBuf;
+use crate::backend;
+use crate::fixture::{Fixture, fresh};
 use vydra_core::ids::{JobId, OrgId};
 use vydra_core::job::{Job, Mode};
 use vydra_core::ledger::Imbalance;
@@ -40,7 +39,6 @@ const ENDLESS: &str = "a job that nothing will end";
 /// 20, which is the last row; and another with 500.
 struct Books {
     f: Fixture,
-    path: PathBuf,
     org: OrgId,
     other: OrgId,
     partial: Job,
@@ -51,7 +49,7 @@ struct Books {
 const SUM: i64 = 1_000 - 100 + 30 - 50 + 50 - 20;
 
 async fn books() -> Books {
-    let (f, path) = sqlite();
+    let f = fresh().await;
     let (org, other) = (f.org(1_000).await.id, f.org(500).await.id);
     let held = f.running(&org, 100).await;
     let partial = f.settle(&held, f.completed(vec![], 30)).await;
@@ -61,7 +59,6 @@ async fn books() -> Books {
     assert_eq!(f.store.audit().await.unwrap().imbalances, []);
     Books {
         f,
-        path,
         org,
         other,
         partial,
@@ -71,7 +68,7 @@ async fn books() -> Books {
 }
 
 impl Books {
-    /// Changes the file behind the store's back, without its guards, and mends the chains: what is left is a mistake that
+    /// Changes the database behind the store's back, without its guards, and mends the chains: what is left is a mistake that
     /// was booked well.
     fn forge(&self, sql: &str) {
         self.damage(&format!(
@@ -91,27 +88,15 @@ impl Books {
         ));
     }
 
-    /// Changes the file behind the store's back, without its guards.
+    /// Changes the database behind the store's back, without its guards.
     fn damage(&self, sql: &str) {
-        let raw = Connection::open(&self.path).unwrap();
-        raw.execute_batch(
-            "PRAGMA foreign_keys = OFF;
-             PRAGMA ignore_check_constraints = ON;
-             DROP TRIGGER ledger_is_never_edited;
-             DROP TRIGGER ledger_is_never_shortened;
-             DROP INDEX ledger_of_job;
-             DROP TRIGGER jobs_go_forwards;
-             DROP TRIGGER ended_jobs_stay;
-             DROP TRIGGER jobs_are_never_removed;",
-        )
-        .unwrap();
         let named = sql
             .replace("ORG", &format!("'{}'", self.org))
             .replace("OTHER", &format!("'{}'", self.other))
             .replace("PARTIAL", &format!("'{}'", self.partial.id))
             .replace("FAILED", &format!("'{}'", self.failed.id))
             .replace("WAITING", &format!("'{}'", self.waiting.id));
-        raw.execute_batch(&named).unwrap();
+        self.f.execute(&format!("{}\n{named}", backend::UNGUARDED));
     }
 
     /// Asserts that the audit lists exactly these: job, problem, what should be, what is.
@@ -132,13 +117,9 @@ impl Books {
     }
 
     fn row(&self, kind: &str, job: &Job) -> String {
-        let raw = Connection::open(&self.path).unwrap();
-        raw.query_row(
-            "SELECT id FROM ledger WHERE kind = ?1 AND job_id = ?2",
-            [kind, job.id.as_str()],
-            |row| row.get(0),
-        )
-        .unwrap()
+        let id = job.id.as_str();
+        let sql = format!("SELECT id FROM ledger WHERE kind = '{kind}' AND job_id = '{id}'");
+        backend::text(self.f.directory.path(), &sql)
     }
 
     fn after(&self, kind: &str, job: &Job) -> String {

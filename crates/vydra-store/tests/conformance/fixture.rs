@@ -1,13 +1,13 @@
 //! A fresh store, and the values that the tests hand to it: times, ids and random bytes are all made here.
 
+use crate::backend;
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use vydra_core::api_key::{ApiKey, KeyHash, KeySecret, Pepper};
+use vydra_core::api_key::{ApiKey, KeyHash, KeySecret};
 use vydra_core::asset::{Asset, AssetRole, MediaKind};
 use vydra_core::catalog::Pricing;
 use vydra_core::credits::Credits;
@@ -24,28 +24,22 @@ use vydra_core::session::{SessionMark, SessionToken};
 use vydra_core::time::{Clock, Timestamp};
 use vydra_core::user::{PasswordHash, Role, User};
 use vydra_core::webhook::WebhookSecret;
+use vydra_store::Store;
 use vydra_store::store::{
     Claim, ClaimedJob, Creation, Grant, LeaseToken, NewJob, NewOrganization, NewRotation,
     NewSession, NewUser, Outcome, Overdue, Settlement, Share, StepRoute, Submission, UserCreation,
 };
-use vydra_store::{SqliteStore, Store};
 
 pub(crate) const LEASE: Duration = Duration::from_mins(1);
 pub(crate) const MANY_JOBS: u32 = 1_000_000;
 /// For jobs that may wait as long as they like.
 pub(crate) const FOREVER: Timestamp = Timestamp::from_micros(i64::MAX);
 
-/// An empty store. The one place to change when another database runs the suite.
+/// An empty store, of the database that runs the suite.
 pub(crate) async fn fresh() -> Fixture {
-    sqlite().0
-}
-
-/// An empty store and the file in which it lives.
-pub(crate) fn sqlite() -> (Fixture, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("vydra.db");
-    let store = SqliteStore::open(&path, &Pepper::new([7; 32])).unwrap();
-    (Fixture::over(Arc::new(store), directory), path)
+    let store = backend::open(directory.path()).await;
+    Fixture::over(store, directory)
 }
 
 /// Asserts that the books agree in every way that we know.
@@ -107,6 +101,16 @@ impl Fixture {
             random: Seeded(AtomicU64::new(42)),
             directory,
         }
+    }
+
+    /// As another process has it: a second store on the same database.
+    pub(crate) async fn another(&self) -> Arc<dyn Store> {
+        backend::open(self.directory.path()).await
+    }
+
+    /// Changes the database behind the store's back.
+    pub(crate) fn execute(&self, sql: &str) {
+        backend::execute(self.directory.path(), sql);
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -1,13 +1,13 @@
-use crate::fixture::{at_once, check, credits, fresh, overdue, sqlite};
+use crate::fixture::{at_once, check, credits, fresh, overdue};
 use std::sync::Arc;
 use std::time::Duration;
-use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
+use vydra_core::api_key::{ApiKey, KeyHash};
 use vydra_core::job::{Mode, PROCESSING_LIMIT};
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
 use vydra_core::scope::GrantedScopes;
 use vydra_store::store::{Creation, NewRotation, Rotation, Submission};
-use vydra_store::{SqliteStore, Store, StoreError};
+use vydra_store::{Store, StoreError};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn is_found_by_its_mark_with_its_organization_as_it_is_now() {
@@ -300,14 +300,14 @@ async fn look(store: &dyn Store, hash: &KeyHash) -> (ApiKey, Organization) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_by_any_process_is_seen_at_the_next_look() {
-    let (f, path) = sqlite();
-    let other = SqliteStore::open(&path, &Pepper::new([7; 32])).unwrap();
+    let f = fresh().await;
+    let other = f.another().await;
     let org = f.org(100).await;
     let (key, hash) = f.new_key(&org.id);
     f.store.create_key(&key, &hash).await.unwrap();
-    for (rpm, changed_by) in [(11, &other as &dyn Store), (12, &*f.store)] {
+    for (rpm, changed_by) in [(11, &*other), (12, &*f.store)] {
         // Both remember it.
-        look(&other, &hash).await;
+        look(&*other, &hash).await;
         look(&*f.store, &hash).await;
         let overrides = LimitOverrides {
             rpm: Some(rpm),
@@ -317,7 +317,7 @@ async fn a_change_by_any_process_is_seen_at_the_next_look() {
         let changed = plan.await.unwrap().unwrap();
         let grant = f.new_grant(&org.id, Mode::Live, 11);
         let credits = changed_by.grant(grant).await.unwrap().unwrap();
-        for store in [&other as &dyn Store, &*f.store] {
+        for store in [&*other, &*f.store] {
             let seen = look(store, &hash).await.1;
             assert_eq!(
                 (seen.overrides, seen.live_credits),
@@ -384,9 +384,8 @@ async fn a_balance_is_never_an_old_one() {
 /// While everything moves at once, whoever looks sees no balance that was never there, and in the end the last one.
 #[tokio::test(flavor = "multi_thread")]
 async fn looks_and_movements_at_once() {
-    let (f, path) = sqlite();
-    let other = SqliteStore::open(&path, &Pepper::new([7; 32])).unwrap();
-    let other: Arc<dyn Store> = Arc::new(other);
+    let f = fresh().await;
+    let other = f.another().await;
     let org = f.org(1_000_000).await;
     let (key, hash) = f.new_key(&org.id);
     f.store.create_key(&key, &hash).await.unwrap();
@@ -413,15 +412,12 @@ async fn looks_and_movements_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_program_changes_is_seen_a_moment_later() {
-    let (f, path) = sqlite();
+    let f = fresh().await;
     let org = f.org(100).await;
     let (key, hash) = f.new_key(&org.id);
     f.store.create_key(&key, &hash).await.unwrap();
     look(&*f.store, &hash).await;
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .execute("UPDATE api_keys SET revoked_at = 1", ())
-        .unwrap();
+    f.execute("UPDATE api_keys SET revoked_at = 1");
     let seen = async {
         while look(&*f.store, &hash).await.0.revoked_at.is_none() {
             tokio::task::yield_now().await;

@@ -1,19 +1,17 @@
-use crate::fixture::{Fixture, check, fresh, sqlite};
+use crate::fixture::{Fixture, check, fresh};
 use std::time::Duration;
-use vydra_core::api_key::Pepper;
 use vydra_core::ids::{KeyId, OrgId};
 use vydra_core::job::Mode;
 use vydra_core::time::Timestamp;
 use vydra_store::store::{KeyUse, Usage};
-use vydra_store::{SqliteStore, Store};
 
-const NEVER: Timestamp = Timestamp::from_micros(0);
+pub(crate) const NEVER: Timestamp = Timestamp::from_micros(0);
 
-fn moments(micros: impl IntoIterator<Item = i64>) -> Vec<Timestamp> {
+pub(crate) fn moments(micros: impl IntoIterator<Item = i64>) -> Vec<Timestamp> {
     micros.into_iter().map(Timestamp::from_micros).collect()
 }
 
-fn usage(admissions: Vec<(OrgId, Vec<Timestamp>)>) -> Usage {
+pub(crate) fn usage(admissions: Vec<(OrgId, Vec<Timestamp>)>) -> Usage {
     Usage {
         admissions,
         keys: Vec::new(),
@@ -140,23 +138,6 @@ async fn a_record_that_fails_leaves_nothing() {
     assert_eq!(remembered(&f, 0).await, []);
     let (found, _) = f.store.key_by_hash(&hash).await.unwrap().unwrap();
     assert_eq!(found.request_count, 0);
-    check(f).await;
-}
-
-/// What a killed process leaves: the file and its log as they are, closed by nobody. Nothing waited for the disk.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_recorded_outlives_the_process() {
-    let (f, path) = sqlite();
-    let org = f.org(0).await.id;
-    let record = vec![(org.clone(), moments([7]))];
-    f.store.record_usage(usage(record.clone())).await.unwrap();
-    let left = f.directory.path().join("left");
-    std::fs::create_dir(&left).unwrap();
-    for name in ["vydra.db", "vydra.db-wal"] {
-        std::fs::copy(path.with_file_name(name), left.join(name)).unwrap();
-    }
-    let reopened = SqliteStore::open(&left.join("vydra.db"), &Pepper::new([9; 32])).unwrap();
-    assert_eq!(reopened.admissions(NEVER).await.unwrap(), record);
     check(f).await;
 }
 

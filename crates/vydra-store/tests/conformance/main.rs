@@ -1,5 +1,6 @@
 //! One suite for every database: what each command of [`vydra_store::Store`] promises. `fixture::fresh` makes the store,
-//! and each test ends with `fixture::check`, which adds the books up again. What only a SQLite file can show is in
+//! and each test ends with `fixture::check`, which adds the books up again. What differs from one database to another is in
+//! `backend`; `tests/conformance_postgres` runs the same files with its own. What only a SQLite file can show is in
 //! `sqlite_files`.
 
 #[cfg(test)]
@@ -8,6 +9,8 @@ mod assets;
 mod attempts;
 #[cfg(test)]
 mod audit;
+#[cfg(test)]
+mod backend;
 #[cfg(test)]
 mod credits;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use vydra_core::job::{Job, JobStatus, Mode};
 use vydra_store::StoreError;
-use vydra_store::store::{Cancellation, Claim};
+use vydra_store::store::{Cancellation, Claim, Submission};
 
 const JOBS: usize = 40;
 const TASKS: usize = 50;
@@ -83,5 +83,81 @@ async fn a_job_ends_once() {
         different >= 2,
         "the rounds must not all end alike: {seen:?}"
     );
+    check(f).await;
+}
+
+// --- Two processes ---
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_store_sees_every_write_at_once() {
+    let f = fresh().await;
+    let second = f.another().await;
+    let org = f.org(1_000).await;
+    let (key, hash) = f.new_key(&org.id);
+    f.store.create_key(&key, &hash).await.unwrap();
+    for _ in 0..50 {
+        let (seen, _) = second.key_by_hash(&hash).await.unwrap().unwrap();
+        assert!(seen.is_active(f.now()));
+    }
+    f.store.revoke_key(&key.id, f.now()).await.unwrap();
+    let (seen, _) = second.key_by_hash(&hash).await.unwrap().unwrap();
+    assert!(
+        !seen.is_active(f.now()),
+        "a revoked key works no more anywhere"
+    );
+
+    let new = f.new_job(&org.id, 10);
+    let Submission::Accepted { job, .. } = second.submit_job(new).await.unwrap() else {
+        panic!("refused");
+    };
+    assert_eq!(f.look(&job).await, *job);
+    assert_eq!(f.live_balance(&org.id).await, 990);
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_stores_share_one_balance_and_one_queue() {
+    let f = fresh().await;
+    let second = f.another().await;
+    let org = f.org(100).await;
+    let submits = (0..100).map(|place| {
+        let store = if place % 2 == 0 {
+            Arc::clone(&f.store)
+        } else {
+            Arc::clone(&second)
+        };
+        let new = f.new_job(&org.id, 10);
+        async move {
+            matches!(
+                store.submit_job(new).await.unwrap(),
+                Submission::Accepted { .. }
+            )
+        }
+    });
+    let accepted = at_once(submits)
+        .await
+        .into_iter()
+        .filter(|accepted| *accepted)
+        .count();
+    assert_eq!(accepted, 10);
+
+    let claims = (0..20).map(|place| {
+        let store = if place % 2 == 0 {
+            Arc::clone(&f.store)
+        } else {
+            Arc::clone(&second)
+        };
+        let claim = f.new_claim(Mode::Live, 1, f.now());
+        async move { store.claim_jobs(claim).await.unwrap().jobs }
+    });
+    let mut claimed: Vec<_> = at_once(claims)
+        .await
+        .concat()
+        .into_iter()
+        .map(|claimed| claimed.job.id)
+        .collect();
+    claimed.sort();
+    claimed.dedup();
+    assert_eq!(claimed.len(), 10);
     check(f).await;
 }

@@ -1,6 +1,8 @@
-//! What only the file can show: its guards, its schema, two processes on it, and what is left of it after a crash.
+//! What only the file can show: its guards, its schema, and what is left of it after a crash.
 
-use crate::fixture::{Fixture, at_once, check, sqlite};
+use crate::backend::sqlite;
+use crate::fixture::{Fixture, at_once, check};
+use crate::limits::{NEVER, moments, usage};
 use rusqlite::{Connection, ErrorCode};
 use std::path::Path;
 use std::process::Command;
@@ -207,82 +209,6 @@ async fn many_may_open_a_new_database_at_once() {
     }
 }
 
-// --- Two processes ---
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_store_sees_every_write_at_once() {
-    let (f, path) = sqlite();
-    let second = open(&path);
-    let org = f.org(1_000).await;
-    let (key, hash) = f.new_key(&org.id);
-    f.store.create_key(&key, &hash).await.unwrap();
-    for _ in 0..50 {
-        let (seen, _) = second.key_by_hash(&hash).await.unwrap().unwrap();
-        assert!(seen.is_active(f.now()));
-    }
-    f.store.revoke_key(&key.id, f.now()).await.unwrap();
-    let (seen, _) = second.key_by_hash(&hash).await.unwrap().unwrap();
-    assert!(
-        !seen.is_active(f.now()),
-        "a revoked key works no more anywhere"
-    );
-
-    let new = f.new_job(&org.id, 10);
-    let Submission::Accepted { job, .. } = second.submit_job(new).await.unwrap() else {
-        panic!("refused");
-    };
-    assert_eq!(f.look(&job).await, *job);
-    assert_eq!(f.live_balance(&org.id).await, 990);
-    check(f).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_stores_share_one_balance_and_one_queue() {
-    let (f, path) = sqlite();
-    let second = open(&path);
-    let org = f.org(100).await;
-    let submits = (0..100).map(|place| {
-        let store = if place % 2 == 0 {
-            Arc::clone(&f.store)
-        } else {
-            Arc::clone(&second)
-        };
-        let new = f.new_job(&org.id, 10);
-        async move {
-            matches!(
-                store.submit_job(new).await.unwrap(),
-                Submission::Accepted { .. }
-            )
-        }
-    });
-    let accepted = at_once(submits)
-        .await
-        .into_iter()
-        .filter(|accepted| *accepted)
-        .count();
-    assert_eq!(accepted, 10);
-
-    let claims = (0..20).map(|place| {
-        let store = if place % 2 == 0 {
-            Arc::clone(&f.store)
-        } else {
-            Arc::clone(&second)
-        };
-        let claim = f.new_claim(Mode::Live, 1, f.now());
-        async move { store.claim_jobs(claim).await.unwrap().jobs }
-    });
-    let mut claimed: Vec<_> = at_once(claims)
-        .await
-        .concat()
-        .into_iter()
-        .map(|claimed| claimed.job.id)
-        .collect();
-    claimed.sort();
-    claimed.dedup();
-    assert_eq!(claimed.len(), 10);
-    check(f).await;
-}
-
 // --- Crashes ---
 
 async fn submit_many(f: &Fixture, org: &OrgId, count: usize) -> usize {
@@ -316,6 +242,23 @@ async fn what_was_acknowledged_outlives_a_crash() {
     let seen = reopened.job(&org.id, &held.job.id).await.unwrap();
     assert_eq!(seen.as_ref(), Some(&held.job));
     assert_eq!(reopened.release_leases(f.now()).await.unwrap(), 1);
+    check(f).await;
+}
+
+/// What a killed process leaves: the file and its log as they are, closed by nobody. Nothing waited for the disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_recorded_outlives_the_process() {
+    let (f, path) = sqlite();
+    let org = f.org(0).await.id;
+    let record = vec![(org.clone(), moments([7]))];
+    f.store.record_usage(usage(record.clone())).await.unwrap();
+    let left = f.directory.path().join("left");
+    std::fs::create_dir(&left).unwrap();
+    for name in ["vydra.db", "vydra.db-wal"] {
+        std::fs::copy(path.with_file_name(name), left.join(name)).unwrap();
+    }
+    let reopened = open(&left.join("vydra.db"));
+    assert_eq!(reopened.admissions(NEVER).await.unwrap(), record);
     check(f).await;
 }
 

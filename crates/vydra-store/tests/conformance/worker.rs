@@ -1,7 +1,7 @@
 //! Jobs from the worker's side.
 
 use crate::fixture::{
-    Fixture, LEASE, asked, at_once, check, credits, failure, fresh, overdue, sqlite, timeout,
+    Fixture, LEASE, asked, at_once, check, credits, failure, fresh, overdue, timeout,
 };
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -779,17 +779,17 @@ async fn a_queue_that_does_not_move_hides_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_cannot_be_read_holds_nobody_up_and_is_paid_back() {
-    let (f, path) = sqlite();
+    let f = fresh().await;
     let org = f.org(100).await;
     let broken = f.job(&org.id, 10).await;
     let sound = f.job(&org.id, 10).await;
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .execute(
-            "UPDATE jobs SET call = '{' WHERE id = ?1",
-            [broken.id.as_str()],
-        )
-        .unwrap();
+    let damage = |job: &Job| {
+        f.execute(&format!(
+            "UPDATE jobs SET call = '{{' WHERE id = '{}'",
+            job.id
+        ));
+    };
+    damage(&broken);
     let claimed = f
         .store
         .claim_jobs(f.new_claim(Mode::Live, 9, f.now()))
@@ -803,13 +803,7 @@ async fn a_job_that_cannot_be_read_holds_nobody_up_and_is_paid_back() {
 
     let again = f.job(&org.id, 10).await;
     f.claim(1).await;
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .execute(
-            "UPDATE jobs SET call = '{' WHERE id = ?1",
-            [again.id.as_str()],
-        )
-        .unwrap();
+    damage(&again);
     f.advance(PROCESSING_LIMIT + LEASE);
     let expired = f.store.expire_jobs(overdue(), f.entries(9), f.now()).await;
     let expired = expired.unwrap();

@@ -1,6 +1,7 @@
 //! Many commands share one commit, and none shares another's fate.
 
-use crate::fixture::{at_once, check, fresh, sqlite};
+use crate::backend::sqlite;
+use crate::fixture::{at_once, check, fresh};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use vydra_store::StoreError;

@@ -1,0 +1,161 @@
+//! Attempts of providers, and what they were asked for on a day.
+
+use super::PostgresStore;
+use super::db::Db;
+use super::rows::{Columns, collect};
+use crate::Result;
+use crate::store::{AttemptFilter, AttemptStore, ProviderAttempt};
+use async_trait::async_trait;
+use vydra_core::credits::Credits;
+use vydra_core::ids::JobId;
+use vydra_core::time::Timestamp;
+
+const MICROS_A_DAY: i64 = 86_400_000_000;
+
+const fn day(time: Timestamp) -> i64 {
+    time.as_micros().div_euclid(MICROS_A_DAY)
+}
+
+pub(super) async fn insert(db: &Db, attempt: &ProviderAttempt) -> Result<()> {
+    db.run(
+        "INSERT INTO attempts (job_id, step, provider, model, started_at, ended_at, failure, accepted, request_id, cost)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        &[
+            &attempt.job.as_str(),
+            &i64::from(attempt.step),
+            &attempt.provider,
+            &attempt.model,
+            &attempt.started_at.as_micros(),
+            &attempt.ended_at.as_micros(),
+            &attempt.failure,
+            &attempt.accepted,
+            &attempt.request_id,
+            &attempt.cost,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn list(db: &Db, filter: &AttemptFilter) -> Result<Vec<ProviderAttempt>> {
+    // Each way to ask has its index. All name both parameters, because each statement takes exactly those that it names.
+    let asked = match (&filter.job, &filter.provider) {
+        (Some(_), None) => "job_id = $1 AND $2::text IS NULL",
+        (None, Some(_)) => "$1::text IS NULL AND provider = $2",
+        (Some(_), Some(_)) => "job_id = $1 AND provider = $2",
+        (None, None) => "$1::text IS NULL AND $2::text IS NULL",
+    };
+    let rows = db
+        .all(
+            &format!(
+                "SELECT job_id, step, provider, model, started_at, ended_at, failure, accepted, request_id, cost FROM attempts
+                 WHERE {asked} AND (NOT $3::boolean OR failure IS NOT NULL) ORDER BY seq DESC LIMIT $4"
+            ),
+            &[
+                &filter.job.as_ref().map(JobId::as_str),
+                &filter.provider,
+                &filter.failed,
+                &i64::from(filter.limit),
+            ],
+        )
+        .await?;
+    collect(&rows, read)
+}
+
+fn read(columns: &mut Columns<'_>) -> Result<ProviderAttempt> {
+    Ok(ProviderAttempt {
+        job: columns.word(JobId::parse)?,
+        step: columns.number()?,
+        provider: columns.take()?,
+        model: columns.take()?,
+        started_at: columns.time()?,
+        ended_at: columns.time()?,
+        failure: columns.take()?,
+        accepted: columns.take()?,
+        request_id: columns.take()?,
+        cost: columns.take()?,
+    })
+}
+
+/// Counts credits on the day of `now`. False, and nothing counted, when the day's sum would go beyond `cap`.
+pub(super) async fn count(
+    db: &Db,
+    provider: &str,
+    credits: Credits,
+    cap: u64,
+    now: Timestamp,
+) -> Result<bool> {
+    let cap = i64::try_from(cap).unwrap_or(i64::MAX);
+    if credits.get() > cap {
+        return Ok(false);
+    }
+    // The difference cannot overflow as the sum could.
+    let counted = db
+        .run(
+            "INSERT INTO provider_days AS d (provider, day, credits) VALUES ($1, $2, $3)
+             ON CONFLICT (provider, day) DO UPDATE SET credits = d.credits + excluded.credits
+             WHERE d.credits <= $4::bigint - excluded.credits",
+            &[&provider, &day(now), &credits.get(), &cap],
+        )
+        .await?;
+    Ok(counted == 1)
+}
+
+/// Takes back what was counted then.
+pub(super) async fn uncount(
+    db: &Db,
+    provider: &str,
+    credits: Credits,
+    counted_at: Timestamp,
+) -> Result<()> {
+    db.run(
+        "UPDATE provider_days SET credits = greatest(credits - $3::bigint, 0) WHERE provider = $1 AND day = $2",
+        &[&provider, &day(counted_at), &credits.get()],
+    )
+    .await?;
+    Ok(())
+}
+
+#[async_trait]
+impl AttemptStore for PostgresStore {
+    async fn record_attempt(&self, attempt: &ProviderAttempt) -> Result<()> {
+        let whose = attempt.job.as_str().to_owned();
+        let attempt = attempt.clone();
+        self.write(&whose, async move |db: &Db| insert(db, &attempt).await)
+            .await
+    }
+
+    async fn attempts(&self, filter: AttemptFilter) -> Result<Vec<ProviderAttempt>> {
+        let snapshot = self.pool.snapshot().await?;
+        let found = list(&snapshot, &filter).await;
+        snapshot.end(found).await
+    }
+
+    async fn count_provider_day(
+        &self,
+        provider: &str,
+        credits: Credits,
+        cap: u64,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let whose = format!("provider {provider}");
+        let (provider, cap) = (provider.to_owned(), cap);
+        self.write(&whose, async move |db: &Db| {
+            count(db, &provider, credits, cap, now).await
+        })
+        .await
+    }
+
+    async fn uncount_provider_day(
+        &self,
+        provider: &str,
+        credits: Credits,
+        counted_at: Timestamp,
+    ) -> Result<()> {
+        let (whose, provider) = (format!("provider {provider}"), provider.to_owned());
+        self.write(&whose, async move |db: &Db| {
+            uncount(db, &provider, credits, counted_at).await
+        })
+        .await
+    }
+}

@@ -1,0 +1,157 @@
+//! The books added up again.
+
+use super::db::Db;
+use super::rows::{Columns, collect};
+use crate::Result;
+use vydra_core::ids::{JobId, OrgId};
+use vydra_core::job::Mode;
+use vydra_core::ledger::{Audit, Imbalance};
+
+/// Each query lists organization, mode, job, what is wrong, what should be and what is. They trust no index and no other
+/// table: rows are added up, never looked up, so that a second charge or one of another organization is seen too.
+const AUDITS: &[&str] = &[
+    "SELECT b.org_id, b.mode, NULL::text, 'the balance is not the sum of its ledger rows', coalesce(l.amount, 0)::bigint, b.credits
+     FROM balances b LEFT JOIN (SELECT org_id, mode, sum(amount) AS amount FROM ledger GROUP BY org_id, mode) l
+                            ON l.org_id = b.org_id AND l.mode = b.mode
+     WHERE b.credits <> coalesce(l.amount, 0)",
+    "SELECT l.org_id, l.mode, NULL::text, 'ledger rows without a balance', sum(l.amount)::bigint, 0::bigint
+     FROM ledger l LEFT JOIN balances b ON b.org_id = l.org_id AND b.mode = l.mode
+     WHERE b.org_id IS NULL GROUP BY l.org_id, l.mode",
+    "SELECT l.org_id, l.mode, l.job_id, 'the balance after row ' || l.id || ' is not the sum of the rows up to it', l.running::bigint, l.balance_after
+     FROM (SELECT *, sum(amount) OVER (PARTITION BY org_id, mode ORDER BY seq) AS running FROM ledger) l
+     WHERE l.running <> l.balance_after",
+    "SELECT j.org_id, j.mode, j.id, 'the charge is not the price of the job', -j.price, coalesce(l.charged, 0)::bigint
+     FROM jobs j LEFT JOIN (SELECT job_id, org_id, mode, sum(amount) AS charged FROM ledger
+                            WHERE kind = 'charge' GROUP BY job_id, org_id, mode) l
+                        ON l.job_id = j.id AND l.org_id = j.org_id AND l.mode = j.mode
+     WHERE coalesce(l.charged, 0) <> -j.price",
+    "SELECT j.org_id, j.mode, j.id, 'the refund is not what the job says', j.refunded, coalesce(l.paid_back, 0)::bigint
+     FROM jobs j LEFT JOIN (SELECT job_id, org_id, mode, sum(amount) AS paid_back FROM ledger
+                            WHERE kind = 'refund' GROUP BY job_id, org_id, mode) l
+                        ON l.job_id = j.id AND l.org_id = j.org_id AND l.mode = j.mode
+     WHERE coalesce(l.paid_back, 0) <> j.refunded",
+    "SELECT l.org_id, l.mode, l.job_id, 'rows of a job that the organization does not have', 0::bigint, sum(l.amount)::bigint
+     FROM ledger l LEFT JOIN jobs j ON j.id = l.job_id AND j.org_id = l.org_id AND j.mode = l.mode
+     WHERE l.job_id IS NOT NULL AND j.id IS NULL GROUP BY l.org_id, l.mode, l.job_id",
+    "SELECT j.org_id, j.mode, j.id, 'a job that did not deliver was not refunded in full', j.price, j.refunded
+     FROM jobs j WHERE j.status IN ('failed', 'cancelled') AND j.refunded <> j.price",
+    "SELECT j.org_id, j.mode, j.id, 'a job that has not ended was refunded', 0::bigint, j.refunded
+     FROM jobs j WHERE j.status IN ('pending', 'running') AND j.refunded <> 0",
+    "SELECT b.org_id, b.mode, NULL::text, 'the sum of all charges is not that of the rows', coalesce(l.charged, 0)::bigint, b.charged
+     FROM balances b LEFT JOIN (SELECT org_id, mode, -sum(amount) AS charged FROM ledger
+                                WHERE kind = 'charge' GROUP BY org_id, mode) l
+                            ON l.org_id = b.org_id AND l.mode = b.mode
+     WHERE b.charged <> coalesce(l.charged, 0)",
+    "SELECT b.org_id, b.mode, NULL::text, 'the sum of all refunds is not that of the rows', coalesce(l.paid_back, 0)::bigint, b.refunded
+     FROM balances b LEFT JOIN (SELECT org_id, mode, sum(amount) AS paid_back FROM ledger
+                                WHERE kind = 'refund' GROUP BY org_id, mode) l
+                            ON l.org_id = b.org_id AND l.mode = b.mode
+     WHERE b.refunded <> coalesce(l.paid_back, 0)",
+    "SELECT b.org_id, b.mode, NULL::text, 'the count of open jobs is not that of the rows', coalesce(j.jobs, 0), b.open
+     FROM balances b LEFT JOIN (SELECT org_id, mode, count(*) FILTER (WHERE status IN ('pending', 'running')) AS jobs
+                                FROM jobs GROUP BY org_id, mode) j
+                            ON j.org_id = b.org_id AND j.mode = b.mode
+     WHERE b.open <> coalesce(j.jobs, 0)",
+    "SELECT j.org_id, j.mode, j.id, 'a job that does not follow the one before it', j.before, j.previous
+     FROM (SELECT id, org_id, mode, previous, lag(seq) OVER (PARTITION BY org_id, mode ORDER BY seq) AS before FROM jobs) j
+     WHERE j.before IS DISTINCT FROM j.previous",
+    "SELECT l.org_id, l.mode, l.job_id, 'row ' || l.id || ' does not follow the one before it', l.before, l.previous
+     FROM (SELECT id, org_id, mode, job_id, previous, lag(seq) OVER (PARTITION BY org_id, mode ORDER BY seq) AS before FROM ledger) l
+     WHERE l.before IS DISTINCT FROM l.previous",
+    "SELECT b.org_id, b.mode, NULL::text, 'the last job is not the one that the balance names', j.last, b.last_job
+     FROM balances b LEFT JOIN (SELECT org_id, mode, max(seq) AS last FROM jobs GROUP BY org_id, mode) j
+                            ON j.org_id = b.org_id AND j.mode = b.mode
+     WHERE b.last_job IS DISTINCT FROM j.last",
+    "SELECT b.org_id, b.mode, NULL::text, 'the last ledger row is not the one that the balance names', l.last, b.last_entry
+     FROM balances b LEFT JOIN (SELECT org_id, mode, max(seq) AS last FROM ledger GROUP BY org_id, mode) l
+                            ON l.org_id = b.org_id AND l.mode = b.mode
+     WHERE b.last_entry IS DISTINCT FROM l.last",
+    "SELECT b.org_id, b.mode, NULL::text, 'the count of jobs is not that of the rows', coalesce(j.jobs, 0), b.jobs
+     FROM balances b LEFT JOIN (SELECT org_id, mode, count(*) AS jobs FROM jobs GROUP BY org_id, mode) j
+                            ON j.org_id = b.org_id AND j.mode = b.mode
+     WHERE b.jobs <> coalesce(j.jobs, 0)",
+    "SELECT b.org_id, b.mode, NULL::text, 'the count of ledger rows is not that of the rows', coalesce(l.entries, 0), b.entries
+     FROM balances b LEFT JOIN (SELECT org_id, mode, count(*) AS entries FROM ledger GROUP BY org_id, mode) l
+                            ON l.org_id = b.org_id AND l.mode = b.mode
+     WHERE b.entries <> coalesce(l.entries, 0)",
+    "SELECT j.org_id, j.mode, j.id, 'a job whose end is not exactly one event',
+         (j.status IN ('completed', 'failed', 'cancelled'))::int::bigint, count(e.seq)
+     FROM jobs j LEFT JOIN events e ON e.job_id = j.id AND e.org_id = j.org_id AND e.mode = j.mode AND e.kind = 'job.' || j.status
+     GROUP BY j.org_id, j.mode, j.id, j.status
+     HAVING count(e.seq) <> (j.status IN ('completed', 'failed', 'cancelled'))::int",
+    "SELECT e.org_id, e.mode, e.job_id, 'an event that is not the end of its job', 0::bigint, 1::bigint
+     FROM events e LEFT JOIN jobs j ON j.id = e.job_id AND j.org_id = e.org_id AND j.mode = e.mode AND e.kind = 'job.' || j.status
+     WHERE j.id IS NULL",
+    "SELECT e.org_id, e.mode, e.job_id, 'an event that does not follow the one before it', e.before, e.previous
+     FROM (SELECT *, lag(seq) OVER (PARTITION BY org_id, mode ORDER BY seq) AS before FROM events) e
+     WHERE e.before IS DISTINCT FROM e.previous",
+    "SELECT e.org_id, e.mode, e.job_id, 'an event that does not know its place', e.place, e.number
+     FROM (SELECT *, row_number() OVER (PARTITION BY org_id, mode ORDER BY seq) AS place FROM events) e
+     WHERE e.place <> e.number",
+    "SELECT b.org_id, b.mode, NULL::text, 'the last event is not the one that the balance names', e.last, b.last_event
+     FROM balances b LEFT JOIN (SELECT org_id, mode, max(seq) AS last FROM events GROUP BY org_id, mode) e
+                            ON e.org_id = b.org_id AND e.mode = b.mode
+     WHERE b.last_event IS DISTINCT FROM e.last",
+    "SELECT b.org_id, b.mode, NULL::text, 'the count of events is not that of the rows', coalesce(e.events, 0), b.events
+     FROM balances b LEFT JOIN (SELECT org_id, mode, count(*) AS events FROM events GROUP BY org_id, mode) e
+                            ON e.org_id = b.org_id AND e.mode = b.mode
+     WHERE b.events <> coalesce(e.events, 0)",
+    "SELECT e.org_id, e.mode, e.job_id, 'a place among the events that is marked wrongly', e.number, coalesce(m.number, 0)
+     FROM events e LEFT JOIN event_marks m ON m.org_id = e.org_id AND m.mode = e.mode AND m.seq = e.seq
+     WHERE (e.number % 256 = 0 OR m.seq IS NOT NULL) AND e.number IS DISTINCT FROM m.number",
+    "SELECT d.org_id, d.mode, d.job_id, 'a delivery of what has not happened', 0::bigint, 1::bigint
+     FROM deliveries d LEFT JOIN events e ON e.job_id = d.job_id AND e.org_id = d.org_id AND e.mode = d.mode AND e.kind = d.kind
+     WHERE d.job_id IS NOT NULL AND e.seq IS NULL",
+    "SELECT j.org_id, j.mode, j.id, 'a job that nothing will end', 1::bigint, 0::bigint
+     FROM jobs j WHERE j.status IN ('pending', 'running') AND j.deadline_at IS NULL",
+    "SELECT a.org_id, b.mode, b.id, 'an asset of a job that is not its organization''s', 1::bigint, 0::bigint
+     FROM assets a JOIN jobs b ON b.id = a.job_id WHERE a.org_id <> b.org_id",
+    "SELECT a.org_id, j.mode, j.id, 'an asset that is not of its job''s mode', 1::bigint, 0::bigint
+     FROM assets a JOIN jobs j ON j.id = a.job_id WHERE a.mode <> j.mode",
+    "SELECT j.org_id, j.mode, j.id, 'inputs of a job that has ended', 0::bigint, count(*)
+     FROM job_inputs i JOIN jobs j ON j.id = i.job_id WHERE j.completed_at IS NOT NULL GROUP BY j.org_id, j.mode, j.id",
+    "SELECT j.org_id, j.mode, j.id, 'an input of another organization''s job', 1::bigint, 0::bigint
+     FROM job_inputs i JOIN jobs j ON j.id = i.job_id JOIN assets a ON a.id = i.asset_id WHERE a.org_id <> j.org_id",
+    "SELECT j.org_id, j.mode, j.id, 'outputs of a job that did not deliver', 0::bigint, count(*)
+     FROM assets a JOIN jobs j ON j.id = a.job_id WHERE a.role = 'output' AND j.status <> 'completed' GROUP BY j.org_id, j.mode, j.id",
+    "SELECT i.org_id, i.mode, i.job_id, 'an idempotency key of another organization''s job', 1::bigint, 0::bigint
+     FROM idempotency_keys i JOIN jobs j ON j.id = i.job_id WHERE j.org_id <> i.org_id OR j.mode <> i.mode",
+];
+
+/// Until the end of the transaction.
+const WITHOUT_INDEXES: &str = "SET LOCAL enable_indexscan = off;
+     SET LOCAL enable_indexonlyscan = off;
+     SET LOCAL enable_bitmapscan = off";
+
+/// To be called in one snapshot: a charge that is committed between two of the queries must not look like a difference.
+pub(super) async fn audit(db: &Db) -> Result<Audit> {
+    db.script(WITHOUT_INDEXES).await?;
+    let mut audit = Audit {
+        organizations: count(db, "SELECT count(*) FROM organizations").await?,
+        entries: count(db, "SELECT count(*) FROM ledger").await?,
+        jobs: count(db, "SELECT count(*) FROM jobs").await?,
+        imbalances: Vec::new(),
+    };
+    for sql in AUDITS {
+        let rows = db.all(sql, &[]).await?;
+        audit.imbalances.extend(collect(&rows, imbalance)?);
+    }
+    Ok(audit)
+}
+
+async fn count(db: &Db, sql: &str) -> Result<u64> {
+    let row = db.one(sql, &[]).await?;
+    Columns::of(&row).number()
+}
+
+fn imbalance(row: &mut Columns<'_>) -> Result<Imbalance> {
+    Ok(Imbalance {
+        org_id: OrgId::trusted(row.take()?),
+        mode: row.word_if_any(Mode::parse)?,
+        job_id: row.take::<Option<String>>()?.map(JobId::trusted),
+        problem: row.take()?,
+        // A chain that begins here follows nothing.
+        expected: row.take::<Option<i64>>()?.unwrap_or(0),
+        found: row.take::<Option<i64>>()?.unwrap_or(0),
+    })
+}

@@ -1,0 +1,76 @@
+//! One connection: statements that are prepared once, and rows.
+
+use crate::{Result, StoreError};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row, Statement};
+
+/// What a statement is given.
+pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+#[derive(Debug)]
+pub(super) struct Db {
+    client: Client,
+    statements: Mutex<HashMap<String, Statement>>,
+}
+
+impl Db {
+    pub(super) fn over(client: Client) -> Self {
+        Self {
+            client,
+            statements: Mutex::default(),
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    async fn prepared(&self, sql: &str) -> Result<Statement> {
+        let known = || {
+            self.statements
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(statement) = known().get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        known().insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    pub(super) async fn all(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        Ok(self
+            .client
+            .query(&self.prepared(sql).await?, params)
+            .await?)
+    }
+
+    pub(super) async fn first(&self, sql: &str, params: Params<'_>) -> Result<Option<Row>> {
+        Ok(self
+            .client
+            .query_opt(&self.prepared(sql).await?, params)
+            .await?)
+    }
+
+    /// The only row that there can be.
+    pub(super) async fn one(&self, sql: &str, params: Params<'_>) -> Result<Row> {
+        let row = self.first(sql, params).await?;
+        row.ok_or_else(|| StoreError::Corrupt("a row is gone".to_owned()))
+    }
+
+    /// How many rows it touched.
+    pub(super) async fn run(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        Ok(self
+            .client
+            .execute(&self.prepared(sql).await?, params)
+            .await?)
+    }
+
+    /// Statements without parameters.
+    pub(super) async fn script(&self, sql: &str) -> Result<()> {
+        Ok(self.client.batch_execute(sql).await?)
+    }
+}

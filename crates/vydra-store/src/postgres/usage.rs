@@ -1,0 +1,82 @@
+use super::chains::Chain;
+use super::db::Db;
+use super::rows::{Columns, collect};
+use crate::Result;
+use vydra_core::ids::OrgId;
+use vydra_core::job::Mode;
+use vydra_core::time::Timestamp;
+use vydra_core::usage::{UsageBy, UsageFigures, UsageRow};
+
+fn read(row: &mut Columns<'_>) -> Result<UsageRow> {
+    Ok(UsageRow {
+        group: row.take()?,
+        figures: UsageFigures {
+            jobs: row.take()?,
+            completed: row.take()?,
+            failed: row.take()?,
+            cancelled: row.take()?,
+            charged: row.take()?,
+            refunded: row.take()?,
+        },
+    })
+}
+
+/// What a row stands under, for a job that counts at this time.
+fn group(by: UsageBy, time: &str) -> String {
+    match by {
+        UsageBy::Day => {
+            format!("to_char(to_timestamp({time} / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD')")
+        }
+        // Postgres refuses a document with this character anywhere in it, and a prompt may hold it; no model's name does.
+        UsageBy::Model => r"replace(j.call, '\u0000', '\u0001')::json ->> 'model'".to_owned(),
+        UsageBy::Key => "j.key_id".to_owned(),
+    }
+}
+
+pub(super) async fn rows(
+    db: &Db,
+    org: &OrgId,
+    mode: Mode,
+    by: UsageBy,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<UsageRow>> {
+    let (made, ended, moved) = (
+        group(by, "j.created_at"),
+        group(by, "j.completed_at"),
+        group(by, "l.created_at"),
+    );
+    let last = |column| format!("SELECT {column} FROM balances WHERE org_id = $1 AND mode = $2");
+    let jobs = Chain::Jobs.from(&last("last_job"));
+    let ledger = Chain::Ledger.from(&last("last_entry"));
+    // Each thing counts when it happened, so that the credits of a span are those that the ledger moved in it, also for
+    // a job that was made before it. One statement sees one snapshot.
+    let rows = db
+        .all(
+            &format!(
+                "WITH RECURSIVE {jobs}, {ledger}
+                 SELECT place, sum(jobs)::bigint, sum(completed)::bigint, sum(failed)::bigint, sum(cancelled)::bigint,
+                     sum(charged)::bigint, sum(refunded)::bigint
+                 FROM (
+                     SELECT {made} AS place, 1 AS jobs, 0 AS completed, 0 AS failed, 0 AS cancelled, 0 AS charged, 0 AS refunded
+                     FROM job_chain JOIN jobs j ON j.seq = number WHERE j.created_at >= $3 AND j.created_at < $4
+                     UNION ALL
+                     SELECT {ended}, 0, (j.status = 'completed')::int, (j.status = 'failed')::int, (j.status = 'cancelled')::int, 0, 0
+                     FROM job_chain JOIN jobs j ON j.seq = number WHERE j.completed_at >= $3 AND j.completed_at < $4
+                     UNION ALL
+                     SELECT {moved}, 0, 0, 0, 0, CASE l.kind WHEN 'charge' THEN -l.amount ELSE 0 END,
+                         CASE l.kind WHEN 'refund' THEN l.amount ELSE 0 END
+                     FROM ledger_chain JOIN ledger l ON l.seq = number JOIN jobs j ON j.id = l.job_id
+                     WHERE l.kind IN ('charge', 'refund') AND l.created_at >= $3 AND l.created_at < $4) happened
+                 GROUP BY place ORDER BY place COLLATE \"C\" NULLS FIRST"
+            ),
+            &[
+                &org.as_str(),
+                &mode.as_str(),
+                &from.as_micros(),
+                &to.as_micros(),
+            ],
+        )
+        .await?;
+    collect(&rows, read)
+}

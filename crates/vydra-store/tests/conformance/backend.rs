@@ -1,0 +1,55 @@
+//! What the suite needs to know of SQLite.
+
+use crate::fixture::Fixture;
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vydra_core::api_key::Pepper;
+use vydra_store::{SqliteStore, Store};
+
+/// Takes away whatever keeps books from being wrong, for the statements behind it.
+pub(crate) const UNGUARDED: &str = "
+    PRAGMA foreign_keys = OFF;
+    PRAGMA ignore_check_constraints = ON;
+    DROP TRIGGER ledger_is_never_edited;
+    DROP TRIGGER ledger_is_never_shortened;
+    DROP INDEX ledger_of_job;
+    DROP TRIGGER jobs_go_forwards;
+    DROP TRIGGER ended_jobs_stay;
+    DROP TRIGGER jobs_are_never_removed;";
+
+/// The store of this folder, which is empty at first.
+#[expect(
+    clippy::unused_async,
+    reason = "other databases are reached by a network"
+)]
+pub(crate) async fn open(directory: &Path) -> Arc<dyn Store> {
+    open_file(&file(directory))
+}
+
+fn open_file(path: &Path) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(path, &Pepper::new([7; 32])).unwrap())
+}
+
+fn file(directory: &Path) -> PathBuf {
+    directory.join("vydra.db")
+}
+
+/// An empty store and the file in which it lives.
+pub(crate) fn sqlite() -> (Fixture, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path());
+    (Fixture::over(open_file(&path), directory), path)
+}
+
+/// Runs statements behind the store's back.
+pub(crate) fn execute(directory: &Path, sql: &str) {
+    let raw = Connection::open(file(directory)).unwrap();
+    raw.execute_batch(sql).unwrap();
+}
+
+/// The only text that is found.
+pub(crate) fn text(directory: &Path, sql: &str) -> String {
+    let raw = Connection::open(file(directory)).unwrap();
+    raw.query_row(sql, (), |row| row.get(0)).unwrap()
+}

@@ -1,0 +1,53 @@
+//! What the suite needs to know of Postgres.
+
+use std::path::Path;
+use std::sync::Arc;
+use vydra_core::api_key::Pepper;
+use vydra_store::{PostgresStore, Store};
+use vydra_testkit::postgres::Postgres;
+
+/// Takes away whatever keeps books from being wrong, for the statements behind it: triggers, references, and every check.
+pub(crate) const UNGUARDED: &str = "
+    SET session_replication_role = replica;
+    DROP INDEX ledger_of_job;
+    DO $$
+    DECLARE guard record;
+    BEGIN
+        FOR guard IN SELECT conrelid::regclass AS relation, conname FROM pg_constraint
+                     WHERE contype = 'c' AND connamespace = 'public'::regnamespace
+        LOOP
+            EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', guard.relation, guard.conname);
+        END LOOP;
+    END $$;";
+
+/// The store of this folder, which is empty at first.
+pub(crate) async fn open(directory: &Path) -> Arc<dyn Store> {
+    let store = PostgresStore::open(&url(directory), &Pepper::new([7; 32])).await;
+    Arc::new(store.unwrap())
+}
+
+/// Of the database that belongs to this folder.
+fn url(directory: &Path) -> String {
+    let file = directory.join("url");
+    if let Ok(url) = std::fs::read_to_string(&file) {
+        return url;
+    }
+    let url = server().database();
+    std::fs::write(&file, &url).unwrap();
+    url
+}
+
+/// There is no way to skip one test, and no test here that does without: they all end at the first that misses it.
+fn server() -> &'static Postgres {
+    Postgres::shared().unwrap_or_else(|| std::process::exit(0))
+}
+
+/// Runs statements behind the store's back.
+pub(crate) fn execute(directory: &Path, sql: &str) {
+    server().psql(&url(directory), sql);
+}
+
+/// The only text that is found.
+pub(crate) fn text(directory: &Path, sql: &str) -> String {
+    server().psql(&url(directory), sql)
+}

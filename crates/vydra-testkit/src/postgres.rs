@@ -1,0 +1,267 @@
+//! A real Postgres server for tests: one for each process, from the programs of the distribution, in a folder of its own.
+//!
+//! A small shell looks after it. It waits for the end of what it reads, which comes when the server is dropped and also
+//! when the process of the tests ends, however that ends; then it stops the server and removes the folder.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tempfile::TempDir;
+
+/// Who runs the server where we are root, whom Postgres refuses.
+const RUNS_AS: &str = "postgres";
+/// More than one, because somebody else may take the port that was just free.
+const ATTEMPTS: u32 = 3;
+
+/// Its arguments are the folder of the programs, that of the server, its port, and its further settings. It says `ready`,
+/// or why the server cannot be had. The socket, not the port, tells that it is ready: no other server has that one.
+const KEEPER: &str = r#"
+programs=$1 folder=$2 port=$3
+shift 3
+trap '' PIPE
+cd "$folder" && exec 2>log || exit
+ready() {
+    tries=0
+    until "$programs/pg_isready" --quiet --host="$folder" --port="$port" --username=vydra --dbname=postgres; do
+        tries=$((tries + 1))
+        { [ "$tries" -lt 1200 ] && kill -0 "$server" && sleep 0.05; } || return
+    done
+}
+if "$programs/initdb" --pgdata=data --username=vydra --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync >&2; then
+    "$programs/postgres" -D data -k "$folder" -h 127.0.0.1 -p "$port" "$@" </dev/null >&2 &
+    server=$!
+    if ready; then
+        echo ready
+        read -r end
+    else
+        cat log
+    fi
+    kill -QUIT "$server"
+    wait "$server"
+else
+    cat log
+fi
+cd /
+rm -rf "$folder"
+"#;
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Whether what is committed outlives the machine. Tests have no use for it, unless they measure what it costs.
+    pub is_durable: bool,
+}
+
+#[derive(Debug)]
+pub struct Postgres {
+    programs: PathBuf,
+    folder: TempDir,
+    port: u16,
+    keeper: Child,
+    databases: AtomicU32,
+}
+
+impl Postgres {
+    /// That of this process. None where there are no programs of it: then it says so, once.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Postgres>> = OnceLock::new();
+        let start = || Self::start(Options::default());
+        SHARED.get_or_init(start).as_ref()
+    }
+
+    /// None where there are no programs of it: then it says so.
+    pub fn start(options: Options) -> Option<Self> {
+        let Some(programs) = programs() else {
+            // Not by a macro, whose output the harness keeps to itself.
+            let _ = writeln!(
+                std::io::stdout(),
+                "skipped: no postgres; `cargo xtask programs` brings it"
+            );
+            return None;
+        };
+        let mut launched = Self::launch(&programs, options);
+        for _ in 1..ATTEMPTS {
+            launched = launched.or_else(|_| Self::launch(&programs, options));
+        }
+        let why = launched.as_ref().err();
+        assert!(why.is_none(), "postgres does not start:\n{}", why.unwrap());
+        launched.ok()
+    }
+
+    fn launch(programs: &Path, options: Options) -> Result<Self, String> {
+        // Not where temporary files are to be: the path of a socket is short, and another user must get there.
+        let folder = tempfile::Builder::new()
+            .prefix("vydra-postgres-")
+            .tempdir_in("/tmp")
+            .unwrap();
+        let is_root = folder.path().metadata().unwrap().uid() == 0;
+        let mut keeper = if is_root {
+            run(Command::new("chown").arg(RUNS_AS).arg(folder.path()));
+            let mut keeper = Command::new("runuser");
+            keeper.args(["-u", RUNS_AS, "--", "sh"]);
+            keeper
+        } else {
+            Command::new("sh")
+        };
+        let port = free_port();
+        keeper
+            .args(["-c", KEEPER, "keeper"])
+            .args([programs.as_os_str(), folder.path().as_os_str()])
+            .arg(port.to_string())
+            .args(settings(options))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // What interrupts the tests must not keep it from cleaning up.
+            .process_group(0);
+        let mut keeper = keeper.spawn().unwrap();
+        let mut output = BufReader::new(keeper.stdout.take().unwrap());
+        let mut said = String::new();
+        output.read_line(&mut said).unwrap();
+        if said != "ready\n" {
+            output.read_to_string(&mut said).unwrap();
+            keeper.wait().unwrap();
+            return Err(said);
+        }
+        Ok(Self {
+            programs: programs.to_owned(),
+            folder,
+            port,
+            keeper,
+            databases: AtomicU32::new(0),
+        })
+    }
+
+    /// A new, empty database: its address. It lives as long as the server.
+    pub fn database(&self) -> String {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{number}");
+        // A template to which nobody can connect, because one that is in use cannot be copied.
+        let create = format!("CREATE DATABASE {name} TEMPLATE template0");
+        self.psql(&self.url("postgres"), &create);
+        self.url(&name)
+    }
+
+    /// What a database answers: a line for each row, its columns parted by `|`. Several statements are one transaction.
+    pub fn psql(&self, url: &str, sql: &str) -> String {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+            .args(["--dbname", url, "--command", sql]);
+        run(&mut psql).trim_end().to_owned()
+    }
+
+    /// Where its socket is.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://vydra@127.0.0.1:{}/{database}", self.port)
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+fn settings(options: Options) -> Vec<&'static str> {
+    // The log of many small databases is not to fill the disk.
+    let mut settings = vec!["-c", "max_connections=400", "-c", "max_wal_size=256MB"];
+    if !options.is_durable {
+        settings.extend(["-c", "fsync=off", "-c", "full_page_writes=off"]);
+    }
+    settings
+}
+
+/// The folder of the newest.
+fn programs() -> Option<PathBuf> {
+    let versions = Path::new("/usr/lib/postgresql").read_dir().into_iter();
+    let installed = versions.flatten().flatten().filter_map(|version| {
+        let number: u32 = version.file_name().to_str()?.parse().ok()?;
+        let folder = version.path().join("bin");
+        folder.join("initdb").is_file().then_some((number, folder))
+    });
+    let newest = installed.max().map(|(_, folder)| folder);
+    newest.or_else(|| on_path(path().as_deref()?))
+}
+
+/// Where the program is, not a link to it: the others stand beside it.
+fn on_path(path: &OsStr) -> Option<PathBuf> {
+    let mut found = std::env::split_paths(path).map(|folder| folder.join("initdb"));
+    let program = found.find_map(|program| program.canonicalize().ok())?;
+    Some(program.parent()?.to_owned())
+}
+
+fn path() -> Option<std::ffi::OsString> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "PATH says which programs this machine has; no product code runs here"
+    )]
+    std::env::var_os("PATH")
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    #[test]
+    fn a_new_database_answers_and_knows_nothing_of_another() {
+        let Some(postgres) = Postgres::shared() else {
+            return;
+        };
+        let (one, two) = (postgres.database(), postgres.database());
+        assert_eq!(postgres.psql(&one, "select 1"), "1");
+        postgres.psql(&one, "create table here (id bigint)");
+        let tables = "select count(*) from pg_tables where tablename = 'here'";
+        assert_eq!(postgres.psql(&one, tables), "1");
+        assert_eq!(postgres.psql(&two, tables), "0");
+        let settings = "select current_setting('fsync'), current_setting('synchronous_commit'),
+            current_setting('max_connections'), pg_encoding_to_char(encoding), datcollate
+            from pg_database where datname = current_database()";
+        let settings = postgres.psql(&two, settings);
+        assert_eq!(settings, "off|on|400|UTF8|C.UTF-8");
+        let by_socket = format!(
+            "host={} port={} user=vydra dbname=test_0",
+            postgres.folder().display(),
+            postgres.port()
+        );
+        assert_eq!(postgres.psql(&by_socket, "select 1"), "1");
+    }
+
+    #[test]
+    fn a_server_is_gone_with_its_handle() {
+        let Some(postgres) = Postgres::start(Options { is_durable: true }) else {
+            return;
+        };
+        let (folder, port) = (postgres.folder().to_owned(), postgres.port());
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
+        assert_eq!(postgres.psql(&postgres.url("postgres"), "show fsync"), "on");
+        drop(postgres);
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+        assert!(!folder.exists());
+    }
+}
