@@ -13,6 +13,9 @@ pub enum StoreError {
     /// The disk is full, read-only or failing; nothing was done.
     #[error("the store cannot be written")]
     Unwritable(#[source] Source),
+    /// The connection broke while a change was made final, and nobody could say whether it was: it may be, or not.
+    #[error("it is not known whether the store has written it")]
+    Unknown,
     /// The database was made by a newer version of this program.
     #[error(
         "the database has schema {found}, newer than {known}, the newest that this version knows"
@@ -33,9 +36,11 @@ impl StoreError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Busy | Self::Unwritable(_) => true,
-            Self::LeaseLost | Self::SchemaTooNew { .. } | Self::Corrupt(_) | Self::Database(_) => {
-                false
-            }
+            Self::LeaseLost
+            | Self::Unknown
+            | Self::SchemaTooNew { .. }
+            | Self::Corrupt(_)
+            | Self::Database(_) => false,
         }
     }
 }
@@ -64,23 +69,34 @@ impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         use tokio_postgres::error::SqlState;
         let Some(state) = error.code() else {
-            // No answer of the database: the connection.
-            return Self::Unwritable(Box::new(error));
+            use std::error::Error as _;
+            let is_of_connection = error.is_closed()
+                || error
+                    .source()
+                    .is_some_and(|source| source.downcast_ref::<std::io::Error>().is_some());
+            // What else has no code is our own mistake about types and rows.
+            return if is_of_connection {
+                Self::Unwritable(Box::new(error))
+            } else {
+                Self::Database(Box::new(error))
+            };
         };
         match state {
             &SqlState::T_R_SERIALIZATION_FAILURE
             | &SqlState::T_R_DEADLOCK_DETECTED
             | &SqlState::LOCK_NOT_AVAILABLE
+            | &SqlState::QUERY_CANCELED
+            | &SqlState::OUT_OF_MEMORY
             | &SqlState::TOO_MANY_CONNECTIONS => Self::Busy,
             &SqlState::DISK_FULL
             | &SqlState::READ_ONLY_SQL_TRANSACTION
             | &SqlState::ADMIN_SHUTDOWN
             | &SqlState::CRASH_SHUTDOWN
             | &SqlState::CANNOT_CONNECT_NOW
+            | &SqlState::IDLE_SESSION_TIMEOUT
+            | &SqlState::CONNECTION_EXCEPTION
+            | &SqlState::CONNECTION_FAILURE
             | &SqlState::IO_ERROR => Self::Unwritable(Box::new(error)),
-            &SqlState::DATA_CORRUPTED | &SqlState::INDEX_CORRUPTED => {
-                Self::Corrupt(error.to_string())
-            }
             _ => Self::Database(Box::new(error)),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::PostgresStore;
 use super::db::Db;
+use super::jobs::storable;
 use super::rows::{Columns, collect};
 use crate::Result;
 use crate::store::{AttemptFilter, AttemptStore, ProviderAttempt};
@@ -29,8 +30,8 @@ pub(super) async fn insert(db: &Db, attempt: &ProviderAttempt) -> Result<()> {
             &attempt.ended_at.as_micros(),
             &attempt.failure,
             &attempt.accepted,
-            &attempt.request_id,
-            &attempt.cost,
+            &attempt.request_id.as_deref().map(storable),
+            &attempt.cost.as_deref().map(storable),
         ],
     )
     .await?;

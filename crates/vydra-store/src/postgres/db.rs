@@ -2,6 +2,7 @@
 
 use crate::{Result, StoreError};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
@@ -13,6 +14,8 @@ pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 pub(super) struct Db {
     client: Client,
     statements: Mutex<HashMap<String, Statement>>,
+    /// Whether a statement has failed since this was asked last: Postgres then undoes the transaction, also one that is committed.
+    has_failed: AtomicBool,
 }
 
 impl Db {
@@ -20,7 +23,20 @@ impl Db {
         Self {
             client,
             statements: Mutex::default(),
+            has_failed: AtomicBool::new(false),
         }
+    }
+
+    fn noted<T>(&self, result: std::result::Result<T, tokio_postgres::Error>) -> Result<T> {
+        result.map_err(|error| {
+            self.has_failed.store(true, Ordering::Relaxed);
+            error.into()
+        })
+    }
+
+    /// Whether a statement has failed since this was asked last.
+    pub(super) fn take_failure(&self) -> bool {
+        self.has_failed.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -36,23 +52,19 @@ impl Db {
         if let Some(statement) = known().get(sql) {
             return Ok(statement.clone());
         }
-        let statement = self.client.prepare(sql).await?;
+        let statement = self.noted(self.client.prepare(sql).await)?;
         known().insert(sql.to_owned(), statement.clone());
         Ok(statement)
     }
 
     pub(super) async fn all(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-        Ok(self
-            .client
-            .query(&self.prepared(sql).await?, params)
-            .await?)
+        let statement = self.prepared(sql).await?;
+        self.noted(self.client.query(&statement, params).await)
     }
 
     pub(super) async fn first(&self, sql: &str, params: Params<'_>) -> Result<Option<Row>> {
-        Ok(self
-            .client
-            .query_opt(&self.prepared(sql).await?, params)
-            .await?)
+        let statement = self.prepared(sql).await?;
+        self.noted(self.client.query_opt(&statement, params).await)
     }
 
     /// The only row that there can be.
@@ -63,14 +75,12 @@ impl Db {
 
     /// How many rows it touched.
     pub(super) async fn run(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        Ok(self
-            .client
-            .execute(&self.prepared(sql).await?, params)
-            .await?)
+        let statement = self.prepared(sql).await?;
+        self.noted(self.client.execute(&statement, params).await)
     }
 
     /// Statements without parameters.
     pub(super) async fn script(&self, sql: &str) -> Result<()> {
-        Ok(self.client.batch_execute(sql).await?)
+        self.noted(self.client.batch_execute(sql).await)
     }
 }

@@ -3,6 +3,7 @@
 mod claim;
 
 use super::db::Db;
+use super::jobs::storable;
 use super::rows::{Columns, collect, read};
 use super::webhooks;
 use crate::Result;
@@ -301,7 +302,7 @@ async fn write_down(
                 &i64::from(has_failed),
                 &attempted.at.as_micros(),
                 &attempted.response_status.map(i64::from),
-                &settled.error,
+                &settled.error.as_deref().map(storable),
                 &i64::try_from(attempted.duration_ms).unwrap_or(i64::MAX),
                 &settled.now.as_micros(),
             ],

@@ -3,26 +3,38 @@
 //! run in one transaction, one command after the other, and answered after the commit.
 //!
 //! In Postgres a statement that fails undoes its transaction. So when a command fails, all of the batch is undone and run
-//! again, each command in a transaction of its own. A command must therefore do the same when it is run twice.
+//! again, each command under a savepoint of its own. A command must therefore do the same when it is run twice.
+//!
+//! When the connection breaks while a batch is committed, the database is asked, over another connection, what became of it.
 
 use super::db::Db;
 use super::pool::Connector;
+use super::rows::Columns;
 use crate::{Result, StoreError};
 use async_trait::async_trait;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// How many commands may wait for a connection: beyond it callers are told that the store is busy.
 const QUEUE: usize = 1_024;
-const BATCH: usize = 128;
+/// No more than the savepoints that Postgres keeps track of cheaply (64).
+const BATCH: usize = 60;
+/// Far more than a batch takes. A database that is silent for so long is gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the fate of a commit is asked for, and how often.
+const ASKED_FOR: Duration = Duration::from_secs(30);
+const ASKED_EVERY: Duration = Duration::from_millis(250);
 
 /// What a committed command outlives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durability {
     /// The database's machine.
     Disk,
-    /// The database's process alone: what it wrote may be lost with the power, never a part of it.
+    /// Our own process alone: what it wrote may be lost when the database's process or machine breaks down, never a part of it.
     Process,
 }
 
@@ -41,6 +53,8 @@ enum Undone {
     Away,
     Busy,
     Other,
+    /// Perhaps it was not.
+    Unknown,
 }
 
 impl Undone {
@@ -48,6 +62,7 @@ impl Undone {
         match error {
             StoreError::Unwritable(_) => Self::Away,
             StoreError::Busy => Self::Busy,
+            StoreError::Unknown => Self::Unknown,
             StoreError::LeaseLost
             | StoreError::SchemaTooNew { .. }
             | StoreError::Corrupt(_)
@@ -60,6 +75,7 @@ impl Undone {
             Self::Away => StoreError::Unwritable("the transaction failed".into()),
             Self::Busy => StoreError::Busy,
             Self::Other => StoreError::Database("the transaction failed".into()),
+            Self::Unknown => StoreError::Unknown,
         }
     }
 }
@@ -82,8 +98,19 @@ where
     }
 
     async fn run(&mut self, db: &Db) -> std::result::Result<(), Undone> {
-        let result = (self.command)(db).await;
-        let outcome = result.as_ref().map(|_| ()).map_err(Undone::of);
+        let mut running = std::pin::pin!((self.command)(db));
+        // A command that panics must not take its lane with it.
+        let result = std::future::poll_fn(|context| {
+            catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context))).unwrap_or_else(
+                |_panic| Poll::Ready(Err(StoreError::Database("a command panicked".into()))),
+            )
+        })
+        .await;
+        let outcome = match &result {
+            // Seen before anything was changed, and an everyday answer: there is nothing to undo.
+            Ok(_) | Err(StoreError::LeaseLost) => Ok(()),
+            Err(error) => Err(Undone::of(error)),
+        };
         self.result = Some(result);
         outcome
     }
@@ -167,18 +194,32 @@ struct Lane {
     db: Option<Db>,
 }
 
+/// How far a transaction has come.
+enum Reached {
+    Commands,
+    /// As [`Broken::AtCommit`].
+    Commit(Option<String>),
+}
+
+/// Where a transaction broke off.
+enum Broken {
+    /// Nothing of it stays.
+    Before(Undone),
+    /// While it was made final; the number under which the database knows it, if it has changed anything.
+    AtCommit(Option<String>),
+}
+
 impl Lane {
     async fn write_all(&mut self, mut waiting: mpsc::Receiver<Box<dyn Command>>) {
         let mut batch = Vec::with_capacity(BATCH);
         while waiting.recv_many(&mut batch, BATCH).await > 0 {
-            let committed = self.commit(&mut batch).await;
+            let mut committed = self.commit(&mut batch, false).await;
             // Two batches that wait for one another end as busy, through no fault of their commands.
-            let is_mendable = matches!(committed, Err(Undone::Other | Undone::Busy));
-            if is_mendable && batch.len() > 1 {
-                for mut command in batch.drain(..) {
-                    let committed = self.commit(std::slice::from_mut(&mut command)).await;
-                    command.answer(committed);
-                }
+            if matches!(committed, Err(Undone::Other | Undone::Busy)) {
+                committed = self.commit(&mut batch, true).await;
+            }
+            if let Err(undone) = committed {
+                tracing::warn!(commands = batch.len(), reason = ?undone, "a batch was not written");
             }
             for command in batch.drain(..) {
                 command.answer(committed);
@@ -186,7 +227,11 @@ impl Lane {
         }
     }
 
-    async fn commit(&mut self, batch: &mut [Box<dyn Command>]) -> std::result::Result<(), Undone> {
+    async fn commit(
+        &mut self,
+        batch: &mut [Box<dyn Command>],
+        is_apart: bool,
+    ) -> std::result::Result<(), Undone> {
         let db = match self.db.take().filter(|db| !db.is_closed()) {
             Some(db) => db,
             None => self.connector.connect().await.map_err(|error| {
@@ -197,29 +242,116 @@ impl Lane {
                 Undone::Away
             })?,
         };
-        let committed = in_one(&db, batch).await;
-        if committed.is_err() && !db.is_closed() {
-            // Whatever is left of it must not leak into the next one.
-            let _ = db.script("ROLLBACK").await;
+        let mut reached = Reached::Commands;
+        let written = in_one(&db, batch, is_apart, &mut reached);
+        let written = tokio::time::timeout(PATIENCE, written).await;
+        let broken = match written {
+            Ok(Ok(())) => {
+                self.db = Some(db);
+                return Ok(());
+            }
+            Ok(Err(broken)) => broken,
+            Err(_late) => match reached {
+                Reached::Commit(transaction) => Broken::AtCommit(transaction),
+                Reached::Commands => Broken::Before(Undone::Away),
+            },
+        };
+        match broken {
+            Broken::Before(undone) => {
+                // A connection that cannot even undo is given up, and so is one whose database cannot write.
+                if undone != Undone::Away && db.script("ROLLBACK").await.is_ok() {
+                    db.take_failure();
+                    self.db = Some(db);
+                }
+                Err(undone)
+            }
+            Broken::AtCommit(transaction) => {
+                drop(db);
+                self.fate(transaction).await
+            }
         }
-        self.db = Some(db);
-        committed
+    }
+
+    /// What became of a transaction whose commit was not answered.
+    async fn fate(&self, transaction: Option<String>) -> std::result::Result<(), Undone> {
+        let Some(transaction) = transaction else {
+            return Err(Undone::Away);
+        };
+        let asked = async {
+            loop {
+                match self.ask(&transaction).await {
+                    Ok(Some(fate)) if fate == "committed" => return Ok(()),
+                    Ok(Some(fate)) if fate == "aborted" => return Err(Undone::Away),
+                    // Too long ago to be remembered.
+                    Ok(None) => return Err(Undone::Unknown),
+                    Ok(Some(_)) | Err(_) => tokio::time::sleep(ASKED_EVERY).await,
+                }
+            }
+        };
+        let fate = tokio::time::timeout(ASKED_FOR, asked).await;
+        fate.unwrap_or(Err(Undone::Unknown))
+    }
+
+    async fn ask(&self, transaction: &str) -> Result<Option<String>> {
+        let db = self.connector.connect().await?;
+        let asked = db
+            .one("SELECT pg_xact_status($1::text::xid8)", &[&transaction])
+            .await?;
+        Columns::of(&asked).take()
     }
 }
 
-async fn in_one(db: &Db, batch: &mut [Box<dyn Command>]) -> std::result::Result<(), Undone> {
+async fn in_one(
+    db: &Db,
+    batch: &mut [Box<dyn Command>],
+    is_apart: bool,
+    reached: &mut Reached,
+) -> std::result::Result<(), Broken> {
     let is_relaxed = batch
         .iter()
         .all(|command| command.durability() == Durability::Process);
-    let begin = if is_relaxed {
-        "BEGIN; SET LOCAL synchronous_commit = off"
-    } else {
-        "BEGIN"
-    };
-    let failed = |error: StoreError| Undone::of(&error);
-    db.script(begin).await.map_err(failed)?;
-    for command in batch {
-        command.run(db).await?;
+    // Whatever the role or the database has set: what is locked is read anew.
+    let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE".to_owned();
+    if is_relaxed {
+        begin += "; SET LOCAL synchronous_commit = off";
     }
-    db.script("COMMIT").await.map_err(failed)
+    if is_apart {
+        // One of them may wait for somebody who hangs: the others must not wait for it.
+        begin += "; SET LOCAL lock_timeout = '500ms'";
+    }
+    let failed = |error: StoreError| Broken::Before(Undone::of(&error));
+    db.script(&begin).await.map_err(failed)?;
+    for command in batch {
+        if is_apart {
+            apart(db, command.as_mut()).await.map_err(failed)?;
+        } else {
+            command.run(db).await.map_err(Broken::Before)?;
+        }
+    }
+    let transaction = db
+        .one("SELECT pg_current_xact_id_if_assigned()::text", &[])
+        .await
+        .and_then(|row| Columns::of(&row).take());
+    let transaction: Option<String> = transaction.map_err(failed)?;
+    // A commit of what has failed is a rollback, and does not say so.
+    if db.take_failure() {
+        return Err(Broken::Before(Undone::Other));
+    }
+    *reached = Reached::Commit(transaction.clone());
+    let committed = db.script("COMMIT").await;
+    committed.map_err(|_| Broken::AtCommit(transaction))
+}
+
+/// Under a savepoint, so that it undoes nothing but itself.
+async fn apart(db: &Db, command: &mut dyn Command) -> Result<()> {
+    db.script("SAVEPOINT command").await?;
+    match command.run(db).await {
+        Ok(()) => db.script("RELEASE command").await,
+        Err(Undone::Away) => Err(Undone::Away.error()),
+        Err(_) => {
+            db.script("ROLLBACK TO command; RELEASE command").await?;
+            db.take_failure();
+            Ok(())
+        }
+    }
 }

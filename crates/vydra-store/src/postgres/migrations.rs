@@ -12,7 +12,8 @@ const LOCK: i64 = 0x7679_6472_6120_0001;
 
 /// Brings the schema up to date, all or nothing, also when several processes start at once.
 pub(super) async fn migrate(db: &Db) -> Result<()> {
-    db.script("BEGIN").await?;
+    // Whoever waits for another one that migrates waits for as long as it takes.
+    db.script("BEGIN; SET LOCAL lock_timeout = 0").await?;
     let migrated = bring_up(db).await;
     db.script(if migrated.is_ok() {
         "COMMIT"

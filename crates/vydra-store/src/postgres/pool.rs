@@ -6,10 +6,14 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{Config, NoTls};
 use tokio_util::task::TaskTracker;
 
 const CONNECT: Duration = Duration::from_secs(5);
+/// Whatever the role or the database has set: a commit is one that lasts, a lock that is held this long belongs to somebody
+/// who hangs, and so does a transaction in which nothing happens.
+const SESSION: &str = "SET synchronous_commit = on; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'";
 /// How long a reader waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -25,7 +29,12 @@ impl Connector {
             .map_err(|error: tokio_postgres::Error| StoreError::Database(Box::new(error)))?;
         config
             .connect_timeout(CONNECT)
-            .keepalives_idle(Duration::from_secs(30))
+            .target_session_attrs(TargetSessionAttrs::ReadWrite)
+            // A peer that is gone without a word is noticed within seconds.
+            .keepalives_idle(Duration::from_secs(10))
+            .keepalives_interval(Duration::from_secs(3))
+            .keepalives_retries(3)
+            .tcp_user_timeout(Duration::from_secs(10))
             .application_name("vydra");
         Ok(Self {
             config: Arc::new(config),
@@ -34,13 +43,20 @@ impl Connector {
 
     /// A connection that lives on the runtime of whoever asks.
     pub(super) async fn connect(&self) -> Result<Db> {
+        let connected = tokio::time::timeout(CONNECT, self.try_connect()).await;
+        connected.unwrap_or_else(|_late| {
+            Err(StoreError::Unwritable(
+                "the database does not answer".into(),
+            ))
+        })
+    }
+
+    async fn try_connect(&self) -> Result<Db> {
         let (client, connection) = self.config.connect(NoTls).await?;
         // Ends with the client.
         TaskTracker::new().spawn(connection);
         let db = Db::over(client);
-        // A lock that is held this long belongs to somebody who hangs.
-        db.script("SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '60s'")
-            .await?;
+        db.script(SESSION).await?;
         Ok(db)
     }
 }
@@ -144,7 +160,11 @@ impl Reader<'_> {
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
         let is_clean = self.is_clean;
-        if let Some(db) = self.db.take().filter(|db| is_clean && !db.is_closed()) {
+        if let Some(db) = self
+            .db
+            .take()
+            .filter(|db| is_clean && !db.is_closed() && !db.take_failure())
+        {
             let mut idle = self
                 .pool
                 .idle

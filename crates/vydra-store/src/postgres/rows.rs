@@ -21,7 +21,9 @@ impl<'row> Columns<'row> {
     pub(super) fn take<T: FromSqlOwned>(&mut self) -> Result<T> {
         let place = self.next;
         self.next += 1;
-        Ok(self.row.try_get(place)?)
+        self.row
+            .try_get(place)
+            .map_err(|error| StoreError::Corrupt(error.to_string()))
     }
 
     /// A whole number of whatever width; all are kept as 64 bits.

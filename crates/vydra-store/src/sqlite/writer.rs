@@ -63,6 +63,7 @@ impl CommitFailure {
             StoreError::Busy => Self::Busy,
             StoreError::Unwritable(_) => Self::Unwritable,
             StoreError::LeaseLost
+            | StoreError::Unknown
             | StoreError::SchemaTooNew { .. }
             | StoreError::Corrupt(_)
             | StoreError::Database(_) => Self::Other,

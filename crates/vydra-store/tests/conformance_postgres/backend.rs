@@ -27,7 +27,7 @@ pub(crate) async fn open(directory: &Path) -> Arc<dyn Store> {
 }
 
 /// Of the database that belongs to this folder.
-fn url(directory: &Path) -> String {
+pub(crate) fn url(directory: &Path) -> String {
     let file = directory.join("url");
     if let Ok(url) = std::fs::read_to_string(&file) {
         return url;
