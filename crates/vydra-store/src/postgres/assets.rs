@@ -486,7 +486,7 @@ impl AssetStore for PostgresStore {
     }
 
     async fn expire_assets(&self, now: Timestamp, limit: u32) -> Result<u64> {
-        self.write("expire_assets", async move |db: &Db| {
+        self.write("~2 assets", async move |db: &Db| {
             expire(db, now, limit).await
         })
         .await
@@ -521,7 +521,7 @@ impl AssetStore for PostgresStore {
 
     async fn record_erased(&self, ids: &[AssetId], now: Timestamp) -> Result<()> {
         let ids = ids.to_vec();
-        self.write("record_erased", async move |db: &Db| {
+        self.write("~2 erased", async move |db: &Db| {
             record_erased(db, &ids, now).await
         })
         .await

@@ -74,6 +74,16 @@ fn sound(balance: i64) -> Result<Credits> {
     Credits::new(balance).ok_or_else(|| corrupt("balance", &balance))
 }
 
+/// Locks the balance, as everybody does before the jobs that are paid from it.
+pub(super) async fn lock(db: &Db, org: &OrgId, mode: Mode) -> Result<()> {
+    db.run(
+        "SELECT 1 FROM balances WHERE org_id = $1 AND mode = $2 FOR UPDATE",
+        &[&org.as_str(), &mode.as_str()],
+    )
+    .await?;
+    Ok(())
+}
+
 /// What a new job begins with, or why there can be none.
 pub(super) enum Place {
     Free(Account),

@@ -242,6 +242,7 @@ pub(super) fn begun(job: &Job, start: Start) -> ClaimedJob {
             ..job.clone()
         },
         lease: Lease {
+            org: job.org_id.clone(),
             job: job.id.clone(),
             token: start.token,
         },
@@ -349,6 +350,7 @@ pub(super) async fn cancel(
         entry,
         now,
     };
+    credits::lock(db, org, job.mode).await?;
     let ended = end(db, &Purse::of(&job), how).await?;
     // Read again also when somebody else has ended it: perhaps after it was read.
     let job = get(db, org, id)

@@ -38,8 +38,17 @@ pub(super) enum Durability {
     Process,
 }
 
+/// Of the commands of one organization those that lock its balance come first: whoever locks a job does so behind its balance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Turn {
+    Balance,
+    Later,
+}
+
 #[async_trait(?Send)]
 trait Command: Send {
+    /// Rows are locked in one order by all, so that no two batches wait for each other.
+    fn order(&self) -> (&str, Turn);
     fn durability(&self) -> Durability;
     /// Err when nothing of it shall stay. May be called again after everything was undone.
     async fn run(&mut self, db: &Db) -> std::result::Result<(), Undone>;
@@ -81,6 +90,8 @@ impl Undone {
 }
 
 struct Waiting<T, F> {
+    whose: String,
+    turn: Turn,
     durability: Durability,
     command: F,
     result: Option<Result<T>>,
@@ -93,6 +104,10 @@ where
     T: Send,
     F: AsyncFn(&Db) -> Result<T> + Send,
 {
+    fn order(&self) -> (&str, Turn) {
+        (&self.whose, self.turn)
+    }
+
     fn durability(&self) -> Durability {
         self.durability
     }
@@ -158,10 +173,26 @@ impl Lanes {
         })
     }
 
-    /// Runs a command beside others of the same `whose`: an organization, a job, or whatever it is about.
+    /// What is about many organizations has a lane of its own, and is named with this in front and the order in which it is
+    /// run: ends first, which lock balances; claims last, which wait for nobody.
+    const CHORE: char = '~';
+
+    fn lane_of(&self, whose: &str) -> usize {
+        let last = self.lanes.len() - 1;
+        if last == 0 || whose.starts_with(Self::CHORE) {
+            return last;
+        }
+        let mut hasher = DefaultHasher::new();
+        whose.hash(&mut hasher);
+        let count = u64::try_from(last).unwrap_or(1);
+        usize::try_from(hasher.finish() % count).unwrap_or(0)
+    }
+
+    /// Runs a command beside others of the same `whose`: an organization, or whatever it is about.
     pub(super) async fn run<T, F>(
         &self,
         whose: &str,
+        turn: Turn,
         durability: Durability,
         command: F,
     ) -> Result<T>
@@ -169,12 +200,11 @@ impl Lanes {
         T: Send + 'static,
         F: AsyncFn(&Db) -> Result<T> + Send + 'static,
     {
-        let mut hasher = DefaultHasher::new();
-        whose.hash(&mut hasher);
-        let count = u64::try_from(self.lanes.len()).unwrap_or(1);
-        let lane = usize::try_from(hasher.finish() % count).unwrap_or(0);
+        let lane = self.lane_of(whose);
         let (caller, answer) = oneshot::channel();
         let command = Box::new(Waiting {
+            whose: whose.to_owned(),
+            turn,
             durability,
             command,
             result: None,
@@ -213,6 +243,7 @@ impl Lane {
     async fn write_all(&mut self, mut waiting: mpsc::Receiver<Box<dyn Command>>) {
         let mut batch = Vec::with_capacity(BATCH);
         while waiting.recv_many(&mut batch, BATCH).await > 0 {
+            batch.sort_by(|one, other| one.order().cmp(&other.order()));
             let mut committed = self.commit(&mut batch, false).await;
             // Two batches that wait for one another end as busy, through no fault of their commands.
             if matches!(committed, Err(Undone::Other | Undone::Busy)) {

@@ -32,7 +32,7 @@ use crate::store::{
 };
 use async_trait::async_trait;
 use db::Db;
-use lanes::{Durability, Lanes};
+use lanes::{Durability, Lanes, Turn};
 use pool::{Connector, Pool};
 use std::sync::Arc;
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
@@ -49,7 +49,8 @@ use vydra_core::time::Timestamp;
 use vydra_core::usage::{UsageBy, UsageRow};
 use vydra_core::user::{Membership, PasswordHash, Role, User};
 
-const LANES: usize = 4;
+/// The last of them is for chores.
+const LANES: usize = 5;
 const READERS: usize = 8;
 
 /// Durable at every commit, but for the few commands that say otherwise.
@@ -80,7 +81,18 @@ impl PostgresStore {
         T: Send + 'static,
         F: AsyncFn(&Db) -> Result<T> + Send + 'static,
     {
-        self.lanes.run(whose, Durability::Disk, command).await
+        let turn = Turn::Later;
+        self.lanes.run(whose, turn, Durability::Disk, command).await
+    }
+
+    /// For what takes from the balance of an organization, or gives to it.
+    async fn write_balance<T, F>(&self, org: &str, command: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&Db) -> Result<T> + Send + 'static,
+    {
+        let turn = Turn::Balance;
+        self.lanes.run(org, turn, Durability::Disk, command).await
     }
 
     /// For what may be lost with the power of the database's machine, though not with its process.
@@ -89,7 +101,10 @@ impl PostgresStore {
         T: Send + 'static,
         F: AsyncFn(&Db) -> Result<T> + Send + 'static,
     {
-        self.lanes.run(whose, Durability::Process, command).await
+        let turn = Turn::Later;
+        self.lanes
+            .run(whose, turn, Durability::Process, command)
+            .await
     }
 }
 
@@ -183,7 +198,7 @@ impl Store for PostgresStore {
     }
 
     async fn record_usage(&self, usage: Usage) -> Result<()> {
-        self.write_relaxed("record_usage", async move |db: &Db| {
+        self.write_relaxed("~2 usage", async move |db: &Db| {
             limits::record(db, &usage).await
         })
         .await
@@ -301,7 +316,7 @@ impl Store for PostgresStore {
 
     async fn grant(&self, grant: Grant) -> Result<Option<Credits>> {
         let whose = grant.org_id.as_str().to_owned();
-        self.write(&whose, async move |db: &Db| {
+        self.write_balance(&whose, async move |db: &Db| {
             credits::grant(db, &grant).await
         })
         .await
@@ -346,7 +361,7 @@ impl Store for PostgresStore {
         let (written, new) = (jobs::Written::of(&new)?, Arc::new(new));
         let shared = Arc::clone(&new);
         let submitted = self
-            .write(&whose, async move |db: &Db| {
+            .write_balance(&whose, async move |db: &Db| {
                 jobs::submit(db, &shared, &written).await
             })
             .await?;
@@ -384,7 +399,7 @@ impl Store for PostgresStore {
     ) -> Result<Cancellation> {
         let whose = org.as_str().to_owned();
         let (org, id) = (org.clone(), id.clone());
-        self.write(&whose, async move |db: &Db| {
+        self.write_balance(&whose, async move |db: &Db| {
             jobs::cancel(db, &org, &id, &entry, now).await
         })
         .await
@@ -416,14 +431,14 @@ impl Store for PostgresStore {
     }
 
     async fn forget_idempotency(&self, now: Timestamp, limit: u32) -> Result<u64> {
-        self.write("forget_idempotency", async move |db: &Db| {
+        self.write("~2 idempotency", async move |db: &Db| {
             idempotency::forget(db, now, limit).await
         })
         .await
     }
 
     async fn claim_jobs(&self, claim: Claim) -> Result<Claimed> {
-        self.write_relaxed("claim_jobs", async move |db: &Db| {
+        self.write_relaxed("~3 claim", async move |db: &Db| {
             worker::claim(db, &claim).await
         })
         .await
@@ -435,7 +450,7 @@ impl Store for PostgresStore {
         step: &StepRoute,
         until: Timestamp,
     ) -> Result<()> {
-        let whose = lease.job.as_str().to_owned();
+        let whose = lease.org.as_str().to_owned();
         let (lease, step) = (lease.clone(), step.clone());
         self.write(&whose, async move |db: &Db| {
             worker::mark_submitting(db, &lease, &step, until).await
@@ -450,7 +465,7 @@ impl Store for PostgresStore {
         external_id: &str,
         until: Timestamp,
     ) -> Result<()> {
-        let whose = lease.job.as_str().to_owned();
+        let whose = lease.org.as_str().to_owned();
         let (lease, step, external_id) = (lease.clone(), step.clone(), external_id.to_owned());
         self.write(&whose, async move |db: &Db| {
             worker::record_task(db, &lease, &step, &external_id, until).await
@@ -465,7 +480,7 @@ impl Store for PostgresStore {
         outputs: Vec<Asset>,
         until: Timestamp,
     ) -> Result<()> {
-        let whose = lease.job.as_str().to_owned();
+        let whose = lease.org.as_str().to_owned();
         let (lease, step) = (lease.clone(), step.clone());
         self.write(&whose, async move |db: &Db| {
             worker::finish_step(db, &lease, &step, &outputs, until).await
@@ -480,7 +495,7 @@ impl Store for PostgresStore {
         message: Option<&str>,
         until: Timestamp,
     ) -> Result<()> {
-        let whose = lease.job.as_str().to_owned();
+        let whose = lease.org.as_str().to_owned();
         let (lease, message) = (lease.clone(), message.map(str::to_owned));
         self.write_relaxed(&whose, async move |db: &Db| {
             { worker::report_progress(db, &lease, progress, message.as_deref(), until) }.await
@@ -489,7 +504,7 @@ impl Store for PostgresStore {
     }
 
     async fn hand_back(&self, lease: &Lease, again_at: Timestamp, forget: &[u32]) -> Result<()> {
-        let whose = lease.job.as_str().to_owned();
+        let whose = lease.org.as_str().to_owned();
         let (lease, forget) = (lease.clone(), forget.to_vec());
         self.write(&whose, async move |db: &Db| {
             worker::hand_back(db, &lease, again_at, &forget).await
@@ -504,7 +519,7 @@ impl Store for PostgresStore {
         deadline: Timestamp,
         forget: &[u32],
     ) -> Result<()> {
-        let whose = lease.job.as_str().to_owned();
+        let whose = lease.org.as_str().to_owned();
         let (lease, forget) = (lease.clone(), forget.to_vec());
         self.write(&whose, async move |db: &Db| {
             worker::postpone(db, &lease, again_at, deadline, &forget).await
@@ -513,8 +528,8 @@ impl Store for PostgresStore {
     }
 
     async fn settle_job(&self, lease: &Lease, settlement: Settlement) -> Result<()> {
-        let (whose, lease) = (lease.job.as_str().to_owned(), lease.clone());
-        self.write(&whose, async move |db: &Db| {
+        let (whose, lease) = (lease.org.as_str().to_owned(), lease.clone());
+        self.write_balance(&whose, async move |db: &Db| {
             worker::settle(db, &lease, &settlement).await
         })
         .await
@@ -526,7 +541,7 @@ impl Store for PostgresStore {
         entries: Vec<EntryId>,
         now: Timestamp,
     ) -> Result<Expired> {
-        self.write("expire_jobs", async move |db: &Db| {
+        self.write("~1 expire", async move |db: &Db| {
             worker::expire(db, &overdue, &entries, now).await
         })
         .await
@@ -548,7 +563,7 @@ impl Store for PostgresStore {
     }
 
     async fn release_leases(&self, now: Timestamp) -> Result<u64> {
-        self.write("release_leases", async move |db: &Db| {
+        self.write("~1 leases", async move |db: &Db| {
             worker::release_leases(db, now).await
         })
         .await

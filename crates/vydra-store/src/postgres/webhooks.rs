@@ -430,7 +430,7 @@ impl WebhookStore for PostgresStore {
                 ..ClaimedDeliveries::default()
             });
         }
-        self.write_relaxed("claim_deliveries", async move |db: &Db| {
+        self.write_relaxed("~3 deliveries", async move |db: &Db| {
             deliveries::claim(db, &found, &claim).await
         })
         .await
@@ -445,7 +445,7 @@ impl WebhookStore for PostgresStore {
     }
 
     async fn release_deliveries(&self, now: Timestamp) -> Result<u64> {
-        self.write("release_deliveries", async move |db: &Db| {
+        self.write("~1 deliveries", async move |db: &Db| {
             deliveries::release(db, now).await
         })
         .await
@@ -456,7 +456,7 @@ impl WebhookStore for PostgresStore {
     }
 
     async fn forget_deliveries(&self, lost: Timestamp, old: Timestamp, limit: u32) -> Result<u64> {
-        self.write("forget_deliveries", async move |db: &Db| {
+        self.write("~2 deliveries", async move |db: &Db| {
             deliveries::forget(db, lost, old, limit).await
         })
         .await

@@ -5,7 +5,7 @@ mod claim;
 use super::db::Db;
 use super::jobs::Purse;
 use super::rows::{self, Columns, collect};
-use super::{assets, jobs};
+use super::{assets, credits, jobs};
 use crate::store::{Due, Expired, Lease, Outcome, Overdue, Settlement, StepRoute};
 use crate::{Result, StoreError};
 use vydra_core::asset::Asset;
@@ -199,16 +199,19 @@ pub(super) async fn postpone(
 }
 
 pub(super) async fn settle(db: &Db, lease: &Lease, settlement: &Settlement) -> Result<()> {
-    let row = db
-        .first(
-            &format!(
-                "SELECT {} FROM jobs WHERE id = $1 AND lease_token = $2 FOR NO KEY UPDATE",
-                Purse::COLUMNS
-            ),
-            &[&lease.job.as_str(), &lease.token.0],
-        )
-        .await?;
-    let job = rows::read(row.as_ref(), Purse::read)?.ok_or(StoreError::LeaseLost)?;
+    let purse = async |locked: &str| {
+        let sql = format!(
+            "SELECT {} FROM jobs WHERE id = $1 AND lease_token = $2 {locked}",
+            Purse::COLUMNS
+        );
+        let row = db
+            .first(&sql, &[&lease.job.as_str(), &lease.token.0])
+            .await?;
+        rows::read(row.as_ref(), Purse::read)?.ok_or(StoreError::LeaseLost)
+    };
+    let job = purse("").await?;
+    credits::lock(db, &job.org, job.mode).await?;
+    let job = purse("FOR NO KEY UPDATE").await?;
     let (status, failure, refund, reason) = match &settlement.outcome {
         Outcome::Completed { refund, .. } => (
             JobStatus::Completed,
@@ -250,13 +253,11 @@ pub(super) async fn expire(
     now: Timestamp,
 ) -> Result<Expired> {
     let most = i64::try_from(entries.len()).unwrap_or(i64::MAX);
-    // Whoever holds one of them is ending it, or looks whether it is over too.
     let due = db
         .all(
             &format!(
                 "SELECT {}, status = 'pending' FROM jobs
-                 WHERE status IN ('pending', 'running') AND deadline_at <= $1 ORDER BY deadline_at LIMIT $2
-                 FOR NO KEY UPDATE SKIP LOCKED",
+                 WHERE status IN ('pending', 'running') AND deadline_at <= $1 ORDER BY deadline_at LIMIT $2",
                 Purse::COLUMNS
             ),
             &[&now.as_micros(), &most],
@@ -284,7 +285,16 @@ pub(super) async fn expire(
             entry,
             now,
         };
-        if !jobs::end(db, &job, how).await? {
+        credits::lock(db, &job.org, job.mode).await?;
+        // Whoever holds it is ending it, or has given it more time.
+        let is_due = db
+            .first(
+                "SELECT 1 FROM jobs WHERE id = $1 AND status IN ('pending', 'running') AND deadline_at <= $2
+                 FOR NO KEY UPDATE SKIP LOCKED",
+                &[&job.job.as_str(), &now.as_micros()],
+            )
+            .await?;
+        if is_due.is_none() || !jobs::end(db, &job, how).await? {
             continue;
         }
         expired.count += 1;

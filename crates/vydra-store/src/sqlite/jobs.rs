@@ -200,6 +200,7 @@ pub(super) fn begun(job: &Job, start: Start) -> ClaimedJob {
             ..job.clone()
         },
         lease: Lease {
+            org: job.org_id.clone(),
             job: job.id.clone(),
             token: start.token,
         },

@@ -12,7 +12,7 @@ use crate::{Result, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use vydra_core::asset::Asset;
-use vydra_core::ids::{EntryId, JobId};
+use vydra_core::ids::{EntryId, JobId, OrgId};
 use vydra_core::job::{JobStatus, Mode};
 use vydra_core::time::Timestamp;
 
@@ -51,6 +51,7 @@ pub(super) fn at_once(db: &Connection, mode: Mode, now: Timestamp) -> Result<boo
 /// A job that may be taken.
 struct Candidate {
     id: String,
+    org: String,
     /// Of a job that waits; None for one whose turn has been.
     turn: Option<i64>,
 }
@@ -130,9 +131,11 @@ impl Choice<'_> {
             if self.found.iter().any(|known| known.id == id) {
                 continue;
             }
-            self.held.insert(org.to_owned(), places + 1);
+            let org = org.to_owned();
+            self.held.insert(org.clone(), places + 1);
             self.found.push(Candidate {
                 id,
+                org,
                 turn: row.get(2)?,
             });
         }
@@ -183,6 +186,7 @@ fn take(
         Err(error) => {
             tracing::error!(job.id = %candidate.id, error = &error as &dyn std::error::Error, "a job cannot be read");
             claimed.unreadable.push(Lease {
+                org: OrgId::trusted(candidate.org.clone()),
                 job: JobId::trusted(candidate.id.clone()),
                 token: token.clone(),
             });
@@ -205,6 +209,7 @@ fn taken(db: &Connection, row: &mut Columns<'_, '_>, token: &LeaseToken) -> Resu
         BTreeMap::new()
     };
     let lease = Lease {
+        org: job.org_id.clone(),
         job: job.id.clone(),
         token: token.clone(),
     };

@@ -15,6 +15,8 @@ pub struct LeaseToken(pub String);
 /// The right to write to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
+    /// Whose job it is.
+    pub org: OrgId,
     pub job: JobId,
     pub token: LeaseToken,
 }

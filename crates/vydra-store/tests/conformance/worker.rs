@@ -105,6 +105,7 @@ async fn claims_the_oldest_and_never_more_than_tokens() {
         assert_eq!(
             claimed.lease,
             Lease {
+                org: claimed.job.org_id.clone(),
                 job: claimed.job.id.clone(),
                 token
             }
@@ -424,6 +425,7 @@ async fn a_wrong_token_is_no_lease() {
             assert_lease_lost(
                 &f,
                 &Lease {
+                    org: held.job.org_id.clone(),
                     job,
                     token: token.clone(),
                 },

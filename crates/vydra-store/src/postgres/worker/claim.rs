@@ -6,7 +6,7 @@ use crate::postgres::{assets, jobs};
 use crate::store::{Claim, Claimed, ClaimedJob, Lease, LeaseToken, PriorStep};
 use crate::{Result, StoreError};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use vydra_core::ids::JobId;
+use vydra_core::ids::{JobId, OrgId};
 use vydra_core::job::Mode;
 use vydra_core::time::Timestamp;
 
@@ -241,6 +241,7 @@ async fn take(
         Err(error @ StoreError::Corrupt(_)) => {
             tracing::error!(job.id = %candidate.id, error = &error as &dyn std::error::Error, "a job cannot be read");
             claimed.unreadable.push(Lease {
+                org: OrgId::trusted(candidate.org.clone()),
                 job: JobId::trusted(candidate.id.clone()),
                 token: token.clone(),
             });
@@ -260,6 +261,7 @@ async fn taken(db: &Db, row: &mut Columns<'_>, token: &LeaseToken) -> Result<Cla
         BTreeMap::new()
     };
     let lease = Lease {
+        org: job.org_id.clone(),
         job: job.id.clone(),
         token: token.clone(),
     };
