@@ -8,7 +8,9 @@
 //! `postgres/<noun>.rs`, its test in `tests/conformance/`, which runs on both. A new column: a new file in `migrations/sqlite/`
 //! and one of the same name in `migrations/postgres/`, numbered without a gap.
 
+mod document;
 mod error;
+mod new_job;
 mod postgres;
 mod sqlite;
 pub mod store;

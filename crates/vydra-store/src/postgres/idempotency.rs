@@ -1,6 +1,7 @@
 use super::db::Db;
-use super::rows::{self, Columns, to_json};
+use super::rows::{self, Columns};
 use crate::Result;
+use crate::document::to_json;
 use crate::store::{NewIdempotency, NewJob, Recorded};
 use vydra_core::idempotency::{Fingerprint, IdempotencyKey, IdempotencyRecord, StoredAnswer};
 use vydra_core::ids::{JobId, OrgId};

@@ -1,6 +1,7 @@
 use super::db::Db;
 use super::organizations;
-use super::rows::{self, Columns, collect, to_json};
+use super::rows::{self, Columns, collect};
+use crate::document::to_json;
 use crate::store::{NewRotation, Rotation};
 use crate::{Result, StoreError};
 use vydra_core::api_key::{ApiKey, KeyHash};

@@ -25,6 +25,7 @@ mod webhooks;
 mod worker;
 
 use crate::Result;
+use crate::new_job::{Written, begun, fresh};
 use crate::store::{
     Cancellation, Claim, Claimed, Creation, Due, EntryFilter, EntryPage, Expired, Grant, JobFilter,
     JobPage, Lease, NewJob, NewOrganization, NewRotation, NewSession, NewUser, Overdue, Recorded,
@@ -358,7 +359,7 @@ impl Store for PostgresStore {
 
     async fn submit_job(&self, new: NewJob) -> Result<Submission> {
         let whose = new.org_id.as_str().to_owned();
-        let (written, new) = (jobs::Written::of(&new)?, Arc::new(new));
+        let (written, new) = (Written::of(&new)?, Arc::new(new));
         let shared = Arc::clone(&new);
         let submitted = self
             .write_balance(&whose, async move |db: &Db| {
@@ -369,9 +370,9 @@ impl Store for PostgresStore {
             Ok(accepted) => {
                 let mut new = Arc::unwrap_or_clone(new);
                 let start = new.start.take().filter(|_| accepted.begun);
-                let job = Box::new(jobs::fresh(new));
+                let job = Box::new(fresh(new));
                 Submission::Accepted {
-                    begun: start.map(|start| Box::new(jobs::begun(&job, start))),
+                    begun: start.map(|start| Box::new(begun(&job, start))),
                     remaining: accepted.remaining,
                     job,
                 }

@@ -92,7 +92,3 @@ pub(super) fn read<'row, T>(
 ) -> Result<Option<T>> {
     row.map(|row| read(&mut Columns::of(row))).transpose()
 }
-
-pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| StoreError::Database(Box::new(error)))
-}

@@ -2,8 +2,9 @@
 
 use super::PostgresStore;
 use super::db::Db;
-use super::rows::{Columns, collect, read, to_json};
+use super::rows::{Columns, collect, read};
 use super::{deliveries, events};
+use crate::document::to_json;
 use crate::store::{
     ClaimedDeliveries, DeliveryClaim, DeliveryFilter, DeliveryPage, EndpointChange, Event, Lane,
     NewNotice, Resending, Settled, SettledDelivery, WebhookStore,

@@ -1,6 +1,7 @@
-use super::rows::{Columns, collect, first, to_json};
+use super::rows::{Columns, collect, first};
 use super::{SqliteStore, organizations};
 use crate::Result;
+use crate::document::to_json;
 use crate::store::{AssetFilter, AssetPage, AssetStore, Deleted, Recording};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};

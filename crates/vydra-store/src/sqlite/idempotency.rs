@@ -1,4 +1,5 @@
-use super::rows::{Columns, first, to_json};
+use super::rows::{Columns, first};
+use crate::document::to_json;
 use crate::store::{NewIdempotency, NewJob, Recorded};
 use crate::{Result, StoreError};
 use rusqlite::{Connection, params};

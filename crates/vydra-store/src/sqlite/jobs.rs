@@ -3,14 +3,12 @@
 use super::callers::Moved;
 use super::chains::Chain;
 use super::credits::{self, Place};
-use super::rows::{Columns, collect, first, to_json};
+use super::rows::{Columns, collect, first};
 use super::{assets, deliveries, events, idempotency, worker};
-use crate::store::{
-    Cancellation, ClaimedJob, JobFilter, JobPage, Lease, NewJob, Start, Submission,
-};
+use crate::new_job::Written;
+use crate::store::{Cancellation, JobFilter, JobPage, NewJob, Submission};
 use crate::{Result, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::BTreeMap;
 use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::{EntryId, JobId, KeyId, OrgId};
@@ -149,65 +147,6 @@ pub(super) fn submit(db: &Connection, new: &NewJob, written: &Written) -> Result
         remaining,
         begun: start.is_some(),
     }))
-}
-
-/// The documents of a new job as text, made before the writer's time is taken.
-pub(super) struct Written {
-    input: String,
-    call: String,
-}
-
-impl Written {
-    pub(super) fn of(new: &NewJob) -> Result<Self> {
-        Ok(Self {
-            input: to_json(&new.input)?,
-            call: to_json(&new.call)?,
-        })
-    }
-}
-
-/// A new job as [`get`] would read it.
-pub(super) fn fresh(new: NewJob) -> Job {
-    Job {
-        id: new.id,
-        org_id: new.org_id,
-        key_id: new.key_id,
-        mode: new.mode,
-        workflow: new.workflow,
-        status: JobStatus::Pending,
-        progress: 0,
-        status_message: None,
-        input: new.input,
-        call: new.call,
-        price: new.price,
-        refunded: Credits::ZERO,
-        failure: None,
-        provider: None,
-        external_id: None,
-        created_at: new.now,
-        started_at: None,
-        completed_at: None,
-        outputs: Vec::new(),
-    }
-}
-
-/// The same as the worker has it that began it at once.
-pub(super) fn begun(job: &Job, start: Start) -> ClaimedJob {
-    ClaimedJob {
-        job: Job {
-            status: JobStatus::Running,
-            started_at: Some(job.created_at),
-            ..job.clone()
-        },
-        lease: Lease {
-            org: job.org_id.clone(),
-            job: job.id.clone(),
-            token: start.token,
-        },
-        attempt: 1,
-        steps: BTreeMap::new(),
-        deadline: job.created_at.plus(start.limit),
-    }
 }
 
 pub(super) fn get(db: &Connection, org: &OrgId, id: &JobId) -> Result<Option<Job>> {

@@ -1,5 +1,6 @@
 use super::organizations;
-use super::rows::{Columns, collect, first, to_json};
+use super::rows::{Columns, collect, first};
+use crate::document::to_json;
 use crate::store::{NewRotation, Rotation};
 use crate::{Result, StoreError};
 use rusqlite::{Connection, params};

@@ -84,7 +84,3 @@ pub(super) fn first<T>(
         None => Ok(None),
     }
 }
-
-pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| StoreError::Database(Box::new(error)))
-}

@@ -1,7 +1,8 @@
 //! Where events are told, and with what they are signed.
 
-use super::rows::{Columns, collect, first, to_json};
+use super::rows::{Columns, collect, first};
 use super::{SqliteStore, deliveries, events};
+use crate::document::to_json;
 use crate::store::{
     ClaimedDeliveries, DeliveryClaim, DeliveryFilter, DeliveryPage, EndpointChange, Event, Lane,
     NewNotice, Resending, Settled, SettledDelivery, WebhookStore,

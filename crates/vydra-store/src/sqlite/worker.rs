@@ -2,8 +2,9 @@
 
 use super::callers::Moved;
 use super::jobs::Purse;
-use super::rows::{Columns, collect, first, to_json};
+use super::rows::{Columns, collect, first};
 use super::{assets, jobs};
+use crate::document::to_json;
 use crate::store::{
     Claim, Claimed, ClaimedJob, Due, Expired, Lease, LeaseToken, Outcome, Overdue, PriorStep,
     Settlement, StepRoute,

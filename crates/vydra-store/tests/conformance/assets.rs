@@ -174,7 +174,7 @@ async fn of_two_uploads_at_once_one_gets_the_key() {
 
 // --- Listed, deleted, erased ---
 
-fn upload(f: &Fixture, org: &OrgId, mode: Mode) -> Asset {
+pub(crate) fn upload(f: &Fixture, org: &OrgId, mode: Mode) -> Asset {
     let id = f.asset_id();
     Asset {
         upload_key: Some(format!("uploads/u/{id}.png")),
@@ -195,7 +195,7 @@ fn upload(f: &Fixture, org: &OrgId, mode: Mode) -> Asset {
     }
 }
 
-async fn recorded(f: &Fixture, asset: Asset) -> Asset {
+pub(crate) async fn recorded(f: &Fixture, asset: Asset) -> Asset {
     f.store.record_asset(&asset).await.unwrap();
     asset
 }
@@ -408,66 +408,6 @@ async fn bytes_stay_until_no_job_takes_them_in() {
     check(f).await;
 }
 
-/// On two stores at once, in either order: a job that takes the file in is known to whoever deletes it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_is_deleted_while_a_job_takes_it_in() {
-    let f = fresh().await;
-    let other = f.another().await;
-    let org = f.org(1_000).await.id;
-    for _ in 0..50 {
-        let sent = recorded(&f, upload(&f, &org, Mode::Live)).await;
-        let new = NewJob {
-            takes_in: vec![sent.id.clone()],
-            ..f.new_job(&org, 10)
-        };
-        let now = f.now();
-        let (submitted, deleted) = tokio::join!(
-            f.store.submit_job(new),
-            other.delete_asset(&org, Mode::Live, &sent.id, now)
-        );
-        let is_needed = deleted.unwrap().unwrap().is_needed;
-        match submitted.unwrap() {
-            Submission::Accepted { job, .. } => {
-                assert!(is_needed);
-                let kept = f.store.job_input(&job.id, &sent.id).await.unwrap();
-                assert_eq!(kept.as_ref(), Some(&sent));
-            }
-            refused => {
-                assert_eq!(refused, Submission::InputGone(sent.id));
-                assert!(!is_needed);
-            }
-        }
-    }
-    check(f).await;
-}
-
-/// What an open job needs is not too old for it, also when it was taken in at that moment.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_becomes_too_old_while_a_job_takes_it_in() {
-    let f = fresh().await;
-    let other = f.another().await;
-    let org = f.org(1_000).await.id;
-    f.store
-        .set_retention(&org, Some(DAY), f.now())
-        .await
-        .unwrap();
-    for _ in 0..50 {
-        let sent = recorded(&f, upload(&f, &org, Mode::Live)).await;
-        let new = NewJob {
-            takes_in: vec![sent.id.clone()],
-            ..f.new_job(&org, 10)
-        };
-        let now = f.now().plus(DAY);
-        let (submitted, expired) =
-            tokio::join!(f.store.submit_job(new), other.expire_assets(now, 9));
-        let is_there = f.store.asset(&org, Mode::Live, &sent.id).await.unwrap();
-        let is_taken_in = matches!(submitted.unwrap(), Submission::Accepted { .. });
-        assert_eq!(is_there.is_some(), is_taken_in);
-        assert_eq!(expired.unwrap(), u64::from(!is_taken_in));
-    }
-    check(f).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_files_of_others_cannot_be_taken_in() {
     let f = fresh().await;
@@ -560,7 +500,7 @@ async fn files_are_held_against_rows() {
     check(f).await;
 }
 
-const DAY: Duration = Duration::from_hours(24);
+pub(crate) const DAY: Duration = Duration::from_hours(24);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_old_is_deleted_and_nothing_else() {

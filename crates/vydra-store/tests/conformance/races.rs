@@ -1,11 +1,13 @@
-//! Fifty tasks end one job in every way at once: one wins, and it pays back at most once.
+//! Several at once: fifty tasks end one job in every way, of which one wins and pays back at most once; files go while jobs take
+//! them in.
 
+use crate::assets::{DAY, recorded, upload};
 use crate::fixture::{at_once, check, fresh, overdue};
 use std::sync::Arc;
 use std::time::Duration;
 use vydra_core::job::{Job, JobStatus, Mode};
 use vydra_store::StoreError;
-use vydra_store::store::{Cancellation, Claim, Submission};
+use vydra_store::store::{Cancellation, Claim, NewJob, Submission};
 
 const JOBS: usize = 40;
 const TASKS: usize = 50;
@@ -159,5 +161,65 @@ async fn two_stores_share_one_balance_and_one_queue() {
     claimed.sort();
     claimed.dedup();
     assert_eq!(claimed.len(), 10);
+    check(f).await;
+}
+
+/// On two stores at once, in either order: a job that takes the file in is known to whoever deletes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_deleted_while_a_job_takes_it_in() {
+    let f = fresh().await;
+    let other = f.another().await;
+    let org = f.org(1_000).await.id;
+    for _ in 0..50 {
+        let sent = recorded(&f, upload(&f, &org, Mode::Live)).await;
+        let new = NewJob {
+            takes_in: vec![sent.id.clone()],
+            ..f.new_job(&org, 10)
+        };
+        let now = f.now();
+        let (submitted, deleted) = tokio::join!(
+            f.store.submit_job(new),
+            other.delete_asset(&org, Mode::Live, &sent.id, now)
+        );
+        let is_needed = deleted.unwrap().unwrap().is_needed;
+        match submitted.unwrap() {
+            Submission::Accepted { job, .. } => {
+                assert!(is_needed);
+                let kept = f.store.job_input(&job.id, &sent.id).await.unwrap();
+                assert_eq!(kept.as_ref(), Some(&sent));
+            }
+            refused => {
+                assert_eq!(refused, Submission::InputGone(sent.id));
+                assert!(!is_needed);
+            }
+        }
+    }
+    check(f).await;
+}
+
+/// What an open job needs is not too old for it, also when it was taken in at that moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_becomes_too_old_while_a_job_takes_it_in() {
+    let f = fresh().await;
+    let other = f.another().await;
+    let org = f.org(1_000).await.id;
+    f.store
+        .set_retention(&org, Some(DAY), f.now())
+        .await
+        .unwrap();
+    for _ in 0..50 {
+        let sent = recorded(&f, upload(&f, &org, Mode::Live)).await;
+        let new = NewJob {
+            takes_in: vec![sent.id.clone()],
+            ..f.new_job(&org, 10)
+        };
+        let now = f.now().plus(DAY);
+        let (submitted, expired) =
+            tokio::join!(f.store.submit_job(new), other.expire_assets(now, 9));
+        let is_there = f.store.asset(&org, Mode::Live, &sent.id).await.unwrap();
+        let is_taken_in = matches!(submitted.unwrap(), Submission::Accepted { .. });
+        assert_eq!(is_there.is_some(), is_taken_in);
+        assert_eq!(expired.unwrap(), u64::from(!is_taken_in));
+    }
     check(f).await;
 }

@@ -143,7 +143,7 @@ async fn a_commit_that_the_database_undoes_is_told_as_not_done() {
     // Ends the connection in the middle of the commit, before anything is final.
     f.execute(
         "CREATE FUNCTION hang_up() RETURNS trigger LANGUAGE plpgsql AS $$
-         BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(1); RETURN NULL; END $$;
+         BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
          CREATE CONSTRAINT TRIGGER hang_up AFTER INSERT ON ledger DEFERRABLE INITIALLY DEFERRED
          FOR EACH ROW EXECUTE FUNCTION hang_up()",
     );
