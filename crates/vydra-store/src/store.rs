@@ -2,11 +2,13 @@
 
 mod assets;
 mod attempts;
+mod news;
 mod webhooks;
 mod worker;
 
 pub use assets::{AssetFilter, AssetPage, AssetStore, Deleted};
 pub use attempts::{AttemptFilter, AttemptStore, ProviderAttempt};
+pub use news::{Hearing, JobChange, News, NewsFeed, NewsStore, NodeId};
 pub use webhooks::{
     ClaimedDeliveries, ClaimedDelivery, DeliveryClaim, DeliveryFilter, DeliveryOutcome,
     DeliveryPage, EndpointChange, Event, Lane, NewNotice, Resending, Settled, SettledDelivery,
@@ -35,7 +37,9 @@ use vydra_core::usage::{UsageBy, UsageRow};
 use vydra_core::user::{Membership, PasswordHash, Role, User};
 
 #[async_trait]
-pub trait Store: AssetStore + AttemptStore + WebhookStore + Send + Sync + std::fmt::Debug {
+pub trait Store:
+    AssetStore + AttemptStore + NewsStore + WebhookStore + Send + Sync + std::fmt::Debug
+{
     /// The secret under which keys are marked; the same for every process on this database.
     fn pepper(&self) -> Pepper;
 
@@ -267,8 +271,10 @@ pub trait Store: AssetStore + AttemptStore + WebhookStore + Send + Sync + std::f
     async fn keep_late(&self, job: &JobId, outputs: Vec<Asset>) -> Result<bool>;
     /// How many jobs have something that came after their end.
     async fn late_jobs(&self) -> Result<u64>;
-    /// Voids every lease: for the start of the only process that works on this database.
+    /// For the start of a node, which has begun to listen: voids every lease, and nothing at all while another node is here.
     async fn release_leases(&self, now: Timestamp) -> Result<u64>;
+    /// Voids the leases of a node that is gone.
+    async fn release_leases_of(&self, node: NodeId, now: Timestamp) -> Result<u64>;
     /// When a worker has something to do next without being woken.
     async fn next_due(&self) -> Result<Due>;
 }

@@ -37,9 +37,9 @@ use vydra_store::store::{
     AssetFilter, AssetPage, AssetStore, AttemptFilter, AttemptStore, Cancellation, Claim, Claimed,
     ClaimedDeliveries, Creation, Deleted, DeliveryClaim, DeliveryFilter, DeliveryPage, Due,
     EndpointChange, EntryFilter, EntryPage, Event, Expired, Grant, JobFilter, JobPage, Lease,
-    NewJob, NewNotice, NewOrganization, NewRotation, NewSession, NewUser, Overdue, ProviderAttempt,
-    Recorded, Recording, Resending, Rotation, Settled, SettledDelivery, Settlement, StepRoute,
-    Submission, Usage, UserCreation, WebhookStore,
+    NewJob, NewNotice, NewOrganization, NewRotation, NewSession, NewUser, News, NewsFeed,
+    NewsStore, NodeId, Overdue, ProviderAttempt, Recorded, Recording, Resending, Rotation, Settled,
+    SettledDelivery, Settlement, StepRoute, Submission, Usage, UserCreation, WebhookStore,
 };
 use vydra_store::{Result, Store, StoreError};
 
@@ -276,7 +276,7 @@ macro_rules! points {
         $(fn $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*
     })*) => {
         /// Every command of the store, by its name.
-        pub const STORE_POINTS: &[&str] = &[$($(stringify!($name)),*),*];
+        pub const STORE_POINTS: &[&str] = &[$($(stringify!($name),)*)*];
 
         $(#[async_trait]
         impl $store for FaultyStore {
@@ -348,6 +348,7 @@ Store {
     fn keep_late(job: &JobId, outputs: Vec<Asset>) -> bool;
     fn late_jobs() -> u64;
     fn release_leases(now: Timestamp) -> u64;
+    fn release_leases_of(node: NodeId, now: Timestamp) -> u64;
     fn next_due() -> Due;
 }
 
@@ -367,6 +368,18 @@ AssetStore {
     fn unnamed_files(storage_keys: Vec<String>) -> Vec<String>;
     fn kept_assets(after: Option<&AssetId>, limit: u32) -> Vec<Asset>;
     fn record_erased(ids: &[AssetId], now: Timestamp) -> ();
+}
+
+NewsStore {
+    without_fault {
+        fn tell(&self, news: News) {
+            self.inner.tell(news);
+        }
+
+        async fn listen(&self, node: NodeId) -> Result<Option<NewsFeed>> {
+            self.inner.listen(node).await
+        }
+    }
 }
 
 AttemptStore {

@@ -25,6 +25,7 @@ mod random;
 pub mod s3;
 pub mod upstream;
 mod web;
+pub mod wire;
 
 pub use app::{PASSWORD, PUBLIC_URL, Setup, TestApp};
 pub use clock::ManualClock;

@@ -5,10 +5,10 @@ mod claim;
 use super::db::Db;
 use super::jobs::storable;
 use super::rows::{Columns, collect, read};
-use super::webhooks;
+use super::{news, webhooks};
 use crate::Result;
 use crate::store::{
-    DeliveryFilter, DeliveryOutcome, DeliveryPage, Lane, NewNotice, Resending, Settled,
+    DeliveryFilter, DeliveryOutcome, DeliveryPage, Lane, NewNotice, NodeId, Resending, Settled,
     SettledDelivery,
 };
 use vydra_core::ids::{DeliveryId, EndpointId, EventId, JobId, OrgId};
@@ -351,12 +351,14 @@ async fn tell_the_others(
 }
 
 /// Of all nodes: see [`crate::store::WebhookStore::release_deliveries`].
-pub(super) async fn release(db: &Db, now: Timestamp) -> Result<u64> {
-    db.run(
-        "UPDATE deliveries SET sending = false, next_at = $1 WHERE status = 'pending' AND sending",
-        &[&now.as_micros()],
-    )
-    .await
+pub(super) async fn release(db: &Db, node: Option<NodeId>, now: Timestamp) -> Result<u64> {
+    let sql = format!(
+        "UPDATE deliveries SET sending = false, next_at = $1
+         WHERE status = 'pending' AND sending AND NOT EXISTS ({})",
+        news::others("$2")
+    );
+    db.run(&sql, &[&now.as_micros(), &node.map(|node| node.0)])
+        .await
 }
 
 pub(super) async fn next(db: &Db) -> Result<Option<Timestamp>> {

@@ -14,6 +14,7 @@ mod keys;
 mod lanes;
 mod limits;
 mod migrations;
+mod news;
 mod organizations;
 mod pool;
 mod rows;
@@ -28,14 +29,15 @@ use crate::Result;
 use crate::new_job::{Written, begun, fresh};
 use crate::store::{
     Cancellation, Claim, Claimed, Creation, Due, EntryFilter, EntryPage, Expired, Grant, JobFilter,
-    JobPage, Lease, NewJob, NewOrganization, NewRotation, NewSession, NewUser, Overdue, Recorded,
-    Rotation, Settlement, StepRoute, Store, Submission, Usage, UserCreation,
+    JobPage, Lease, NewJob, NewOrganization, NewRotation, NewSession, NewUser, NodeId, Overdue,
+    Recorded, Rotation, Settlement, StepRoute, Store, Submission, Usage, UserCreation,
 };
 use async_trait::async_trait;
 use db::Db;
 use lanes::{Durability, Lanes, Turn};
+use news::Voice;
 use pool::{Connector, Pool};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
 use vydra_core::asset::Asset;
 use vydra_core::credits::Credits;
@@ -60,6 +62,8 @@ pub struct PostgresStore {
     lanes: Lanes,
     pool: Pool,
     pepper: Pepper,
+    /// Of a server that listens to others.
+    voice: OnceLock<Arc<Voice>>,
 }
 
 impl PostgresStore {
@@ -73,7 +77,13 @@ impl PostgresStore {
             lanes: Lanes::start(&connector, LANES)?,
             pool: Pool::new(connector, READERS),
             pepper,
+            voice: OnceLock::new(),
         })
+    }
+
+    /// The node that this is, if it listens to others.
+    fn node(&self) -> Option<NodeId> {
+        self.voice.get().map(|voice| voice.node)
     }
 
     /// `whose` decides which commands follow one another on one connection.
@@ -564,8 +574,16 @@ impl Store for PostgresStore {
     }
 
     async fn release_leases(&self, now: Timestamp) -> Result<u64> {
+        let node = self.node();
         self.write("~1 leases", async move |db: &Db| {
-            worker::release_leases(db, now).await
+            worker::release_leases(db, node, now).await
+        })
+        .await
+    }
+
+    async fn release_leases_of(&self, node: NodeId, now: Timestamp) -> Result<u64> {
+        self.write("~1 leases", async move |db: &Db| {
+            worker::release_leases_of(db, node, now).await
         })
         .await
     }

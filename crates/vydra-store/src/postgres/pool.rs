@@ -2,12 +2,14 @@
 
 use super::db::Db;
 use crate::{Result, StoreError};
+use std::future::poll_fn;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_postgres::config::TargetSessionAttrs;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{AsyncMessage, Config, Connection, NoTls};
 use tokio_util::task::TaskTracker;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -43,7 +45,16 @@ impl Connector {
 
     /// A connection that lives on the runtime of whoever asks.
     pub(super) async fn connect(&self) -> Result<Db> {
-        let connected = tokio::time::timeout(CONNECT, self.try_connect()).await;
+        self.connect_in_time(None).await
+    }
+
+    /// The same, which hands on what it is notified of. It ends when nobody takes that in time.
+    pub(super) async fn connect_listening(&self, heard: mpsc::Sender<String>) -> Result<Db> {
+        self.connect_in_time(Some(heard)).await
+    }
+
+    async fn connect_in_time(&self, heard: Option<mpsc::Sender<String>>) -> Result<Db> {
+        let connected = tokio::time::timeout(CONNECT, self.try_connect(heard)).await;
         connected.unwrap_or_else(|_late| {
             Err(StoreError::Unwritable(
                 "the database does not answer".into(),
@@ -51,13 +62,31 @@ impl Connector {
         })
     }
 
-    async fn try_connect(&self) -> Result<Db> {
+    async fn try_connect(&self, heard: Option<mpsc::Sender<String>>) -> Result<Db> {
         let (client, connection) = self.config.connect(NoTls).await?;
         // Ends with the client.
-        TaskTracker::new().spawn(connection);
+        match heard {
+            None => drop(TaskTracker::new().spawn(connection)),
+            Some(heard) => drop(TaskTracker::new().spawn(hand_on(connection, heard))),
+        }
         let db = Db::over(client);
         db.script(SESSION).await?;
         Ok(db)
+    }
+}
+
+async fn hand_on<S, T>(mut connection: Connection<S, T>, heard: mpsc::Sender<String>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    // What breaks is seen by the client.
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        if let AsyncMessage::Notification(notification) = message
+            && heard.try_send(notification.payload().to_owned()).is_err()
+        {
+            return;
+        }
     }
 }
 
@@ -76,6 +105,10 @@ impl Pool {
             idle: Mutex::default(),
             places: Arc::new(Semaphore::new(size)),
         }
+    }
+
+    pub(super) fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     pub(super) async fn get(&self) -> Result<Reader<'_>> {

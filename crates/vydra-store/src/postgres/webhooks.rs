@@ -446,8 +446,9 @@ impl WebhookStore for PostgresStore {
     }
 
     async fn release_deliveries(&self, now: Timestamp) -> Result<u64> {
+        let node = self.node();
         self.write("~1 deliveries", async move |db: &Db| {
-            deliveries::release(db, now).await
+            deliveries::release(db, node, now).await
         })
         .await
     }

@@ -5,8 +5,8 @@ mod claim;
 use super::db::Db;
 use super::jobs::Purse;
 use super::rows::{self, Columns, collect};
-use super::{assets, credits, jobs};
-use crate::store::{Due, Expired, Lease, Outcome, Overdue, Settlement, StepRoute};
+use super::{assets, credits, jobs, news};
+use crate::store::{Due, Expired, Lease, NodeId, Outcome, Overdue, Settlement, StepRoute};
 use crate::{Result, StoreError};
 use vydra_core::asset::Asset;
 use vydra_core::ids::{EntryId, JobId};
@@ -336,14 +336,19 @@ pub(super) async fn late_jobs(db: &Db) -> Result<u64> {
     Columns::of(&row).number()
 }
 
-pub(super) async fn release_leases(db: &Db, now: Timestamp) -> Result<u64> {
-    // A job that was handed back has no lease, and keeps the time until which it waits.
-    db.run(
-        "UPDATE jobs SET lease_token = NULL, lease_until = least(lease_until, $1)
-         WHERE status = 'running' AND lease_token IS NOT NULL",
-        &[&now.as_micros()],
-    )
-    .await
+/// A job that was handed back has no lease, and keeps the time until which it waits.
+const RELEASE: &str = "UPDATE jobs SET lease_token = NULL, lease_until = least(lease_until, $1)
+     WHERE status = 'running' AND lease_token IS NOT NULL";
+
+pub(super) async fn release_leases(db: &Db, node: Option<NodeId>, now: Timestamp) -> Result<u64> {
+    let sql = format!("{RELEASE} AND NOT EXISTS ({})", news::others("$2"));
+    db.run(&sql, &[&now.as_micros(), &node.map(|node| node.0)])
+        .await
+}
+
+pub(super) async fn release_leases_of(db: &Db, node: NodeId, now: Timestamp) -> Result<u64> {
+    let sql = format!("{RELEASE} AND starts_with(lease_token, $2 || '-')");
+    db.run(&sql, &[&now.as_micros(), &node.to_string()]).await
 }
 
 pub(super) async fn next_due(db: &Db) -> Result<Due> {

@@ -14,6 +14,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod migrations;
+mod news;
 mod organizations;
 mod readers;
 mod rows;
@@ -28,8 +29,8 @@ mod writer;
 use crate::new_job::{Written, begun, fresh};
 use crate::store::{
     Cancellation, Claim, Claimed, Creation, Due, EntryFilter, EntryPage, Expired, Grant, JobFilter,
-    JobPage, Lease, NewJob, NewOrganization, NewRotation, NewSession, NewUser, Overdue, Recorded,
-    Rotation, Settlement, StepRoute, Store, Submission, Usage, UserCreation,
+    JobPage, Lease, NewJob, NewOrganization, NewRotation, NewSession, NewUser, NodeId, Overdue,
+    Recorded, Rotation, Settlement, StepRoute, Store, Submission, Usage, UserCreation,
 };
 use crate::{Result, StoreError};
 use async_trait::async_trait;
@@ -585,7 +586,13 @@ impl Store for SqliteStore {
     }
 
     async fn release_leases(&self, now: Timestamp) -> Result<u64> {
-        self.write(move |db| worker::release_leases(db, now)).await
+        self.write(move |db| worker::release_leases(db, None, now))
+            .await
+    }
+
+    async fn release_leases_of(&self, node: NodeId, now: Timestamp) -> Result<u64> {
+        self.write(move |db| worker::release_leases(db, Some(node), now))
+            .await
     }
 
     async fn next_due(&self) -> Result<Due> {

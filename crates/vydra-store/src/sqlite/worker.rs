@@ -6,8 +6,8 @@ use super::rows::{Columns, collect, first};
 use super::{assets, jobs};
 use crate::document::to_json;
 use crate::store::{
-    Claim, Claimed, ClaimedJob, Due, Expired, Lease, LeaseToken, Outcome, Overdue, PriorStep,
-    Settlement, StepRoute,
+    Claim, Claimed, ClaimedJob, Due, Expired, Lease, LeaseToken, NodeId, Outcome, Overdue,
+    PriorStep, Settlement, StepRoute,
 };
 use crate::{Result, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -528,14 +528,14 @@ pub(super) fn late_jobs(db: &Connection) -> Result<u64> {
     Ok(jobs.unsigned_abs())
 }
 
-pub(super) fn release_leases(db: &Connection, now: Timestamp) -> Result<u64> {
+pub(super) fn release_leases(db: &Connection, of: Option<NodeId>, now: Timestamp) -> Result<u64> {
     // A job that was handed back has no lease, and keeps the time until which it waits.
     let released = db
         .prepare_cached(
             "UPDATE jobs SET lease_token = NULL, lease_until = min(lease_until, ?1)
-             WHERE status = 'running' AND lease_token IS NOT NULL",
+             WHERE status = 'running' AND lease_token IS NOT NULL AND (?2 IS NULL OR substr(lease_token, 1, 9) = ?2 || '-')",
         )?
-        .execute(params![now.as_micros()])?;
+        .execute(params![now.as_micros(), of.map(|node| node.to_string())])?;
     Ok(u64::try_from(released).unwrap_or(u64::MAX))
 }
 

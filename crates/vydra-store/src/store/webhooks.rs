@@ -90,7 +90,8 @@ pub trait WebhookStore {
     /// An endpoint that is gone, or that has failed for too long, is switched off, and the other endpoints of its owner are
     /// told.
     async fn settle_delivery(&self, settled: SettledDelivery) -> Result<Settled>;
-    /// Makes what was under way due at once: for the start of the only process that works on this database.
+    /// For the start of a node, which has begun to listen: makes what was under way due at once, and nothing at all while
+    /// another node is here.
     async fn release_deliveries(&self, now: Timestamp) -> Result<u64>;
     /// When the next attempt is due.
     async fn next_delivery(&self) -> Result<Option<Timestamp>>;

@@ -1,5 +1,6 @@
 //! What a worker asks of the store, and what it is told.
 
+use super::NodeId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use vydra_core::asset::Asset;
@@ -11,6 +12,13 @@ use vydra_core::time::Timestamp;
 /// A random word that only one worker knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseToken(pub String);
+
+impl LeaseToken {
+    /// The node stands in front, so that the others know whose it was.
+    pub fn of(node: NodeId, secret: &str, number: u64) -> Self {
+        Self(format!("{node}-{secret}-{number}"))
+    }
+}
 
 /// The right to write to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -50,7 +50,7 @@ impl Fixture {
     }
 
     /// All that are due.
-    async fn due(&self) -> Vec<ClaimedDelivery> {
+    pub(crate) async fn due(&self) -> Vec<ClaimedDelivery> {
         self.claim_deliveries(self.delivery_claim())
             .await
             .deliveries

@@ -11,7 +11,7 @@ use vydra_core::ids::JobId;
 use vydra_core::job::{Job, JobStatus, Mode, PROCESSING_LIMIT};
 use vydra_core::time::Timestamp;
 use vydra_store::StoreError;
-use vydra_store::store::{ClaimedJob, Due, Lease, LeaseToken, NewJob, PriorStep, Share};
+use vydra_store::store::{ClaimedJob, Due, Lease, LeaseToken, NewJob, NodeId, PriorStep, Share};
 
 /// Every write of a worker is refused, and changes nothing.
 pub(crate) async fn assert_lease_lost(f: &Fixture, lease: &Lease) {
@@ -591,6 +591,36 @@ async fn a_start_voids_every_lease() {
     );
     f.advance(LEASE * 3);
     assert!(ids(&f.claim(9).await).contains(&backing_off.job.id));
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leases_of_one_node_are_voided_and_no_others() {
+    let f = fresh().await;
+    let (gone, here) = (NodeId(0x0bad_f00d), NodeId(0x0bad_f00e));
+    jobs(&f, 4).await;
+    let mut claim = f.new_claim(Mode::Live, 3, f.now());
+    claim.tokens = vec![
+        LeaseToken::of(gone, "a", 0),
+        LeaseToken::of(here, "0badf00d-", 1),
+        LeaseToken::of(gone, "b", 2),
+    ];
+    let held = f.store.claim_jobs(claim).await.unwrap().jobs;
+    let now = f.now();
+    assert_eq!(f.store.release_leases_of(gone, now).await.unwrap(), 2);
+    assert_eq!(f.store.release_leases_of(gone, now).await.unwrap(), 0);
+    let lost = [&held[0], &held[2]];
+    for held in lost {
+        assert_lease_lost(&f, &held.lease).await;
+    }
+    let kept = f
+        .store
+        .report_progress(&held[1].lease, 1, None, f.until())
+        .await;
+    kept.unwrap();
+    let free = ids(&f.claim(9).await);
+    assert_eq!(free.len(), 3);
+    assert!(lost.iter().all(|held| free.contains(&held.job.id)));
     check(f).await;
 }
 

@@ -39,6 +39,8 @@ mod keys;
 #[path = "../conformance/limits.rs"]
 mod limits;
 #[cfg(test)]
+mod news;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 #[path = "../conformance/organizations.rs"]
