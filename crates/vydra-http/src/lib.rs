@@ -16,6 +16,7 @@ mod layers;
 mod media;
 pub mod openapi;
 mod page;
+mod probes;
 pub mod routes;
 mod v1;
 
@@ -39,11 +40,11 @@ pub struct ApiState {
 
 /// Every path that the server answers, as it answers it.
 pub fn router(state: ApiState) -> Router {
-    let around = around(state);
+    let around = everything(state);
     Router::new().fallback(async move |request: Request| around.answer(request).await)
 }
 
-fn around(state: ApiState) -> Around {
+fn everything(state: ApiState) -> Around {
     let routes = routes::all(state.engine.catalog())
         .router
         .route("/media/{*key}", get(media::get))
@@ -53,5 +54,14 @@ fn around(state: ApiState) -> Around {
         .route("/docs/errors/{code}", get(docs::errors::get))
         .method_not_allowed_fallback(layers::unknown_method)
         .fallback(layers::unknown_path);
+    Around::new(routes.with_state(state.clone()), state)
+}
+
+/// Of a worker, which callers have no business with.
+fn health_alone(state: ApiState) -> Around {
+    let routes = Router::new()
+        .route("/api/v1/health", get(v1::health::get))
+        .method_not_allowed_fallback(probes::not_here)
+        .fallback(probes::not_here);
     Around::new(routes.with_state(state.clone()), state)
 }

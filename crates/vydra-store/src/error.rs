@@ -16,9 +16,13 @@ pub enum StoreError {
     /// The connection broke while a change was made final, and nobody could say whether it was: it may be, or not.
     #[error("it is not known whether the store has written it")]
     Unknown,
+    /// The database does not let us in, or is none that we can work with: a person must change something. What is to be
+    /// changed follows in words.
+    #[error("{0}")]
+    Refused(String),
     /// The database was made by a newer version of this program.
     #[error(
-        "the database has schema {found}, newer than {known}, the newest that this version knows"
+        "the database has schema {found}, newer than {known}, the newest that this version knows: start the newer version"
     )]
     SchemaTooNew { found: u32, known: u32 },
     /// A row holds what we never write.
@@ -38,9 +42,18 @@ impl StoreError {
             Self::Busy | Self::Unwritable(_) => true,
             Self::LeaseLost
             | Self::Unknown
+            | Self::Refused(_)
             | Self::SchemaTooNew { .. }
             | Self::Corrupt(_)
             | Self::Database(_) => false,
+        }
+    }
+
+    /// For whoever has worked with the database before: one that lets nobody in any more is as good as away.
+    pub(crate) fn away(self) -> Self {
+        match self {
+            Self::Refused(_) => Self::Unwritable(Box::new(self)),
+            other => other,
         }
     }
 }

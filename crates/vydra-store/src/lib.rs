@@ -16,6 +16,6 @@ mod sqlite;
 pub mod store;
 
 pub use error::{Result, StoreError};
-pub use postgres::PostgresStore;
+pub use postgres::{Found, PostgresSettings, PostgresStore, UrlError};
 pub use sqlite::{SqliteStore, sqlite_version};
 pub use store::Store;

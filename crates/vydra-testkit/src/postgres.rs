@@ -19,6 +19,9 @@ const RUNS_AS: &str = "postgres";
 /// More than one, because somebody else may take the port that was just free.
 const ATTEMPTS: u32 = 3;
 
+/// The role whose members give a password; all others come in without.
+pub const GUARDED: &str = "guarded";
+
 /// Its arguments are the folder of the programs, that of the server, its port, and its further settings. It says `ready`,
 /// or why the server cannot be had. The socket, not the port, tells that it is ready: no other server has that one.
 const KEEPER: &str = r#"
@@ -34,6 +37,7 @@ ready() {
     done
 }
 if "$programs/initdb" --pgdata=data --username=vydra --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync >&2; then
+    echo "host all +guarded all scram-sha-256" | cat - data/pg_hba.conf >hba && mv hba data/pg_hba.conf
     "$programs/postgres" -D data -k "$folder" -h 127.0.0.1 -p "$port" "$@" </dev/null >&2 &
     server=$!
     if ready; then
@@ -144,6 +148,11 @@ impl Postgres {
         let create = format!("CREATE DATABASE {name} TEMPLATE template0");
         self.psql(&self.url("postgres"), &create);
         self.url(&name)
+    }
+
+    /// The address for another user, such as `name` or `name:password`.
+    pub fn address_for(url: &str, user: &str) -> String {
+        url.replacen("//vydra@", &format!("//{user}@"), 1)
     }
 
     /// What a database answers: a line for each row, its columns parted by `|`. Several statements are one transaction.

@@ -42,7 +42,7 @@ impl Assets {
 
 impl Prune {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let bar = spinner();
         let show = |how_far| match how_far {
             Pruning::Files(count) => bar.set_message(format!("{count} files looked at")),

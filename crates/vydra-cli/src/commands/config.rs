@@ -40,7 +40,7 @@ impl Check {
             output::json(&json!({
                 "valid": true,
                 "listen": config.server.listen,
-                "database": config.database_path()?,
+                "database": config.database()?.to_string(),
                 "media": config.media_place()?.to_string(),
                 "models": models,
                 "workflows": workflows,
@@ -48,10 +48,7 @@ impl Check {
         } else {
             output::line("The configuration can be used.");
             output::line(&format!("  listen     {}", config.server.listen));
-            output::line(&format!(
-                "  database   {}",
-                config.database_path()?.display()
-            ));
+            output::line(&format!("  database   {}", config.database()?));
             output::line(&format!("  media      {}", config.media_place()?));
             output::line(&format!(
                 "  catalogue  {models} models, {workflows} workflows"

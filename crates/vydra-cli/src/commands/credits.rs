@@ -42,7 +42,7 @@ impl Credits {
 
 impl Grant {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let organization = engine.find_organization(&self.org).await.map_err(told)?;
         let mode = if self.test { Mode::Test } else { Mode::Live };
         let amount = vydra_core::credits::Credits::new(self.amount).unwrap_or_default();

@@ -1,8 +1,9 @@
 //! Looks at the installation as an operator would who wonders why something does not work.
 
 use super::DataAndOutput;
-use crate::config::Config;
-use crate::{output, wiring};
+use crate::config::{Config, Database};
+use crate::output;
+use crate::wiring::{self, Purpose};
 use clap::Args;
 use serde_json::json;
 use std::process::{Command, ExitCode, Stdio};
@@ -50,7 +51,8 @@ impl Doctor {
                     "configuration",
                     "every key is known and possible".to_owned(),
                 );
-                match existing(&config).and_then(|()| wiring::engine(&config, None)) {
+                // Looking must not make what it looks for.
+                match wiring::engine(&config, Purpose::Look).await {
                     Err(error) => tell(Verdict::Bad, "data", format!("{error:#}")),
                     Ok(engine) => examine(&config, &engine, &mut tell).await,
                 }
@@ -97,18 +99,6 @@ impl Doctor {
             ));
         }
     }
-}
-
-/// Looking must not make what it looks for.
-fn existing(config: &Config) -> anyhow::Result<()> {
-    let path = config.database_path()?;
-    if path.exists() {
-        return Ok(());
-    }
-    anyhow::bail!(
-        "there is no database at {}: `vydra serve` or `vydra migrate` makes one, --data-dir points to another",
-        path.display()
-    )
 }
 
 fn examine_provider(
@@ -174,11 +164,14 @@ async fn examine(
         Ok(()) => tell(
             Verdict::Good,
             "storage",
-            format!(
-                "{} can be written (SQLite {})",
-                config.data_dir.display(),
-                vydra_store::sqlite_version()
-            ),
+            match config.database() {
+                Ok(Database::Postgres(settings)) => format!("{settings} can be written"),
+                _ => format!(
+                    "{} can be written (SQLite {})",
+                    config.data_dir.display(),
+                    vydra_store::sqlite_version()
+                ),
+            },
         ),
         Err(error) => tell(
             Verdict::Bad,

@@ -130,7 +130,7 @@ fn state(key: &ApiKey, now: Timestamp) -> &'static str {
 
 impl Create {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let organization = engine.find_organization(&self.org).await.map_err(told)?;
         let scopes = if self.scopes.is_empty() {
             vec!["*".to_owned()]
@@ -161,7 +161,7 @@ impl Create {
 
 impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let organization = engine.find_organization(&self.org).await.map_err(told)?;
         let keys = engine.keys(&organization.id).await.map_err(told)?;
         let now = crate::system::SystemClock.now();
@@ -196,7 +196,7 @@ impl List {
 impl Revoke {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let id = key_id(&self.key_id)?;
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let key = engine.revoke_key(&id).await.map_err(told)?;
         if self.data.json {
             output::json(&describe(&key, crate::system::SystemClock.now()));
@@ -210,7 +210,7 @@ impl Revoke {
 impl Rotate {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let id = key_id(&self.key_id)?;
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         if self.overlap.0 > MAX_OVERLAP {
             bail!(
                 "an overlap is {} hours at most",

@@ -40,7 +40,7 @@ fn describe(imbalance: &Imbalance) -> Value {
 
 impl Audit {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let audit = engine.audit().await.map_err(told)?;
         let balanced = audit.imbalances.is_empty();
         if self.data.json {

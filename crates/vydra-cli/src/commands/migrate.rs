@@ -1,5 +1,6 @@
 use super::DataAndOutput;
 use crate::output;
+use crate::wiring::{self, Purpose};
 use clap::Args;
 use serde_json::json;
 use std::process::ExitCode;
@@ -11,14 +12,15 @@ pub struct Migrate {
 }
 
 impl Migrate {
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let config = self.data.data.load()?;
         // Opening the data brings its schema up to date.
-        self.data.open()?;
-        let path = self.data.data.load()?.database_path()?;
+        wiring::engine(&config, Purpose::Migration).await?;
+        let database = config.database()?.to_string();
         if self.data.json {
-            output::json(&json!({"database": path, "upToDate": true}));
+            output::json(&json!({"database": database, "upToDate": true}));
         } else {
-            output::line(&format!("{} is up to date.", path.display()));
+            output::line(&format!("{database} is up to date."));
         }
         Ok(ExitCode::SUCCESS)
     }

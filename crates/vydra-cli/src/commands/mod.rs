@@ -18,14 +18,15 @@ mod user;
 mod webhook;
 
 use crate::config::{Config, Sources};
-use crate::wiring;
-use anyhow::{Context, bail};
+use crate::wiring::{self, Purpose};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use vydra_engine::{Engine, Error};
+use vydra_outbound::secret::Secret;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -83,9 +84,9 @@ pub struct DataArguments {
     /// Folder of the database and the media files
     #[arg(long, value_name = "DIR", default_value = "vydra-data")]
     data_dir: PathBuf,
-    /// Database, such as sqlite:vydra.db (relative to the data directory)
+    /// Database, such as sqlite:vydra.db (relative to the data directory), or `postgres://user@host/database`
     #[arg(long, value_name = "URL")]
-    database_url: Option<String>,
+    database_url: Option<Secret>,
 }
 
 /// The same, for commands that print something.
@@ -110,7 +111,9 @@ impl DataArguments {
             .collect();
         let mut flags = Vec::new();
         if let Some(url) = &self.database_url {
-            flags.push(("store.url", url.clone()));
+            flags.push(("store.url", url.reveal().to_owned()));
+            // A file of the configuration that names another one must not stand against it.
+            flags.push(("store.url_file", String::new()));
         }
         Sources {
             file: self.config.clone(),
@@ -128,21 +131,13 @@ impl DataArguments {
 
 impl DataAndOutput {
     /// For a command that may be the first one on this data.
-    fn open(&self) -> anyhow::Result<Arc<Engine>> {
-        wiring::engine(&self.data.load()?, None)
+    async fn open(&self) -> anyhow::Result<Arc<Engine>> {
+        wiring::engine(&self.data.load()?, Purpose::Command).await
     }
 
     /// For a command that has nothing to show on data that is not there.
-    fn open_existing(&self) -> anyhow::Result<Arc<Engine>> {
-        let config = self.data.load()?;
-        let path = config.database_path()?;
-        if !path.exists() {
-            bail!(
-                "there is no database at {}. `vydra dev`, `vydra serve` or `vydra migrate` makes one; --data-dir points to another.",
-                path.display()
-            );
-        }
-        wiring::engine(&config, None)
+    async fn open_existing(&self) -> anyhow::Result<Arc<Engine>> {
+        wiring::engine(&self.data.load()?, Purpose::Look).await
     }
 }
 
@@ -160,7 +155,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Models(models) => block_on(models.run()),
         Command::Webhook(webhook) => block_on(webhook.run()),
         Command::Listen(listen) => block_on(listen.run()),
-        Command::Migrate(migrate) => migrate.run(),
+        Command::Migrate(migrate) => block_on(migrate.run()),
         Command::Config(config) => config.run(),
         Command::Doctor(doctor) => block_on(doctor.run()),
         Command::Openapi => openapi::run(),

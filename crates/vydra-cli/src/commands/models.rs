@@ -41,7 +41,7 @@ pub fn standing(route: &CheckedRoute) -> String {
 
 impl Check {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let checked = engine.check_providers().await;
         let is_good = checked.iter().all(|provider| {
             let lacks = |route: &CheckedRoute| {

@@ -184,7 +184,7 @@ fn told_span(span: Duration) -> String {
 
 impl Create {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open()?;
+        let engine = self.data.open().await?;
         let credits = Credits::new(self.credits).unwrap_or_default();
         let new = NewOrganizationRequest {
             name: self.name,
@@ -199,7 +199,7 @@ impl Create {
 
 impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let organizations = engine.organizations().await.map_err(told)?;
         if self.data.json {
             let data: Vec<Value> = organizations
@@ -230,7 +230,7 @@ impl List {
 
 impl Show {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let organization = engine.find_organization(&self.org).await.map_err(told)?;
         show(&engine, &organization, self.data.json);
         Ok(ExitCode::SUCCESS)
@@ -239,7 +239,7 @@ impl Show {
 
 impl SetPlan {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let organization = engine.find_organization(&self.org).await.map_err(told)?;
         let overrides = LimitOverrides {
             rpm: self.rpm,
@@ -258,7 +258,7 @@ impl SetPlan {
 
 impl SetRetention {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let organization = engine.find_organization(&self.org).await.map_err(told)?;
         let organization = engine
             .set_retention(&organization.id, self.keep_assets.0)

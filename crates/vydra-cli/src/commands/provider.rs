@@ -51,7 +51,7 @@ impl Attempts {
                 None => bail!("{text} is not the id of a job: they begin with job_"),
             },
         };
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let filter = AttemptFilter {
             job,
             provider: self.provider,

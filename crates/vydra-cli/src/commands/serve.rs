@@ -1,11 +1,11 @@
-//! The server and the worker in one process.
+//! The server and the worker, in one process or apart.
 
 use super::DataArguments;
 use crate::config::{Config, Sources};
 use crate::output;
 use crate::system::SystemRandom;
 use crate::telemetry::{self, Telemetry};
-use crate::wiring::{self, ServerLock};
+use crate::wiring::{self, Purpose, ServerLock};
 use anyhow::{Context, bail};
 use clap::Args;
 use std::net::SocketAddr;
@@ -24,6 +24,7 @@ use vydra_http::{ApiState, ServeOptions};
 #[command(after_help = "Examples:
   vydra serve --data-dir /var/lib/vydra
   vydra serve --config /etc/vydra.toml --listen 0.0.0.0:8080
+  vydra serve --config /etc/vydra.toml --role worker
   VYDRA__LOG__FORMAT=json vydra serve
 
 SIGTERM or Ctrl-C stops it: what has begun is ended or handed back.")]
@@ -33,6 +34,9 @@ pub struct Serve {
     /// Where to listen, such as 0.0.0.0:8080; port 0 takes a free one
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// What to do: both, api or worker; the latter two only on Postgres
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
 }
 
 impl Serve {
@@ -41,7 +45,12 @@ impl Serve {
         sources
             .flags
             .extend(self.listen.map(|listen| ("server.listen", listen)));
-        let server = Server::start(&sources).await?;
+        sources
+            .flags
+            .extend(self.role.map(|role| ("server.role", role)));
+        let Some(server) = Server::start(&sources).await? else {
+            return Ok(ExitCode::SUCCESS);
+        };
         output::line(&format!("vydra is listening on {}", server.url));
         server.until_stopped().await
     }
@@ -58,37 +67,49 @@ pub(super) struct Server {
     /// Set when one of the tasks has ended.
     ended: CancellationToken,
     pub(super) signal: StopSignal,
-    _lock: ServerLock,
+    _lock: Option<ServerLock>,
     /// The last to be dropped: the others may have something to say.
     _telemetry: Telemetry,
 }
 
 impl Server {
-    pub(super) async fn start(sources: &Sources) -> anyhow::Result<Self> {
+    /// None when it was told to stop while it waited for its database.
+    pub(super) async fn start(sources: &Sources) -> anyhow::Result<Option<Self>> {
         let config = Config::load(sources)?;
         let telemetry = telemetry::start(&config.log)?;
-        let signal = StopSignal::listen()?;
+        let mut signal = StopSignal::listen()?;
         warn_of_open_networks(&config);
-        let lock = ServerLock::take(&config)?;
+        let lock = ServerLock::of(&config)?;
         let listener = listen(config.server.listen).await?;
         let address = listener
             .local_addr()
             .context("the address of the server is not known")?;
-        let engine = wiring::engine(&config, Some(address))?;
-        engine
-            .load_usage()
-            .await
-            .context("the usage of limits could not be read")?;
-        let worker = Worker::new(Arc::clone(&engine));
-        worker
-            .take_over()
-            .await
-            .context("interrupted jobs could not be taken over")?;
-        let deliverer = Deliverer::new(Arc::clone(&engine));
-        deliverer
-            .take_over()
-            .await
-            .context("interrupted webhooks could not be taken over")?;
+        let engine = tokio::select! {
+            engine = wiring::engine(&config, Purpose::Server(address)) => engine?,
+            () = signal.heard() => return Ok(None),
+        };
+        let role = config.server.role;
+        if role.answers() {
+            engine
+                .load_usage()
+                .await
+                .context("the usage of limits could not be read")?;
+        }
+        let workers = if role.works() {
+            let worker = Worker::new(Arc::clone(&engine));
+            worker
+                .take_over()
+                .await
+                .context("interrupted jobs could not be taken over")?;
+            let deliverer = Deliverer::new(Arc::clone(&engine));
+            deliverer
+                .take_over()
+                .await
+                .context("interrupted webhooks could not be taken over")?;
+            Some((worker, deliverer))
+        } else {
+            None
+        };
         let (stop, stop_usage, tasks, working) = (
             CancellationToken::new(),
             CancellationToken::new(),
@@ -102,6 +123,7 @@ impl Server {
         let options = ServeOptions {
             max_connections: config.server.max_connections,
             body_timeout: config.server.body_timeout.0,
+            only_health: !role.answers(),
             ..ServeOptions::default()
         };
         let answering = vydra_http::serve(listener, state, options, stop.clone());
@@ -122,20 +144,22 @@ impl Server {
                 }
             }
         });
-        working.spawn({
-            let (ended, stop) = (ended.clone().drop_guard(), stop.clone());
-            async move {
-                let _ended = ended;
-                worker.run(stop).await;
-            }
-        });
-        working.spawn({
-            let (ended, stop) = (ended.clone().drop_guard(), stop.clone());
-            async move {
-                let _ended = ended;
-                deliverer.run(stop).await;
-            }
-        });
+        if let Some((worker, deliverer)) = workers {
+            working.spawn({
+                let (ended, stop) = (ended.clone().drop_guard(), stop.clone());
+                async move {
+                    let _ended = ended;
+                    worker.run(stop).await;
+                }
+            });
+            working.spawn({
+                let (ended, stop) = (ended.clone().drop_guard(), stop.clone());
+                async move {
+                    let _ended = ended;
+                    deliverer.run(stop).await;
+                }
+            });
+        }
         working.close();
         // The last to end, so that it writes down whatever the others have counted.
         tasks.spawn({
@@ -154,7 +178,7 @@ impl Server {
         tasks.close();
         let url = wiring::url_of(address);
         tracing::info!(http.address = %address, "vydra is listening");
-        Ok(Self {
+        Ok(Some(Self {
             url,
             config,
             engine,
@@ -164,7 +188,7 @@ impl Server {
             signal,
             _lock: lock,
             _telemetry: telemetry,
-        })
+        }))
     }
 
     pub(super) async fn until_stopped(mut self) -> anyhow::Result<ExitCode> {

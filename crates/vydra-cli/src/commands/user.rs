@@ -174,7 +174,7 @@ fn show_made_up(password: Option<&Password>) {
 
 impl Create {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let organization = engine.find_organization(&self.org).await.map_err(told)?;
         let role = self.role.into();
         let new = NewUserRequest {
@@ -202,7 +202,7 @@ impl Create {
 
 impl Add {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let organization = engine.find_organization(&self.org).await.map_err(told)?;
         let role = self.role.into();
         let user = engine
@@ -225,7 +225,7 @@ impl Add {
 
 impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let organization = engine.find_organization(&self.org).await.map_err(told)?;
         let members = engine.members(&organization.id).await.map_err(told)?;
         if self.data.json {
@@ -259,7 +259,7 @@ impl List {
 
 impl SetPassword {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let password = self.password.read()?;
         let changed = engine
             .set_password(&self.email, password)

@@ -48,7 +48,7 @@ impl Secret {
         if self.overlap.0 > MAX_OVERLAP {
             bail!("--overlap can be 168h at most");
         }
-        let engine = self.data.open_existing()?;
+        let engine = self.data.open_existing().await?;
         let organization = engine.find_organization(&self.org).await.map_err(told)?;
         let mode = if self.test { Mode::Test } else { Mode::Live };
         let secrets = if self.rotate {

@@ -6,8 +6,8 @@ use toml::{Table, Value};
 
 const PREFIX: &str = "VYDRA__";
 
-/// What was given besides the defaults.
-#[derive(Debug, Clone, Default)]
+/// What was given besides the defaults; some of it is secret.
+#[derive(Clone, Default)]
 pub struct Sources {
     pub file: Option<PathBuf>,
     pub data_dir: PathBuf,

@@ -5,6 +5,7 @@ mod duration;
 mod layers;
 mod media;
 mod providers;
+mod store;
 
 pub use duration::Span;
 pub use media::{Media, MediaPlace};
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use store::{Database, Store};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use vydra_core::plan::{Limits, Plans};
@@ -42,7 +44,7 @@ const MAX_SESSION: Duration = Duration::from_hours(8_760);
 pub struct Config {
     pub server: Server,
     pub auth: Auth,
-    pub store: Location,
+    pub store: Store,
     pub media: Media,
     pub worker: Worker,
     pub catalog: Catalog,
@@ -60,11 +62,33 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
+    pub role: Role,
     pub listen: SocketAddr,
     pub public_url: String,
     pub sync_wait: Span,
     pub max_connections: usize,
     pub body_timeout: Span,
+}
+
+/// What a server does of what is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Both,
+    /// Answers requests, and leaves jobs and webhooks to others.
+    Api,
+    /// Does jobs and sends webhooks; answers nothing but how it is.
+    Worker,
+}
+
+impl Role {
+    pub fn answers(self) -> bool {
+        matches!(self, Self::Both | Self::Api)
+    }
+
+    pub fn works(self) -> bool {
+        matches!(self, Self::Both | Self::Worker)
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -73,12 +97,6 @@ pub struct Auth {
     pub session_lifetime: Span,
     pub bot_register: bool,
     pub bot_plan: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Location {
-    pub url: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -260,9 +278,32 @@ impl Config {
             ));
         }
         self.trusted_proxies()?;
-        self.database_path()?;
+        self.check_store()?;
+        self.check_role()?;
         self.media_place()?;
         self.log.filter()?;
+        Ok(())
+    }
+
+    fn check_role(&self) -> Result<(), ConfigError> {
+        let Server {
+            role, public_url, ..
+        } = &self.server;
+        if *role == Role::Both {
+            return Ok(());
+        }
+        if let Database::Sqlite(_) = self.database()? {
+            return Err(ConfigError::key(
+                "server.role",
+                "must be both: one server does everything on SQLite, only Postgres (store.url) is shared by several",
+            ));
+        }
+        if *role == Role::Worker && public_url.is_empty() {
+            return Err(ConfigError::key(
+                "server.public_url",
+                "must be given for a worker: webhooks name files below it",
+            ));
+        }
         Ok(())
     }
 
@@ -313,21 +354,6 @@ impl Config {
         self.providers
             .get(providers::LOCAL)
             .is_some_and(|local| local.instant)
-    }
-
-    pub fn database_path(&self) -> Result<PathBuf, ConfigError> {
-        let url = self.store.url.as_str();
-        if url.is_empty() || url == "sqlite:" {
-            return Ok(self.data_dir.join("vydra.db"));
-        }
-        match url.strip_prefix("sqlite:") {
-            Some(path) => Ok(self.data_dir.join(path.strip_prefix("//").unwrap_or(path))),
-            None if url.starts_with("postgres") => Err(ConfigError::key(
-                "store.url",
-                "this version keeps its data in SQLite only; use sqlite:PATH",
-            )),
-            None => Err(ConfigError::key("store.url", "must be sqlite: and a path")),
-        }
     }
 
     /// The catalogue's texts with their names, in the order in which they apply.

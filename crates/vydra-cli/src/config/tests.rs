@@ -59,7 +59,7 @@ fn the_defaults_load_and_are_the_contracts_plans() {
             concurrent: 100
         })
     );
-    assert_eq!(config.database_path().unwrap(), Path::new("data/vydra.db"));
+    assert_eq!(config.database().unwrap().to_string(), "data/vydra.db");
     let media = config.media_place().unwrap();
     assert_eq!(media.to_string(), "data/media");
 }
@@ -201,7 +201,6 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
         ),
         ("[plans.free]\nrpm = -1", "plans.free.rpm"),
         ("[plans.mine]\nrpm = 1", "plans.mine"),
-        ("[store]\nurl = \"postgres://x\"", "store.url"),
         ("[media]\nurl = \"ftp://x\"", "media.url"),
         ("[media]\nreads = \"redirect\"", "media.reads"),
         ("[log]\nformat = \"xml\"", "log.format"),
@@ -373,4 +372,99 @@ fn the_secret_of_a_bucket_is_not_shown_and_may_be_in_a_file_or_in_the_environmen
         ("VYDRA__MEDIA__SECRET_ACCESS_KEY", "8642"),
     ];
     assert_eq!(secret(load(None, &environment).unwrap()), "8642");
+}
+
+#[test]
+fn the_database_may_be_a_file_or_that_of_a_server() {
+    let shown = |url: &str| {
+        let config = load(None, &[("VYDRA__STORE__URL", url)]).unwrap();
+        let database = config.database().unwrap();
+        assert!(!format!("{config:?}{database:?}{database}").contains("hush"));
+        database.to_string()
+    };
+    assert_eq!(shown("sqlite:"), "data/vydra.db");
+    assert_eq!(shown("sqlite:other.db"), "data/other.db");
+    assert_eq!(shown("sqlite:///srv/vydra.db"), "/srv/vydra.db");
+    assert_eq!(
+        shown("postgres://ada:hush@db:6432/vydra?connect_timeout=2"),
+        "postgres://ada@db:6432/vydra"
+    );
+    for url in [
+        "mysql://ada:hush@db/vydra",
+        "postgres:db",
+        "postgres://ada:hu@hush@db/vydra",
+    ] {
+        let error = load(None, &[("VYDRA__STORE__URL", url)]).unwrap_err();
+        assert!(error.to_string().contains("store.url: "), "{error}");
+        assert!(!format!("{error:?}{error}").contains("hush"), "{error}");
+    }
+}
+
+#[test]
+fn the_address_of_the_database_may_be_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("url");
+    let named = path.display().to_string();
+    let from_file = || load(None, &[("VYDRA__STORE__URL_FILE", named.as_str())]);
+    for text in [None, Some("\n"), Some("mysql://ada:hush@db\n")] {
+        if let Some(text) = text {
+            std::fs::write(&path, text).unwrap();
+        }
+        let error = from_file().unwrap_err();
+        assert!(error.to_string().contains("store.url_file: "), "{error}");
+        assert!(!format!("{error:?}{error}").contains("hush"), "{error}");
+    }
+    std::fs::write(&path, "postgres://ada:hush@db/vydra\r\n").unwrap();
+    let database = from_file().unwrap().database().unwrap();
+    assert_eq!(database.to_string(), "postgres://ada@db/vydra");
+
+    let both = [
+        ("VYDRA__STORE__URL_FILE", named.as_str()),
+        ("VYDRA__STORE__URL", "sqlite:"),
+    ];
+    let error = load(None, &both).unwrap_err().to_string();
+    assert!(error.contains("store.url_file: is given beside"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_of_a_database_is_refused() {
+    for (text, named) in [
+        ("url = 5", "store.url: must be text"),
+        ("connections = 0", "store.connections"),
+        ("connections = 1001", "store.connections"),
+        ("connect_timeout = \"2h\"", "store.connect_timeout"),
+    ] {
+        let error = load(Some(&format!("[store]\n{text}\n")), &[]).unwrap_err();
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}
+
+#[test]
+fn a_role_of_its_own_needs_a_database_that_is_shared() {
+    let role = |role, url, public| {
+        let environment = [
+            ("VYDRA__SERVER__ROLE", role),
+            ("VYDRA__STORE__URL", url),
+            ("VYDRA__SERVER__PUBLIC_URL", public),
+        ];
+        load(None, &environment).map_err(|error| error.to_string())
+    };
+    let (shared, public) = ("postgres://db/vydra", "https://api.example");
+    for (name, url, public_url) in [
+        ("both", "sqlite:", ""),
+        ("both", shared, ""),
+        ("api", shared, ""),
+        ("worker", shared, public),
+    ] {
+        role(name, url, public_url).unwrap();
+    }
+    for (name, url, public_url, named) in [
+        ("api", "sqlite:", public, "server.role: must be both"),
+        ("worker", "", public, "server.role: must be both"),
+        ("worker", shared, "", "server.public_url: must be given"),
+        ("queen", shared, public, "server.role"),
+    ] {
+        let error = role(name, url, public_url).unwrap_err();
+        assert!(error.contains(named), "{error}");
+    }
 }

@@ -22,6 +22,8 @@ mod files;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod providers;

@@ -7,10 +7,10 @@ use std::fs;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
-const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
+pub(crate) const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
 
 /// Exit code 1, nothing on the data stream, these words among the complaints.
-async fn refuse(data: &Data, words: &[&str], complaint: &str) -> String {
+pub(crate) async fn refuse(data: &Data, words: &[&str], complaint: &str) -> String {
     let ran = data.run(words).await;
     assert_eq!(
         (ran.code, ran.stdout.as_str()),

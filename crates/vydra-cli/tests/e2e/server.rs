@@ -21,6 +21,8 @@ const LISTENING: &str = "listening on ";
 pub(crate) struct Data {
     folder: TempDir,
     environment: Vec<(&'static str, String)>,
+    /// The database, if it is no file here.
+    postgres: Option<String>,
     audited: bool,
 }
 
@@ -37,8 +39,16 @@ impl Data {
                 .tempdir()
                 .unwrap(),
             environment: Vec::new(),
+            postgres: None,
             audited: true,
         }
+    }
+
+    /// With a database of Postgres, at this address.
+    pub(crate) fn on(url: &str) -> Self {
+        let mut data = Self::new().with("VYDRA__STORE__URL", url);
+        data.postgres = Some(url.to_owned());
+        data
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
@@ -124,6 +134,12 @@ impl Data {
         Server::start(self.vydra(&["serve", "--listen", "127.0.0.1:0"])).await
     }
 
+    /// A server that does a part of the work.
+    pub(crate) async fn serve_as(&self, role: &str) -> Server {
+        let words = ["serve", "--listen", "127.0.0.1:0", "--role", role];
+        Server::start(self.vydra(&words)).await
+    }
+
     pub(crate) async fn dev(&self, more: &[&str]) -> Server {
         Server::start(self.vydra(&[&["dev", "--listen", "127.0.0.1:0"], more].concat())).await
     }
@@ -131,14 +147,17 @@ impl Data {
 
 impl Drop for Data {
     fn drop(&mut self) {
-        if std::thread::panicking() || !self.audited || !self.path("vydra.db").exists() {
+        let is_there = self.postgres.is_some() || self.path("vydra.db").exists();
+        if std::thread::panicking() || !self.audited || !is_there {
             return;
         }
-        let audit = std::process::Command::new(VYDRA)
-            .args(["ledger", "audit", "--data-dir"])
-            .arg(self.folder.path())
-            .output()
-            .unwrap();
+        let mut audit = std::process::Command::new(VYDRA);
+        audit.args(["ledger", "audit", "--data-dir"]);
+        audit.arg(self.folder.path());
+        if let Some(url) = &self.postgres {
+            audit.args(["--database-url", url]);
+        }
+        let audit = audit.output().unwrap();
         assert!(audit.status.success(), "the books do not agree: {audit:?}");
     }
 }

@@ -8,7 +8,7 @@ mod pace;
 mod wire;
 
 use crate::layers::Around;
-use crate::{ApiState, around, layers};
+use crate::{ApiState, everything, health_alone, layers};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Version, header};
@@ -41,9 +41,11 @@ const MAX_LEFTOVER: usize = 64 * 1_024;
 /// After a failed accept: when no file can be opened, trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// The bounds of the server's connections.
+/// What a server answers, and the bounds of its connections.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
+    /// Whether nothing is answered but how the process is: it is a worker.
+    pub only_health: bool,
     /// Further connections wait until one ends.
     pub max_connections: usize,
     /// For a request's head to arrive whole, and for how long a connection may idle.
@@ -61,6 +63,7 @@ pub struct ServeOptions {
 impl Default for ServeOptions {
     fn default() -> Self {
         Self {
+            only_health: false,
             max_connections: 10_000,
             header_timeout: Duration::from_secs(30),
             // The system buffers megabytes: to a slow line it takes them in steps that are far apart.
@@ -109,8 +112,13 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(
         options.max_connections.min(Semaphore::MAX_PERMITS),
     ));
+    let around = if options.only_health {
+        health_alone(state.clone())
+    } else {
+        everything(state.clone())
+    };
     let server = Arc::new(Server {
-        around: around(state.clone()),
+        around,
         builder: builder(&options, Tracked(tasks.clone())),
         state,
         options,

@@ -73,6 +73,7 @@ impl Undone {
             StoreError::Busy => Self::Busy,
             StoreError::Unknown => Self::Unknown,
             StoreError::LeaseLost
+            | StoreError::Refused(_)
             | StoreError::SchemaTooNew { .. }
             | StoreError::Corrupt(_)
             | StoreError::Database(_) => Self::Other,

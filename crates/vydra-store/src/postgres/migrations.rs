@@ -1,6 +1,7 @@
 //! The schema by numbers, and the few settings that live in the database itself.
 
 use super::db::Db;
+use super::refusal::refused_change;
 use super::rows::Columns;
 use crate::{Result, StoreError};
 use vydra_core::api_key::Pepper;
@@ -9,6 +10,50 @@ use vydra_core::api_key::Pepper;
 const MIGRATIONS: &[(u32, &str)] = &[(7, include_str!("../../migrations/postgres/0007_start.sql"))];
 /// Of the lock under which one process at a time migrates: any number that nobody else uses.
 const LOCK: i64 = 0x7679_6472_6120_0001;
+
+/// The oldest whose words we use, as its server counts: 14.
+const OLDEST: u32 = 140_000;
+
+/// What there is of ours in a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    Nothing,
+    /// Opening it would change its schema, under servers of the older version that may be at work.
+    Outdated,
+    Current,
+}
+
+/// Changes nothing. Refuses what is no database for us.
+pub(super) async fn look(db: &Db) -> Result<Found> {
+    let asked = db.one(
+        "SELECT current_setting('server_version_num')::bigint, current_setting('server_version'),
+                current_setting('server_encoding'), to_regclass('schema_version') IS NOT NULL",
+        &[],
+    );
+    let asked = asked.await?;
+    let mut columns = Columns::of(&asked);
+    let (number, version): (u32, String) = (columns.number()?, columns.take()?);
+    let (encoding, is_ours): (String, bool) = (columns.take()?, columns.take()?);
+    if number < OLDEST {
+        let oldest = OLDEST / 10_000;
+        return Err(StoreError::Refused(format!(
+            "it is PostgreSQL {version}, and {oldest} is the oldest that will do"
+        )));
+    }
+    if encoding != "UTF8" {
+        return Err(StoreError::Refused(format!(
+            "its encoding is {encoding} and must be UTF8: make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )));
+    }
+    let found = if is_ours { schema(db).await? } else { 0 };
+    let known = known();
+    match found {
+        0 => Ok(Found::Nothing),
+        found if found > known => Err(StoreError::SchemaTooNew { found, known }),
+        found if found < known => Ok(Found::Outdated),
+        _ => Ok(Found::Current),
+    }
+}
 
 /// Brings the schema up to date, all or nothing, also when several processes start at once.
 pub(super) async fn migrate(db: &Db) -> Result<()> {
@@ -21,7 +66,7 @@ pub(super) async fn migrate(db: &Db) -> Result<()> {
         "ROLLBACK"
     })
     .await?;
-    migrated
+    migrated.map_err(refused_change)
 }
 
 async fn bring_up(db: &Db) -> Result<()> {

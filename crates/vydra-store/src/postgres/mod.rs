@@ -17,8 +17,10 @@ mod migrations;
 mod news;
 mod organizations;
 mod pool;
+mod refusal;
 mod rows;
 mod sessions;
+mod settings;
 mod transactions;
 mod usage;
 mod users;
@@ -52,9 +54,11 @@ use vydra_core::time::Timestamp;
 use vydra_core::usage::{UsageBy, UsageRow};
 use vydra_core::user::{Membership, PasswordHash, Role, User};
 
+pub use migrations::Found;
+pub use settings::{PostgresSettings, UrlError};
+
 /// The last of them is for chores.
 const LANES: usize = 5;
-const READERS: usize = 8;
 
 /// Durable at every commit, but for the few commands that say otherwise.
 #[derive(Debug)]
@@ -67,15 +71,22 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
+    /// Looks at a database without changing it.
+    pub async fn look(settings: &PostgresSettings) -> Result<Found> {
+        migrations::look(&Connector::new(settings).connect().await?).await
+    }
+
     /// Connects and brings the schema up to date. `fresh_pepper` is kept only in a new database.
-    pub async fn open(url: &str, fresh_pepper: &Pepper) -> Result<Self> {
-        let connector = Connector::new(url)?;
+    pub async fn open(settings: &PostgresSettings, fresh_pepper: &Pepper) -> Result<Self> {
+        let connector = Connector::new(settings);
         let db = connector.connect().await?;
-        migrations::migrate(&db).await?;
+        if migrations::look(&db).await? != Found::Current {
+            migrations::migrate(&db).await?;
+        }
         let pepper = migrations::pepper(&db, fresh_pepper).await?;
         Ok(Self {
             lanes: Lanes::start(&connector, LANES)?,
-            pool: Pool::new(connector, READERS),
+            pool: Pool::new(connector, settings.readers),
             pepper,
             voice: OnceLock::new(),
         })

@@ -1,6 +1,8 @@
 //! Connections: how one is made, and those that readers share.
 
 use super::db::Db;
+use super::refusal::refusal;
+use super::settings::PostgresSettings;
 use crate::{Result, StoreError};
 use std::future::poll_fn;
 use std::ops::Deref;
@@ -22,25 +24,30 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     config: Arc<Config>,
+    /// For one attempt at each of its hosts.
+    patience: Duration,
 }
 
 impl Connector {
-    pub(super) fn new(url: &str) -> Result<Self> {
-        let mut config: Config = url
-            .parse()
-            .map_err(|error: tokio_postgres::Error| StoreError::Database(Box::new(error)))?;
+    pub(super) fn new(settings: &PostgresSettings) -> Self {
+        let mut config = settings.config.clone();
+        let connect = *config.get_connect_timeout().unwrap_or(&CONNECT);
+        if config.get_application_name().is_none() {
+            config.application_name("vydra");
+        }
         config
-            .connect_timeout(CONNECT)
+            .connect_timeout(connect)
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
             // A peer that is gone without a word is noticed within seconds.
             .keepalives_idle(Duration::from_secs(10))
             .keepalives_interval(Duration::from_secs(3))
             .keepalives_retries(3)
-            .tcp_user_timeout(Duration::from_secs(10))
-            .application_name("vydra");
-        Ok(Self {
+            .tcp_user_timeout(Duration::from_secs(10));
+        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
+        Self {
+            patience: connect * u32::try_from(hosts).unwrap_or(1),
             config: Arc::new(config),
-        })
+        }
     }
 
     /// A connection that lives on the runtime of whoever asks.
@@ -54,7 +61,7 @@ impl Connector {
     }
 
     async fn connect_in_time(&self, heard: Option<mpsc::Sender<String>>) -> Result<Db> {
-        let connected = tokio::time::timeout(CONNECT, self.try_connect(heard)).await;
+        let connected = tokio::time::timeout(self.patience, self.try_connect(heard)).await;
         connected.unwrap_or_else(|_late| {
             Err(StoreError::Unwritable(
                 "the database does not answer".into(),
@@ -63,7 +70,9 @@ impl Connector {
     }
 
     async fn try_connect(&self, heard: Option<mpsc::Sender<String>>) -> Result<Db> {
-        let (client, connection) = self.config.connect(NoTls).await?;
+        let connected = self.config.connect(NoTls).await;
+        let (client, connection) =
+            connected.map_err(|error| refusal(&error).unwrap_or_else(|| error.into()))?;
         // Ends with the client.
         match heard {
             None => drop(TaskTracker::new().spawn(connection)),
@@ -127,7 +136,7 @@ impl Pool {
             match idle() {
                 Some(db) if db.is_closed() => {}
                 Some(db) => break db,
-                None => break self.connector.connect().await?,
+                None => break self.connector.connect().await.map_err(StoreError::away)?,
             }
         };
         Ok(Reader {

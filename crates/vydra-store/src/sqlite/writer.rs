@@ -64,6 +64,7 @@ impl CommitFailure {
             StoreError::Unwritable(_) => Self::Unwritable,
             StoreError::LeaseLost
             | StoreError::Unknown
+            | StoreError::Refused(_)
             | StoreError::SchemaTooNew { .. }
             | StoreError::Corrupt(_)
             | StoreError::Database(_) => Self::Other,

@@ -22,7 +22,8 @@ pub(crate) const UNGUARDED: &str = "
 
 /// The store of this folder, which is empty at first.
 pub(crate) async fn open(directory: &Path) -> Arc<dyn Store> {
-    let store = PostgresStore::open(&url(directory), &Pepper::new([7; 32])).await;
+    let settings = url(directory).parse().unwrap();
+    let store = PostgresStore::open(&settings, &Pepper::new([7; 32])).await;
     Arc::new(store.unwrap())
 }
 

@@ -97,7 +97,7 @@ async fn behind(cut: &Cut, directory: &TempDir) -> PostgresStore {
         .unwrap();
     let user = before.rsplit_once('@').unwrap().0;
     let url = format!("{user}@127.0.0.1:{}/{name}", cut.port);
-    PostgresStore::open(&url, &Pepper::new([7; 32]))
+    PostgresStore::open(&url.parse().unwrap(), &Pepper::new([7; 32]))
         .await
         .unwrap()
 }

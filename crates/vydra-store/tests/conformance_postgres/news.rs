@@ -31,7 +31,7 @@ impl Node {
     }
 
     async fn behind(wire: &Wire, f: &Fixture, number: u32) -> Self {
-        let url = wire.address(&backend::url(f.directory.path()));
+        let url = wire.address(&backend::url(f.directory.path())).parse().unwrap();
         let store = PostgresStore::open(&url, &Pepper::new([7; 32])).await;
         Self::over(Arc::new(store.unwrap()), number).await
     }

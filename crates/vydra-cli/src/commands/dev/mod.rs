@@ -42,7 +42,11 @@ impl Dev {
         sources
             .flags
             .extend(self.listen.map(|listen| ("server.listen", listen)));
-        let mut server = Server::start(&sources).await?;
+        // What is shown is done by this process.
+        sources.flags.push(("server.role", "both".to_owned()));
+        let Some(mut server) = Server::start(&sources).await? else {
+            return Ok(ExitCode::SUCCESS);
+        };
         let identity = Identity::prepare(&server.engine, &server.config.data_dir).await?;
         introduce(&server, &identity);
         if !self.quiet_start {

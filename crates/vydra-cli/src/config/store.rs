@@ -1,0 +1,99 @@
+//! Where the database is.
+
+use super::{Config, ConfigError, Secret, Span};
+use serde::Deserialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use vydra_store::PostgresSettings;
+
+const FILE: &str = "vydra.db";
+const MOST_CONNECTIONS: usize = 1_000;
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    pub url: Secret,
+    pub url_file: PathBuf,
+    pub connections: usize,
+    pub connect_timeout: Span,
+}
+
+#[derive(Debug, Clone)]
+pub enum Database {
+    Sqlite(PathBuf),
+    Postgres(Box<PostgresSettings>),
+}
+
+/// For an operator; without the password.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => path.display().fmt(f),
+            Self::Postgres(settings) => settings.fmt(f),
+        }
+    }
+}
+
+impl Config {
+    pub fn database(&self) -> Result<Database, ConfigError> {
+        let (key, url) = self.database_url()?;
+        let refused = |problem: String| Err(ConfigError::key(key, problem));
+        if url.starts_with("postgres") {
+            return match url.parse::<PostgresSettings>() {
+                Ok(mut settings) => {
+                    settings.readers = self.store.connections;
+                    Ok(Database::Postgres(Box::new(settings)))
+                }
+                Err(error) => refused(error.to_string()),
+            };
+        }
+        let path = match url.as_str() {
+            "" | "sqlite:" => Path::new(FILE),
+            url => match url.strip_prefix("sqlite:") {
+                Some(path) => Path::new(path.strip_prefix("//").unwrap_or(path)),
+                None => {
+                    return refused(
+                        "must be sqlite: and a path, or postgres://USER@HOST/DATABASE".to_owned(),
+                    );
+                }
+            },
+        };
+        Ok(Database::Sqlite(self.data_dir.join(path)))
+    }
+
+    /// With the key that gives it.
+    fn database_url(&self) -> Result<(&'static str, String), ConfigError> {
+        const FILE_KEY: &str = "store.url_file";
+        let Store { url, url_file, .. } = &self.store;
+        if url_file.as_os_str().is_empty() {
+            return Ok(("store.url", url.reveal().to_owned()));
+        }
+        if !url.is_empty() {
+            let problem = "is given beside store.url; there is one database";
+            return Err(ConfigError::key(FILE_KEY, problem));
+        }
+        let path = self.data_dir.join(url_file);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            ConfigError::key(FILE_KEY, format!("cannot read {}: {error}", path.display()))
+        })?;
+        match text.trim() {
+            "" => Err(ConfigError::key(FILE_KEY, "is an empty file")),
+            url => Ok((FILE_KEY, url.to_owned())),
+        }
+    }
+
+    pub(super) fn check_store(&self) -> Result<(), ConfigError> {
+        if !(1..=MOST_CONNECTIONS).contains(&self.store.connections) {
+            let problem = format!("must be from 1 to {MOST_CONNECTIONS}");
+            return Err(ConfigError::key("store.connections", problem));
+        }
+        if self.store.connect_timeout.0 > LONGEST_WAIT {
+            let problem = "must be at most 1h";
+            return Err(ConfigError::key("store.connect_timeout", problem));
+        }
+        self.database()?;
+        Ok(())
+    }
+}
