@@ -15,6 +15,7 @@ mod endings;
 mod error;
 mod events;
 mod generate;
+mod health;
 mod idempotency;
 mod inputs;
 mod intake;
@@ -70,6 +71,7 @@ use bells::Bells;
 use bots::Registrations;
 use deliverer::Lanes;
 use endings::{Endings, Running};
+use health::Health;
 use idempotency::InFlight;
 use limits::RateLimiter;
 use passwords::Passwords;
@@ -91,11 +93,11 @@ use vydra_core::random::Random;
 use vydra_core::time::{Clock, Timestamp};
 use vydra_core::webhook::RetrySchedule;
 use vydra_outbound::fetch::InputFetcher;
-use vydra_outbound::media::{MediaError, MediaStore};
+use vydra_outbound::media::MediaStore;
 use vydra_outbound::registry::Registry;
 use vydra_outbound::url_guard::Network;
 use vydra_outbound::webhook::Courier;
-use vydra_store::{Store, StoreError};
+use vydra_store::Store;
 use worker::Floor;
 
 /// How many input files are fetched at once: each is held in memory while it is checked.
@@ -200,6 +202,8 @@ pub struct Engine {
     mail: Notify,
     lanes: Lanes,
     streams: Arc<Streams>,
+    /// Set when the process is about to stop: nobody shall send it anything more.
+    leaving: CancellationToken,
     /// Set when the process stops: streams end, and nothing that waits is begun any more.
     closing: CancellationToken,
     /// Set when the time for ending what has begun is over: whoever waits for a job is told how it stands.
@@ -217,9 +221,6 @@ pub struct Engine {
     thumbnails: Arc<Semaphore>,
     health: Mutex<Option<(Timestamp, Health)>>,
 }
-
-/// Which part is ill.
-type Health = std::result::Result<(), &'static str>;
 
 impl Engine {
     pub fn new(parts: Parts) -> Arc<Self> {
@@ -240,6 +241,7 @@ impl Engine {
             mail: Notify::new(),
             lanes: Lanes::default(),
             streams: Arc::default(),
+            leaving: CancellationToken::new(),
             closing: CancellationToken::new(),
             hurrying: CancellationToken::new(),
             endings_of_files: TaskTracker::new(),
@@ -259,47 +261,6 @@ impl Engine {
 
     pub fn catalog(&self) -> &Catalog {
         &self.parts.catalog
-    }
-
-    /// Ok when a job could be taken now: the store and the media storage can be written. Anybody may ask, so the disk is
-    /// touched at most once a second, and a bucket, which charges for it, more rarely.
-    pub async fn check_health(&self) -> Health {
-        let holds = self.parts.media.check_holds();
-        let mut last = self.health.lock().await;
-        if let Some((at, health)) = *last
-            && self.now().since(at) < holds
-        {
-            return health;
-        }
-        let health = self.examine_health().await;
-        *last = Some((self.now(), health));
-        health
-    }
-
-    async fn examine_health(&self) -> Health {
-        if let Err(error) = self.check_store().await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the store cannot be written"
-            );
-            return Err("store");
-        }
-        if let Err(error) = self.check_media().await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the media storage cannot be written"
-            );
-            return Err("media");
-        }
-        Ok(())
-    }
-
-    pub async fn check_store(&self) -> std::result::Result<(), StoreError> {
-        self.store().check_writable().await
-    }
-
-    pub async fn check_media(&self) -> std::result::Result<(), MediaError> {
-        self.parts.media.check_writable().await
     }
 
     fn store(&self) -> &dyn Store {

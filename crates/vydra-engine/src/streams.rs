@@ -106,6 +106,7 @@ impl Engine {
 
     /// For a stop: streams would hold it up, and so would waiting for what is not begun any more.
     pub fn close(&self) {
+        self.leave();
         self.closing.cancel();
     }
 

@@ -47,6 +47,7 @@ pub fn router(state: ApiState) -> Router {
 fn everything(state: ApiState) -> Around {
     let routes = routes::all(state.engine.catalog())
         .router
+        .merge(probes::routes())
         .route("/media/{*key}", get(media::get))
         .route("/openapi.json", get(openapi::get))
         .route("/docs", get(docs::get))
@@ -59,7 +60,7 @@ fn everything(state: ApiState) -> Around {
 
 /// Of a worker, which callers have no business with.
 fn health_alone(state: ApiState) -> Around {
-    let routes = Router::new()
+    let routes = probes::routes()
         .route("/api/v1/health", get(v1::health::get))
         .method_not_allowed_fallback(probes::not_here)
         .fallback(probes::not_here);

@@ -204,9 +204,23 @@ impl Server {
     /// Ends what has begun; a second signal does not wait for it.
     pub(super) async fn stop(mut self) -> anyhow::Result<ExitCode> {
         output::line("vydra is stopping: it ends what has begun. Once more stops it at once.");
-        self.stop.cancel();
+        self.engine.leave();
+        // Nobody sends requests to a worker.
+        let delay = if self.config.server.role.answers() {
+            self.config.server.drain_delay.0
+        } else {
+            Duration::ZERO
+        };
+        let ending = async {
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = self.ended.cancelled() => {}
+            }
+            self.stop.cancel();
+            self.tasks.wait().await;
+        };
         tokio::select! {
-            () = self.tasks.wait() => Ok(ExitCode::SUCCESS),
+            () = ending => Ok(ExitCode::SUCCESS),
             () = self.signal.heard() => Ok(ExitCode::FAILURE),
         }
     }

@@ -30,6 +30,7 @@ pub use layers::Sources;
 pub const DEFAULTS: &str = include_str!("../../../../config.default.toml");
 const MOST_AT_ONCE: usize = 10_000;
 const MOST_STRANGERS: u32 = 10_000;
+const LONGEST_DELAY: Duration = Duration::from_mins(10);
 const MIN_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_hours(8_760);
 const MIN_WEBHOOK: Duration = Duration::from_millis(100);
@@ -68,6 +69,7 @@ pub struct Server {
     pub sync_wait: Span,
     pub max_connections: usize,
     pub body_timeout: Span,
+    pub drain_delay: Span,
 }
 
 /// What a server does of what is to be done.
@@ -218,6 +220,12 @@ impl Config {
             return Err(ConfigError::key(
                 "server.body_timeout",
                 "must be longer than nothing",
+            ));
+        }
+        if self.server.drain_delay.0 > LONGEST_DELAY {
+            return Err(ConfigError::key(
+                "server.drain_delay",
+                "must be at most 10m",
             ));
         }
         if !(MIN_WAIT..=MAX_WAIT).contains(&self.worker.max_wait.0) {

@@ -130,6 +130,7 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
         ("[server]\nmax_connections = -1", "server.max_connections"),
         ("[server]\nbody_timeout = \"0s\"", "server.body_timeout"),
         ("[server]\nbody_timeout = \"long\"", "server.body_timeout"),
+        ("[server]\ndrain_delay = \"11m\"", "server.drain_delay"),
         (
             "[server]\npublic_url = \"example.com\"",
             "server.public_url",

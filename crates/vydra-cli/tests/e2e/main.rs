@@ -30,6 +30,8 @@ mod providers;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod restarts;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod server;

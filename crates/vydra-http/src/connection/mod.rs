@@ -28,6 +28,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::{Shared, Wire};
@@ -139,7 +140,16 @@ pub async fn serve(
         () = stop.cancelled() => {}
         () = accepting => {}
     }
-    drop(listener);
+    for (stream, peer) in knocking(listener) {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            break;
+        };
+        let server = Arc::clone(&server);
+        tasks.spawn(async move {
+            server.talk(stream, peer).await;
+            drop(place);
+        });
+    }
     // Nobody waits for the end of a stream; its client comes back.
     server.state.engine.close();
     tasks.close();
@@ -169,6 +179,21 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
         }
     }
+}
+
+/// Those whom the system has let in and nobody has taken yet: with the listener they would be cut off.
+fn knocking(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let mut found = Vec::new();
+    let Ok(listener) = listener.into_std() else {
+        return found;
+    };
+    while let Ok((stream, peer)) = listener.accept() {
+        let stream = stream.set_nonblocking(true).map(|()| stream);
+        if let Ok(stream) = stream.and_then(TcpStream::from_std) {
+            found.push((stream, peer));
+        }
+    }
+    found
 }
 
 fn builder(options: &ServeOptions, tracked: Tracked) -> auto::Builder<Tracked> {
@@ -225,13 +250,25 @@ impl Server {
                 biased;
                 ended = connection.as_mut() => break ended,
                 () = self.stop.cancelled(), if !stopping => {
-                    (stopping, is_shut) = (true, true);
-                    connection.as_mut().graceful_shutdown();
+                    stopping = true;
+                    if shared.has_begun() {
+                        is_shut = true;
+                        connection.as_mut().graceful_shutdown();
+                    } else {
+                        // hyper would cut it off, and its first request may be on the way.
+                        look.as_mut().reset(Instant::now() + self.options.linger);
+                    }
                 }
                 // Nor may a caller who keeps the connection busy with trifles put the look off.
                 () = tokio::task::unconstrained(look.as_mut()) => {
                     let next = shared.pace().next(idle, write, is_shut);
                     match next {
+                        _ if stopping && !shared.has_begun() => return,
+                        _ if stopping && !is_shut => {
+                            is_shut = true;
+                            connection.as_mut().graceful_shutdown();
+                            look.as_mut().reset(Instant::now() + idle.min(write));
+                        }
                         Next::LookAgain(at) => look.as_mut().reset(at),
                         // A silent caller: hyper has not even seen which HTTP it is.
                         Next::Shut if !shared.has_begun() => return,
@@ -253,6 +290,21 @@ impl Server {
     }
 
     async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        shared: &Shared,
+    ) -> Response {
+        let is_h1 = request.version() < Version::HTTP_2;
+        let mut response = self.answer_in_full(request, peer, shared).await;
+        // The caller's next request shall go to another server. In HTTP/2 the end of the connection says so, and loses nothing.
+        if is_h1 && self.state.engine.is_leaving() {
+            close(&mut response);
+        }
+        response
+    }
+
+    async fn answer_in_full(
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
@@ -281,9 +333,7 @@ impl Server {
         let mut response = self.around.answer(request).await;
         if !self.is_read(&unread, waits).await {
             shared.cut();
-            response
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            close(&mut response);
         }
         response
     }
@@ -299,6 +349,12 @@ impl Server {
             .await
             .unwrap_or(false)
     }
+}
+
+/// After this answer.
+fn close(response: &mut Response) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
 }
 
 /// RFC 9112, section 3.2: servers that disagree on the host that is meant can be played off against each other.

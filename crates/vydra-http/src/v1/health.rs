@@ -22,15 +22,20 @@ pub(crate) struct Health {
 ))]
 pub(crate) async fn get(State(state): State<ApiState>) -> Response {
     match state.engine.check_health().await {
-        Ok(()) => Json(Health {
+        Ok(()) => Json(Health::ok()).into_response(),
+        Err(check) => unwell(check).into_response(),
+    }
+}
+
+impl Health {
+    pub(crate) fn ok() -> Self {
+        Self {
             status: "ok",
             version: env!("CARGO_PKG_VERSION"),
-        })
-        .into_response(),
-        Err(check) => {
-            let mut body = ErrorBody::of(ErrorCode::Unavailable);
-            body.details.insert("check".to_owned(), json!(check));
-            body.into_response()
         }
     }
+}
+
+pub(crate) fn unwell(check: &str) -> ErrorBody {
+    ErrorBody::of(ErrorCode::Unavailable).with("check", json!(check))
 }

@@ -50,6 +50,8 @@ mod naughty;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod probes;
+#[cfg(test)]
 mod quotes;
 #[cfg(test)]
 mod sandbox;
