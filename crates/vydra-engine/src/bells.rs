@@ -40,6 +40,13 @@ impl<K: Eq + Hash + Clone> Bells<K> {
         }
     }
 
+    /// Anything may have happened.
+    pub(crate) fn ring_all(&self) {
+        for bell in self.lock().values() {
+            bell.send_replace(());
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<K, watch::Sender<()>>> {
         self.hung.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,6 +101,8 @@ mod tests {
         bells.ring(&1);
         assert_eq!(two.rung().now_or_never(), Some(()));
         assert_eq!(two.rung().now_or_never(), None);
+        bells.ring_all();
+        assert_eq!(two.rung().now_or_never(), Some(()));
         drop(two);
         assert!(bells.lock().is_empty());
     }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +58,8 @@ pub(crate) struct Lanes {
     under_way: Mutex<HashMap<Lane, LaneState>>,
     /// Whoever was looked at last.
     last: Mutex<Option<Lane>>,
+    /// Whether a deliverer works in this process.
+    are_served: AtomicBool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -84,7 +87,7 @@ impl Deliverer {
         }
     }
 
-    /// For the start of the only process on this database: what a dead one was about to send is sent at once.
+    /// For the start of a server: what a dead one was about to send is sent at once, unless another one is here.
     pub async fn take_over(&self) -> Result<()> {
         let now = self.engine.now();
         let freed = self.engine.store().release_deliveries(now).await?;
@@ -96,6 +99,7 @@ impl Deliverer {
 
     /// Sends until `stop`; what is under way then is ended.
     pub async fn run(self, stop: CancellationToken) {
+        self.engine.lanes.serve(true);
         while !stop.is_cancelled() {
             let rest = match self.round().await {
                 Ok(rest) => rest,
@@ -114,6 +118,7 @@ impl Deliverer {
                 () = self.engine.mail.notified() => tokio::time::sleep(GATHER).await,
             }
         }
+        self.engine.lanes.serve(false);
         self.attempts.close();
         let patience = self.engine.settings().worker.drain;
         if tokio::time::timeout(patience, self.attempts.wait())
@@ -223,6 +228,14 @@ impl Deliverer {
 }
 
 impl Lanes {
+    fn serve(&self, are_served: bool) {
+        self.are_served.store(are_served, Ordering::Relaxed);
+    }
+
+    pub(crate) fn are_served(&self) -> bool {
+        self.are_served.load(Ordering::Relaxed)
+    }
+
     /// How many each has, and who asked for patience.
     fn as_they_are(&self, now: Timestamp) -> (HashMap<Lane, usize>, HashSet<Lane>) {
         let mut under_way = lock(&self.under_way);

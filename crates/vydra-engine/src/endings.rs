@@ -1,45 +1,86 @@
-//! Who waits for which job, and which jobs run here: what links a caller's request to a worker of the same process.
+//! Who waits for which job, and which jobs run here: what links a caller's request to a worker of the same process, and to
+//! what is heard of others.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vydra_core::ids::JobId;
 use vydra_core::job::Job;
 
+/// The job as it ended, once that is known.
+type Told = Option<Arc<Job>>;
+
 /// Those who wait for the end of a job.
 #[derive(Debug, Default)]
 pub(crate) struct Endings {
-    waiting: Mutex<HashMap<JobId, Vec<oneshot::Sender<Job>>>>,
+    waiting: Mutex<HashMap<JobId, watch::Sender<Told>>>,
 }
 
 impl Endings {
     /// Register before the job can end, or look at the job afterwards: otherwise its end could slip through between.
-    pub(crate) fn of(&self, job: &JobId) -> oneshot::Receiver<Job> {
-        let (sender, receiver) = oneshot::channel();
-        let mut waiting = lock(&self.waiting);
-        let senders = waiting.entry(job.clone()).or_default();
-        senders.retain(|sender| !sender.is_closed());
-        senders.push(sender);
-        receiver
-    }
-
-    pub(crate) fn announce(&self, job: &Job) {
-        let senders = lock(&self.waiting).remove(&job.id).unwrap_or_default();
-        for sender in senders {
-            // Whoever has given up waiting needs no answer.
-            let _ = sender.send(job.clone());
+    pub(crate) fn of(self: &Arc<Self>, job: &JobId) -> Ending {
+        let told = lock(&self.waiting)
+            .entry(job.clone())
+            .or_insert_with(|| watch::channel(None).0)
+            .subscribe();
+        Ending {
+            endings: Arc::clone(self),
+            job: job.clone(),
+            told: Some(told),
         }
     }
 
-    /// For whoever gives up: leaves nothing behind when nobody else waits.
-    pub(crate) fn forget(&self, job: &JobId) {
-        let mut waiting = lock(&self.waiting);
-        if let Some(senders) = waiting.get_mut(job) {
-            senders.retain(|sender| !sender.is_closed());
-            if senders.is_empty() {
-                waiting.remove(job);
-            }
+    pub(crate) fn announce(&self, job: &Job) {
+        if let Some(waiting) = lock(&self.waiting).remove(&job.id) {
+            waiting.send_replace(Some(Arc::new(job.clone())));
+        }
+    }
+
+    /// It has ended elsewhere.
+    pub(crate) fn look_at(&self, job: &JobId) {
+        if let Some(waiting) = lock(&self.waiting).get(job) {
+            waiting.send_modify(|_nothing_known| {});
+        }
+    }
+
+    /// Any of them may have ended.
+    pub(crate) fn look_at_all(&self) {
+        for waiting in lock(&self.waiting).values() {
+            waiting.send_modify(|_nothing_known| {});
+        }
+    }
+}
+
+/// Somebody who waits. Leaves nothing behind when nobody else does.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    endings: Arc<Endings>,
+    job: JobId,
+    /// None only while it is dropped.
+    told: Option<watch::Receiver<Told>>,
+}
+
+impl Ending {
+    /// The job as it ended; None when it may have, and is to be looked at.
+    pub(crate) async fn told(&mut self) -> Told {
+        let told = self.told.as_mut()?;
+        // The sender is there as long as nothing is known.
+        let _is_there = told.changed().await;
+        told.borrow_and_update().clone()
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Before the look whether anybody still waits.
+        self.told = None;
+        let mut waiting = lock(&self.endings.waiting);
+        if waiting
+            .get(&self.job)
+            .is_some_and(|told| told.receiver_count() == 0)
+        {
+            waiting.remove(&self.job);
         }
     }
 }

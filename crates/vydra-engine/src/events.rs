@@ -8,8 +8,6 @@ use vydra_core::ids::EventId;
 use vydra_core::scope::Scope;
 use vydra_store::store::Event;
 
-/// Another process may have ended a job: nobody here is told of that.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What ends together is told together.
 const GATHER: Duration = Duration::from_millis(100);
 
@@ -60,7 +58,7 @@ impl Engine {
             }
             tokio::select! {
                 () = bell.rung() => tokio::time::sleep(GATHER).await,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(self.nodes.look_after()) => {}
                 () = tokio::time::sleep_until(until) => {}
                 () = self.closing.cancelled() => {}
             }

@@ -190,7 +190,7 @@ impl Engine {
             return floor.submit(new).await;
         }
         let submitted = self.store().submit_job(new).await;
-        self.work.notify_one();
+        self.submitted(&submitted);
         submitted
     }
 

@@ -1,7 +1,9 @@
 //! Jobs from the caller's side: look, list, wait, cancel.
 
+use crate::endings::Ending;
 use crate::transactions::unknown_cursor;
 use crate::{Caller, Engine, Error, Result};
+use std::sync::Arc;
 use std::time::Duration;
 use vydra_core::ids::{JobId, OrgId};
 use vydra_core::job::{Job, JobStatus};
@@ -118,7 +120,7 @@ impl Engine {
         if job.status.is_final() || span.is_zero() {
             return Ok(Ended { job, waited: false });
         }
-        let ending = self.endings.of(&job.id);
+        let mut ending = self.endings.of(&job.id);
         // It may have ended before we began to listen.
         let job = self
             .store()
@@ -126,25 +128,40 @@ impl Engine {
             .await?
             .ok_or(Error::JobNotFound)?;
         if job.status.is_final() {
-            drop(ending);
-            self.endings.forget(&job.id);
             return Ok(Ended { job, waited: true });
         }
         tokio::select! {
-            ended = tokio::time::timeout(span, ending) => {
-                if let Ok(Ok(job)) = ended {
-                    return Ok(Ended { job, waited: true });
-                }
-            }
+            biased;
+            job = self.end_of(org, &job.id, &mut ending) => return Ok(Ended { job, waited: true }),
+            () = tokio::time::sleep(span) => {}
             () = self.stopped_before(org, &job.id) => {}
         }
-        self.endings.forget(&job.id);
         let job = self
             .store()
             .job(org, &job.id)
             .await?
             .ok_or(Error::JobNotFound)?;
         Ok(Ended { job, waited: false })
+    }
+
+    /// The job when it has ended, here or elsewhere.
+    async fn end_of(&self, org: &OrgId, job: &JobId, ending: &mut Ending) -> Job {
+        loop {
+            tokio::select! {
+                told = ending.told() => if let Some(job) = told {
+                    return Arc::unwrap_or_clone(job);
+                },
+                () = tokio::time::sleep(self.nodes.look_after()), if self.nodes.may_be_several() => {}
+            }
+            match self.store().job(org, job).await {
+                Ok(Some(job)) if job.status.is_final() => return job,
+                Ok(_) => {}
+                // The store may come back before the wait is over.
+                Err(error) => {
+                    tracing::warn!(job.id = %job, error = &error as &dyn std::error::Error, "a job could not be looked at");
+                }
+            }
+        }
     }
 
     /// Until waiting for the job makes no sense any more: the process stops, and either the job has not begun, or the time
@@ -155,14 +172,5 @@ impl Engine {
         if !matches!(job, Ok(Some(job)) if job.status == JobStatus::Pending) {
             self.hurrying.cancelled().await;
         }
-    }
-
-    /// Tells all who wait, and looks for more work: a place has become free.
-    pub(crate) fn ended(&self, job: &Job) {
-        tracing::info!(job.id = %job.id, org.id = %job.org_id, status = job.status.as_str(), refunded = %job.refunded, "job ended");
-        self.endings.announce(job);
-        self.changes.ring(&job.id);
-        self.ends.ring(&job.org_id);
-        self.mail.notify_one();
     }
 }

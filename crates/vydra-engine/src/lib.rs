@@ -23,6 +23,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod models;
+mod news;
 mod organizations;
 mod passwords;
 mod providers;
@@ -74,6 +75,7 @@ use endings::{Endings, Running};
 use health::Health;
 use idempotency::InFlight;
 use limits::RateLimiter;
+use news::Nodes;
 use passwords::Passwords;
 use routing::Routing;
 use sessions::LoginTries;
@@ -191,12 +193,13 @@ pub struct Engine {
     passwords: Passwords,
     login_tries: LoginTries,
     registrations: Registrations,
-    endings: Endings,
+    endings: Arc<Endings>,
     running: Running,
     in_flight: InFlight,
-    /// Rung whenever something happens to a job in this process.
+    nodes: Nodes,
+    /// Rung whenever something happens to a job, here or, as far as it is heard, elsewhere.
     changes: Arc<Bells<JobId>>,
-    /// Rung whenever a job of the organization ends in this process.
+    /// The same for the end of any job of the organization.
     ends: Arc<Bells<OrgId>>,
     /// Rung when there may be webhooks to send.
     mail: Notify,
@@ -227,13 +230,14 @@ impl Engine {
         let routing = Routing::new(&parts.providers);
         Arc::new(Self {
             strangers: Strangers::new(parts.settings.limits.unauthenticated_per_minute),
+            nodes: Nodes::new(parts.random.as_ref()),
             parts,
             limiter: RateLimiter::default(),
             routing,
             passwords: Passwords::default(),
             login_tries: LoginTries::default(),
             registrations: Registrations::default(),
-            endings: Endings::default(),
+            endings: Arc::default(),
             running: Running::default(),
             in_flight: InFlight::default(),
             changes: Arc::default(),

@@ -10,8 +10,6 @@ use vydra_core::ids::{JobId, OrgId};
 use vydra_core::job::{Job, JobStatus};
 use vydra_core::scope::Scope;
 
-/// Another process may have changed the job: nobody here is told of that.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A client that is still there comes back, and goes on where it was.
 const LONGEST_STREAM: Duration = Duration::from_mins(30);
 const STREAMS_OF_ONE: u32 = 100;
@@ -147,7 +145,7 @@ impl JobEvents {
         loop {
             tokio::select! {
                 () = self.changes.rung() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(self.engine.nodes.look_after()) => {}
                 () = tokio::time::sleep_until(self.ends_at) => return None,
                 () = self.engine.closing.cancelled() => return None,
             }

@@ -159,7 +159,7 @@ impl Engine {
             .change_endpoint(org, mode, &id, change, self.now());
         let changed = changed.await?.ok_or_else(|| not_found(ENDPOINT))?;
         // What waits for it may be due.
-        self.call_now(&Lane::of_endpoint(&changed.org_id, &changed.id));
+        self.call_now(Lane::of_endpoint(&changed.org_id, &changed.id));
         Ok(changed)
     }
 
@@ -172,12 +172,6 @@ impl Engine {
             return Err(not_found(ENDPOINT));
         }
         Ok(id)
-    }
-
-    /// Whoever changes, tests or sends again does not wait for what the receiver had asked for before.
-    fn call_now(&self, lane: &Lane) {
-        self.lanes.open(lane);
-        self.mail.notify_one();
     }
 
     async fn own_endpoint(&self, caller: &Caller, id: &str) -> Result<Endpoint> {
@@ -250,7 +244,7 @@ impl Engine {
         let again = self.store().resend_delivery(org, mode, &id, self.now());
         match again.await? {
             Resending::Now(delivery) => {
-                self.call_now(&match &delivery.endpoint_id {
+                self.call_now(match &delivery.endpoint_id {
                     Some(id) => Lane::of_endpoint(&delivery.org_id, id),
                     None => Lane::of_url(&delivery.org_id, delivery.mode, &delivery.url),
                 });
@@ -285,7 +279,7 @@ impl Engine {
             if endpoint.disabled.is_some() {
                 continue;
             }
-            self.call_now(&Lane::of_endpoint(&endpoint.org_id, &endpoint.id));
+            self.call_now(Lane::of_endpoint(&endpoint.org_id, &endpoint.id));
             let notice = NewNotice {
                 id: DeliveryId::new(now, self.random()),
                 org_id: endpoint.org_id,
@@ -307,7 +301,7 @@ impl Engine {
             )
             .into());
         }
-        self.mail.notify_one();
+        self.mail_waits();
         Ok(sent)
     }
 }

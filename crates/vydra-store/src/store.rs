@@ -273,8 +273,6 @@ pub trait Store:
     async fn late_jobs(&self) -> Result<u64>;
     /// For the start of a node, which has begun to listen: voids every lease, and nothing at all while another node is here.
     async fn release_leases(&self, now: Timestamp) -> Result<u64>;
-    /// Voids the leases of a node that is gone.
-    async fn release_leases_of(&self, node: NodeId, now: Timestamp) -> Result<u64>;
     /// When a worker has something to do next without being woken.
     async fn next_due(&self) -> Result<Due>;
 }

@@ -511,7 +511,7 @@ fn start(
 }
 
 /// To read and to compile it takes longer than most tests do otherwise.
-fn catalog(own: &str) -> Arc<Catalog> {
+pub(crate) fn catalog(own: &str) -> Arc<Catalog> {
     static KNOWN: Mutex<BTreeMap<String, Arc<Catalog>>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let catalog = known.entry(own.to_owned()).or_insert_with(|| {
@@ -521,7 +521,7 @@ fn catalog(own: &str) -> Arc<Catalog> {
     Arc::clone(catalog)
 }
 
-fn fetcher(setup: &Setup) -> InputFetcher {
+pub(crate) fn fetcher(setup: &Setup) -> InputFetcher {
     let limits = FetchLimits {
         connect: Duration::from_millis(500),
         headers: Duration::from_secs(1),
@@ -537,7 +537,7 @@ fn networks(list: &[&str]) -> Vec<Network> {
     list.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-fn courier(setup: &Setup, life: Option<&Life>) -> Arc<dyn Courier> {
+pub(crate) fn courier(setup: &Setup, life: Option<&Life>) -> Arc<dyn Courier> {
     let inner: Arc<dyn Courier> = if let Some(mailbox) = &setup.mailbox {
         Arc::clone(mailbox) as _
     } else {
@@ -569,7 +569,7 @@ fn media(folder: &Path, memory: &Arc<InMemory>, life: Option<&Life>) -> MediaSto
 }
 
 /// Contract, section 4.
-fn plans() -> Plans {
+pub(crate) fn plans() -> Plans {
     let plan = |name: &str, rpm, rph, rpd, concurrent| {
         let limits = Limits {
             rpm,

@@ -348,7 +348,6 @@ Store {
     fn keep_late(job: &JobId, outputs: Vec<Asset>) -> bool;
     fn late_jobs() -> u64;
     fn release_leases(now: Timestamp) -> u64;
-    fn release_leases_of(node: NodeId, now: Timestamp) -> u64;
     fn next_due() -> Due;
 }
 
@@ -380,6 +379,7 @@ NewsStore {
             self.inner.listen(node).await
         }
     }
+    fn release_leases_of(node: NodeId, now: Timestamp) -> u64;
 }
 
 AttemptStore {

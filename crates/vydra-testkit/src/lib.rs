@@ -15,6 +15,7 @@
 
 mod app;
 mod clock;
+mod cluster;
 mod faults;
 mod faulty_files;
 pub mod files;
@@ -29,6 +30,7 @@ pub mod wire;
 
 pub use app::{PASSWORD, PUBLIC_URL, Setup, TestApp};
 pub use clock::ManualClock;
+pub use cluster::{Cluster, Node};
 pub use faults::{Fault, Faults, OUTSIDE_POINTS, STORE_POINTS};
 pub use mailbox::Mailbox;
 pub use provider::{Gate, PollReply, Reply, ScriptedProvider, refused};

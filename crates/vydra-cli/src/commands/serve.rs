@@ -88,6 +88,11 @@ impl Server {
             engine = wiring::engine(&config, Purpose::Server(address)) => engine?,
             () = signal.heard() => return Ok(None),
         };
+        // Before anything is taken over: other servers must see this one, and this one them.
+        let news = engine
+            .listen()
+            .await
+            .context("what other servers tell could not be listened to")?;
         let role = config.server.role;
         if role.answers() {
             engine
@@ -172,7 +177,11 @@ impl Server {
                     engine.settle_files().await;
                     stop_usage.cancel();
                 };
-                tokio::join!(engine.keep_usage(stop_usage.clone()), all_counted);
+                tokio::join!(
+                    engine.keep_usage(stop_usage.clone()),
+                    engine.hear(news, stop_usage.clone()),
+                    all_counted
+                );
             }
         });
         tasks.close();

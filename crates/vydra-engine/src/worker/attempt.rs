@@ -164,7 +164,7 @@ impl Attempt<'_> {
                 Ok(()) => {
                     self.shown.fetch_max(*progress, Ordering::Relaxed);
                     (written, quiet) = (now, Duration::ZERO);
-                    self.engine.changes.ring(&self.job.id);
+                    self.engine.came_further(self.job);
                 }
                 Err(StoreError::LeaseLost) => return Broken::LeaseLost,
                 Err(error) => {
@@ -296,6 +296,8 @@ impl Attempt<'_> {
             .hand_back(self.lease, again_at, forget)
             .await
         {
+            // Perhaps another node has a place for it.
+            Ok(()) if wait.is_zero() => self.engine.work_waits(),
             Ok(()) | Err(StoreError::LeaseLost) => {}
             // The lease expires by itself.
             Err(error) => {

@@ -60,6 +60,17 @@ impl Room {
         }
     }
 
+    /// Also while the last place is held for a claim, which may come back without a job.
+    fn has_room(&self) -> bool {
+        let taken = lock(&self.taken);
+        let held: usize = taken
+            .by_organization
+            .values()
+            .map(|places| *places as usize)
+            .sum();
+        held < self.places
+    }
+
     pub(super) fn held(&self) -> Vec<(OrgId, u32)> {
         let taken = lock(&self.taken);
         let held = taken.by_organization.iter();
@@ -165,7 +176,7 @@ impl Floor {
             ],
             attempts: TaskTracker::new(),
             halt: CancellationToken::new(),
-            secret: letters_and_digits(engine.random(), 24),
+            secret: letters_and_digits(engine.random(), 16),
             leases: AtomicU64::new(0),
             engine,
         }
@@ -173,11 +184,16 @@ impl Floor {
 
     pub(super) fn token(&self) -> LeaseToken {
         let number = self.leases.fetch_add(1, Ordering::Relaxed);
-        LeaseToken(format!("{}-{number}", self.secret))
+        LeaseToken::of(self.engine.nodes.own, &self.secret, number)
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.rooms.iter().any(Room::has_room)
     }
 
     /// Runs a job that was claimed.
     pub(super) fn run(self: &Arc<Self>, job: ClaimedJob, place: Place) {
+        self.engine.came_further(&job.job);
         let floor = Arc::clone(self);
         self.attempts.spawn(async move {
             floor.attempt(job, place).await;
@@ -205,7 +221,7 @@ impl Floor {
         let place = room.and_then(|room| room.take(&new.org_id));
         let Some(place) = place else {
             let submitted = self.engine.store().submit_job(new).await;
-            self.engine.work.notify_one();
+            self.engine.submitted(&submitted);
             return submitted;
         };
         new.start = Some(Start {
@@ -222,6 +238,9 @@ impl Floor {
                 Ok(Submission::Accepted { begun, .. }) => begun.take(),
                 _ => None,
             };
+            if begun.is_none() {
+                floor.engine.submitted(&submitted);
+            }
             let _gone = answer.send(submitted);
             // The answer first: a job may keep this thread for a while before it waits for anything.
             tokio::task::yield_now().await;

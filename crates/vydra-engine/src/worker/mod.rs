@@ -48,7 +48,7 @@ impl Worker {
         }
     }
 
-    /// For the start of the only process on this database: what a dead one left is free at once.
+    /// For the start of a server: what a dead one left is free at once, unless another one is here.
     pub async fn take_over(&self) -> Result<()> {
         let freed = self
             .engine
@@ -109,6 +109,7 @@ impl Worker {
 
     /// Starts what can be started, ends what is over, and says how long there is nothing more to do.
     async fn round(&self) -> Result<Duration> {
+        self.free_gone().await?;
         for room in &self.floor.rooms {
             while self.fill(room).await? {}
         }
@@ -123,6 +124,22 @@ impl Worker {
         Ok(next.map_or(LONGEST_REST, |due| {
             due.since(now).clamp(SHORTEST_REST, LONGEST_REST)
         }))
+    }
+
+    /// What nodes held that are gone need not wait until their leases are over.
+    async fn free_gone(&self) -> Result<()> {
+        let (engine, mut left) = (&self.engine, Ok(()));
+        for node in engine.nodes.take_gone() {
+            match engine.store().release_leases_of(node, engine.now()).await {
+                Ok(0) => {}
+                Ok(jobs) => tracing::warn!(jobs, "another node is gone, and its jobs go on"),
+                Err(error) => {
+                    engine.nodes.add_gone(node);
+                    left = Err(error.into());
+                }
+            }
+        }
+        left
     }
 
     /// Begins jobs that wait. Whether there may be more.

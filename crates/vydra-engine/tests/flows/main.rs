@@ -18,6 +18,8 @@ mod jobs;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod outputs;
 #[cfg(test)]
 mod people;

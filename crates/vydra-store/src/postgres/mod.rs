@@ -592,13 +592,6 @@ impl Store for PostgresStore {
         .await
     }
 
-    async fn release_leases_of(&self, node: NodeId, now: Timestamp) -> Result<u64> {
-        self.write("~1 leases", async move |db: &Db| {
-            worker::release_leases_of(db, node, now).await
-        })
-        .await
-    }
-
     async fn next_due(&self) -> Result<Due> {
         worker::next_due(self.pool.get().await?.db()).await
     }

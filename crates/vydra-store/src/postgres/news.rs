@@ -10,10 +10,10 @@
 
 mod words;
 
-use super::PostgresStore;
 use super::db::Db;
 use super::pool::Connector;
 use super::rows::{Columns, collect};
+use super::{PostgresStore, worker};
 use crate::store::{Hearing, News, NewsFeed, NewsStore, NodeId};
 use crate::{Result, StoreError};
 use async_trait::async_trait;
@@ -24,6 +24,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use vydra_core::time::Timestamp;
 use words::{CALLERS, GOODBYE, HELLO, Untold, Word};
 
 /// Of the locks of all nodes: any number that nobody else uses.
@@ -68,6 +69,13 @@ impl NewsStore for PostgresStore {
             .set(voice)
             .map_err(|_| StoreError::Database("this store listens already".into()))?;
         Ok(Some(feed))
+    }
+
+    async fn release_leases_of(&self, node: NodeId, now: Timestamp) -> Result<u64> {
+        self.write("~1 leases", async move |db: &Db| {
+            worker::release_leases_of(db, node, now).await
+        })
+        .await
     }
 }
 
@@ -130,6 +138,7 @@ async fn start(connector: Connector, node: NodeId) -> Result<(Arc<Voice>, NewsFe
         },
     };
     let line = ear.call().await?;
+    ear.suspect_holders(&line.db).await?;
     let (closing, task) = (CancellationToken::new(), TaskTracker::new());
     task.spawn(ear.run(line, closing.clone()));
     task.close();
@@ -336,6 +345,22 @@ impl Ear {
         });
         for node in gone {
             self.outlet.pass(News::Left(node));
+        }
+        self.voice.hearing.set_others(self.known.len());
+        Ok(())
+    }
+
+    /// Whoever holds leases and is not here may have died before anybody looked.
+    async fn suspect_holders(&mut self, db: &Db) -> Result<()> {
+        let holders = db.all(
+            "SELECT DISTINCT left(lease_token, 8) FROM jobs WHERE status = 'running' AND lease_token IS NOT NULL",
+            &[],
+        );
+        let now = Instant::now();
+        for holder in collect(&holders.await?, Columns::take::<String>)? {
+            if let Some(node) = NodeId::parse(&holder) {
+                self.known.entry(node).or_insert(Some(now));
+            }
         }
         self.voice.hearing.set_others(self.known.len());
         Ok(())

@@ -29,8 +29,8 @@ mod writer;
 use crate::new_job::{Written, begun, fresh};
 use crate::store::{
     Cancellation, Claim, Claimed, Creation, Due, EntryFilter, EntryPage, Expired, Grant, JobFilter,
-    JobPage, Lease, NewJob, NewOrganization, NewRotation, NewSession, NewUser, NodeId, Overdue,
-    Recorded, Rotation, Settlement, StepRoute, Store, Submission, Usage, UserCreation,
+    JobPage, Lease, NewJob, NewOrganization, NewRotation, NewSession, NewUser, Overdue, Recorded,
+    Rotation, Settlement, StepRoute, Store, Submission, Usage, UserCreation,
 };
 use crate::{Result, StoreError};
 use async_trait::async_trait;
@@ -587,11 +587,6 @@ impl Store for SqliteStore {
 
     async fn release_leases(&self, now: Timestamp) -> Result<u64> {
         self.write(move |db| worker::release_leases(db, None, now))
-            .await
-    }
-
-    async fn release_leases_of(&self, node: NodeId, now: Timestamp) -> Result<u64> {
-        self.write(move |db| worker::release_leases(db, Some(node), now))
             .await
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use vydra_core::ids::{JobId, OrgId};
+use vydra_core::time::Timestamp;
 
 #[async_trait]
 pub trait NewsStore {
@@ -18,6 +19,8 @@ pub trait NewsStore {
     /// From now on, and as long as the feed lives, the other nodes see that this one is here, and what they tell is heard.
     /// Once for each store. None where no other node can be.
     async fn listen(&self, node: NodeId) -> Result<Option<NewsFeed>>;
+    /// Voids the leases of a node that is gone. Says how many.
+    async fn release_leases_of(&self, node: NodeId, now: Timestamp) -> Result<u64>;
 }
 
 /// A server on this database, from its start to its end: a number by chance.

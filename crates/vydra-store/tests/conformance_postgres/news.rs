@@ -31,7 +31,10 @@ impl Node {
     }
 
     async fn behind(wire: &Wire, f: &Fixture, number: u32) -> Self {
-        let url = wire.address(&backend::url(f.directory.path())).parse().unwrap();
+        let url = wire
+            .address(&backend::url(f.directory.path()))
+            .parse()
+            .unwrap();
         let store = PostgresStore::open(&url, &Pepper::new([7; 32])).await;
         Self::over(Arc::new(store.unwrap()), number).await
     }
@@ -52,7 +55,7 @@ impl Node {
     }
 
     async fn hears(&mut self) -> News {
-        let heard = tokio::time::timeout(Duration::from_secs(60), self.feed.next()).await;
+        let heard = tokio::time::timeout(Duration::from_mins(1), self.feed.next()).await;
         heard.expect("it hears nothing").expect("it is open")
     }
 
@@ -65,7 +68,7 @@ impl Node {
 }
 
 async fn until(mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while !is_so() {
         assert!(Instant::now() < end, "it never is so");
         tokio::task::yield_now().await;
@@ -294,6 +297,26 @@ async fn a_start_takes_nothing_from_a_node_that_is_here() {
     assert_eq!(starting.store.release_deliveries(f.now()).await.unwrap(), 1);
     assert_eq!(f.claim(1).await[0].job.id, job.id);
     check(f).await;
+}
+
+/// As when the only worker has died, and others that only answer are here when it starts again.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_starts_learns_of_those_who_died_before() {
+    let f = fresh().await;
+    let org = f.org(100).await;
+    let dead = NodeId(0xdead_0001);
+    f.job(&org.id, 10).await;
+    let mut claim = f.new_claim(Mode::Live, 1, f.now());
+    claim.tokens = vec![LeaseToken::of(dead, "secret", 0)];
+    assert_eq!(f.store.claim_jobs(claim).await.unwrap().jobs.len(), 1);
+    let answering = Node::of(&f, 1).await;
+    let mut starting = Node::of(&f, 2).await;
+    let released = starting.store.release_leases(f.now()).await.unwrap();
+    assert_eq!(released, 0, "{:?} may hold it", answering.id);
+    assert_eq!(starting.hears().await, News::Left(dead));
+    let freed = starting.store.release_leases_of(dead, f.now()).await;
+    assert_eq!(freed.unwrap(), 1);
+    starting.sees(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -246,8 +246,9 @@ mod tests {
     #[test]
     fn an_end_takes_the_place_of_progress_and_is_not_undone_by_it() {
         let (runs, ended) = (change(1, JobChange::Progress), change(1, JobChange::Ended));
-        for order in [vec![runs.clone(), ended.clone()], vec![ended.clone(), runs]] {
-            assert_eq!(heard(&told(order, 1)), [ended.clone()]);
+        let expected = [ended.clone()];
+        for order in [[runs.clone(), ended.clone()], [ended, runs]] {
+            assert_eq!(heard(&told(order, 1)), expected);
         }
     }
 
