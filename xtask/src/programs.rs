@@ -13,7 +13,7 @@ struct Need {
     purpose: &'static str,
 }
 
-const NEEDS: [Need; 11] = [
+const NEEDS: [Need; 12] = [
     Need {
         program: "cc",
         package: "g++",
@@ -43,6 +43,11 @@ const NEEDS: [Need; 11] = [
         program: "ffprobe",
         package: "ffmpeg",
         purpose: "looks into the media that the tests make",
+    },
+    Need {
+        program: "haproxy",
+        package: "haproxy",
+        purpose: "stands in front of the servers of a test",
     },
     Need {
         program: "initdb",

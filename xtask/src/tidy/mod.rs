@@ -6,6 +6,7 @@ mod arrows;
 mod docs;
 mod migrations;
 mod rust;
+mod settings;
 mod sources;
 mod tree;
 
@@ -47,6 +48,7 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
     }
     findings.extend(docs::check(&files, |path| root.join(path).exists()));
     findings.extend(migrations::check(&files));
+    findings.extend(settings::check(&files));
     findings.sort();
     findings.dedup();
     Ok(findings)

@@ -22,11 +22,15 @@ mod files;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod providers;
+#[cfg(test)]
+mod proxies;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]

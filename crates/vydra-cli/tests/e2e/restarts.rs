@@ -18,27 +18,27 @@ use vydra_testkit::postgres::Postgres;
 const DELAY: &str = "VYDRA__SERVER__DRAIN_DELAY";
 
 #[derive(Debug)]
-struct Told {
-    status: u16,
-    is_last: bool,
+pub(crate) struct Told {
+    pub(crate) status: u16,
+    pub(crate) is_last: bool,
     body: String,
 }
 
 /// A caller's connection.
-struct Line {
+pub(crate) struct Line {
     stream: TcpStream,
     asked: bool,
 }
 
 impl Line {
-    async fn open(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let asked = false;
         Ok(Self { stream, asked })
     }
 
-    async fn ask(&mut self, request: &str) -> io::Result<Told> {
+    pub(crate) async fn ask(&mut self, request: &str) -> io::Result<Told> {
         self.asked = true;
         self.stream.write_all(request.as_bytes()).await?;
         let mut read = Vec::new();
@@ -74,11 +74,11 @@ fn whole(read: &[u8]) -> Option<Told> {
     })
 }
 
-fn get(path: &str, key: &str) -> String {
+pub(crate) fn get(path: &str, key: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n")
 }
 
-fn generate(key: &str) -> String {
+pub(crate) fn generate(key: &str) -> String {
     let body = r#"{"prompt": "a lighthouse"}"#;
     format!(
         "POST /api/v1/models/gemini/generate HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\
