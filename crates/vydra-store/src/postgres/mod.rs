@@ -40,6 +40,7 @@ use lanes::{Durability, Lanes, Turn};
 use news::Voice;
 use pool::{Connector, Pool};
 use std::sync::{Arc, OnceLock};
+use tokio::runtime::Handle;
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
 use vydra_core::asset::Asset;
 use vydra_core::credits::Credits;
@@ -76,7 +77,8 @@ impl PostgresStore {
         migrations::look(&Connector::new(settings).connect().await?).await
     }
 
-    /// Connects and brings the schema up to date. `fresh_pepper` is kept only in a new database.
+    /// Connects and brings the schema up to date. `fresh_pepper` is kept only in a new database. Connections of readers live on
+    /// the runtime that this is called on.
     pub async fn open(settings: &PostgresSettings, fresh_pepper: &Pepper) -> Result<Self> {
         let connector = Connector::new(settings);
         let db = connector.connect().await?;
@@ -86,7 +88,7 @@ impl PostgresStore {
         let pepper = migrations::pepper(&db, fresh_pepper).await?;
         Ok(Self {
             lanes: Lanes::start(&connector, LANES)?,
-            pool: Pool::new(connector, settings.readers),
+            pool: Pool::new(connector, Handle::current(), settings.readers),
             pepper,
             voice: OnceLock::new(),
         })

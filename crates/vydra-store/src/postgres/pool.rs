@@ -9,6 +9,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{AsyncMessage, Config, Connection, NoTls};
@@ -99,18 +100,21 @@ where
     }
 }
 
-/// A few connections for whoever reads.
+/// A few connections for whoever reads. They live on the runtime on which the store was opened, not on that of whoever reads
+/// first, which may end before the others do, or stand still while somebody waits.
 #[derive(Debug)]
 pub(super) struct Pool {
     connector: Connector,
+    home: Handle,
     idle: Mutex<Vec<Db>>,
     places: Arc<Semaphore>,
 }
 
 impl Pool {
-    pub(super) fn new(connector: Connector, size: usize) -> Self {
+    pub(super) fn new(connector: Connector, home: Handle, size: usize) -> Self {
         Self {
             connector,
+            home,
             idle: Mutex::default(),
             places: Arc::new(Semaphore::new(size)),
         }
@@ -136,7 +140,7 @@ impl Pool {
             match idle() {
                 Some(db) if db.is_closed() => {}
                 Some(db) => break db,
-                None => break self.connector.connect().await.map_err(StoreError::away)?,
+                None => break self.connect().await.map_err(StoreError::away)?,
             }
         };
         Ok(Reader {
@@ -149,6 +153,17 @@ impl Pool {
 }
 
 impl Pool {
+    async fn connect(&self) -> Result<Db> {
+        let connector = self.connector.clone();
+        let connecting = async move { connector.connect().await };
+        let connecting = TaskTracker::new().spawn_on(connecting, &self.home);
+        connecting.await.unwrap_or_else(|_gone| {
+            Err(StoreError::Unwritable(
+                "what the store runs on has ended".into(),
+            ))
+        })
+    }
+
     pub(super) async fn snapshot(&self) -> Result<Snapshot<'_>> {
         let mut reader = self.get().await?;
         reader.is_clean = false;
