@@ -40,7 +40,8 @@ Verbs:
                         --seconds N (60), --seed N (1). What fails is kept in the corpus
   prove [gate…]         Prove what is promised about jobs and credits; `cargo xtask prove --help` lists the gates and options
   bench [-- arguments]  Build the binary and its bench for release, and measure; `cargo xtask bench -- --help` tells more
-  test [-- arguments]   Do `programs` and `sdks`, then run every test; the arguments go to `cargo test`
+  test [-- arguments]   Do `programs` and `sdks`, then run every test, those of whole applications on SQLite and on Postgres;
+                        with arguments, which go to `cargo test`, on what VYDRA_TEST_STORE names (sqlite)
 
 Options:
   -h, --help            Show this text

@@ -7,17 +7,57 @@ use anyhow::Context;
 
 use crate::{process, sdks};
 
+/// Says to the applications of the tests what they remember on (vydra-testkit).
+const STORE: &str = "VYDRA_TEST_STORE";
+/// The suites of whole applications: the same tests run on each store.
+const SUITES: [&str; 2] = ["flows", "api"];
+
 /// Runs the tests and hands on the exit code of `cargo test`.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<ExitCode> {
     sdks::ensure(root)?;
-    let all = cargo_arguments(arguments);
-    println!("test: cargo {}", all.join(" "));
-    let status = process::cargo(root)
-        .args(&all)
-        .status()
-        .context("cargo cannot be started")?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    let code = cargo_test(root, &cargo_arguments(arguments), None)?;
+    if code != Some(0) || !arguments.is_empty() || is_chosen() {
+        return Ok(exit_code(code));
+    }
+    let again = on_postgres();
+    Ok(exit_code(cargo_test(root, &again, Some("postgres"))?))
+}
+
+fn cargo_test(root: &Path, arguments: &[&str], store: Option<&str>) -> anyhow::Result<Option<i32>> {
+    let mut cargo = process::cargo(root);
+    let mut told = format!("cargo {}", arguments.join(" "));
+    if let Some(store) = store {
+        cargo.env(STORE, store);
+        told = format!("{STORE}={store} {told}");
+    }
+    println!("test: {told}");
+    let status = cargo.args(arguments).status();
+    Ok(status.context("cargo cannot be started")?.code())
+}
+
+fn exit_code(code: Option<i32>) -> ExitCode {
+    let code = code.and_then(|code| u8::try_from(code).ok());
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// Whether whoever calls has said what the tests remember on.
+fn is_chosen() -> bool {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the tests read it, and this must not say otherwise"
+    )]
+    std::env::var_os(STORE).is_some()
+}
+
+/// With the features of the whole workspace, so that nothing is built again.
+fn on_postgres() -> Vec<&'static str> {
+    let mut arguments = vec!["test", "--locked", "--workspace"];
+    for suite in SUITES {
+        arguments.extend(["--test", suite]);
+    }
+    // Servers that share a database have Postgres in either run.
+    arguments.extend(["--", "--skip", "nodes::"]);
+    arguments
 }
 
 /// `--workspace` would silently win over a package that the caller chose, so it is left out then.
@@ -47,6 +87,24 @@ mod tests {
     #[test]
     fn without_arguments_the_whole_workspace_is_tested() {
         assert_eq!(arguments(""), "test --locked --workspace");
+    }
+
+    #[test]
+    fn the_suites_of_applications_run_on_postgres_too() {
+        assert_eq!(
+            on_postgres().join(" "),
+            "test --locked --workspace --test flows --test api -- --skip nodes::"
+        );
+        // A suite that is renamed would be left out without a word.
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+        for (suite, package) in SUITES.iter().zip(["vydra-engine", "vydra-http"]) {
+            let main = crates
+                .join(package)
+                .join("tests")
+                .join(suite)
+                .join("main.rs");
+            assert!(main.is_file(), "{}", main.display());
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use vydra_store::store::{
     Share, Start,
 };
 use vydra_store::{SqliteStore, Store};
-use vydra_testkit::SeededRandom;
+use vydra_testkit::{Database, SeededRandom};
 
 pub(crate) const LEASE: Duration = Duration::from_mins(1);
 /// How many outputs each job is paid for.
@@ -33,7 +33,7 @@ const FOREVER: Timestamp = Timestamp::from_micros(4_000_000_000_000_000);
 #[derive(Debug)]
 pub(crate) struct Fixture {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) path: PathBuf,
+    pub(crate) database: Database,
     clock: AtomicI64,
     random: SeededRandom,
 }
@@ -60,16 +60,16 @@ impl Fixture {
     /// On a copy of the template.
     pub(crate) fn copied(template: &Path, path: &Path, seed: u64) -> anyhow::Result<Self> {
         std::fs::copy(template, path)?;
-        Self::new(path, seed)
+        Ok(Self::new(Database::Sqlite(path.to_owned()), seed))
     }
 
-    pub(crate) fn new(path: &Path, seed: u64) -> anyhow::Result<Self> {
-        Ok(Self {
-            store: Arc::new(SqliteStore::open(path, &Pepper::new([7; 32]))?),
-            path: path.to_owned(),
+    pub(crate) fn new(database: Database, seed: u64) -> Self {
+        Self {
+            store: database.open(&Pepper::new([7; 32])),
+            database,
             clock: AtomicI64::new(1_800_000_000_000_000),
             random: SeededRandom::new(seed),
-        })
+        }
     }
 
     /// Every look is a millisecond later than the one before, so that an order in time is never a tie.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+use vydra_testkit::Database;
 
 const LISTENING: &str = "listening on ";
 /// No start and no stop takes this long.
@@ -37,8 +38,8 @@ impl Data {
         self
     }
 
-    pub(crate) fn database(&self) -> PathBuf {
-        self.folder.join("vydra.db")
+    pub(crate) fn database(&self) -> Database {
+        Database::Sqlite(self.folder.join("vydra.db"))
     }
 
     pub(crate) fn media(&self) -> PathBuf {

@@ -1,5 +1,6 @@
 //! The whole application but its doors: a store and a media folder of its own, an engine, and a worker.
 
+use crate::database::{self, Backend, Database};
 use crate::faults::{Faults, FaultyCourier, FaultyProvider, FaultyStore, Life};
 use crate::faulty_files::FaultyFiles;
 use crate::mailbox::Mailbox;
@@ -37,7 +38,7 @@ use vydra_outbound::providers::sandbox::Sandbox;
 use vydra_outbound::registry::{Bounds, Registry};
 use vydra_outbound::url_guard::{Network, UrlGuard};
 use vydra_outbound::webhook::{Courier, WebhookSender};
-use vydra_store::{SqliteStore, Store};
+use vydra_store::Store;
 
 /// The address that the application believes to have.
 pub const PUBLIC_URL: &str = "https://vydra.test";
@@ -84,7 +85,9 @@ pub struct Setup {
     pub fetcher: Option<InputFetcher>,
     /// Where the folder of the data is made; the system's own place when there is none.
     pub place: Option<PathBuf>,
-    /// A database to begin with a copy of.
+    /// What its database is of.
+    pub backend: Backend,
+    /// A file to begin with a copy of.
     pub template: Option<PathBuf>,
     /// Where chance begins.
     pub seed: u64,
@@ -130,6 +133,7 @@ impl Default for Setup {
             faults: None,
             fetcher: None,
             place: None,
+            backend: Backend::chosen(),
             template: None,
             seed: 1,
         }
@@ -153,6 +157,7 @@ pub struct TestApp {
     working: Mutex<Option<TaskTracker>>,
     memory: Arc<InMemory>,
     life: Option<Life>,
+    database: Database,
     folder: TempDir,
 }
 
@@ -177,11 +182,15 @@ impl TestApp {
             Some(place) => tempfile::tempdir_in(place).unwrap(),
             None => tempfile::tempdir().unwrap(),
         };
-        if let Some(template) = &setup.template {
-            std::fs::copy(template, folder.path().join("vydra.db")).unwrap();
+        // There is no way to skip one test, and all of this process miss the same: they end here, as passed.
+        let database = Database::new(setup.backend, folder.path());
+        let database = database.unwrap_or_else(|| std::process::exit(0));
+        if let (Some(template), Database::Sqlite(path)) = (&setup.template, &database) {
+            std::fs::copy(template, path).unwrap();
         }
         let memory = Arc::new(InMemory::new());
-        let started = start(&folder, &setup, &clock, &random, &provider, &memory);
+        let place = (folder.path(), &database);
+        let started = start(place, &setup, &clock, &random, &provider, &memory);
         Self {
             worker: Worker::new(Arc::clone(&started.engine)),
             deliverer: Deliverer::new(Arc::clone(&started.engine)),
@@ -195,6 +204,7 @@ impl TestApp {
             life: started.life,
             setup,
             memory,
+            database,
             folder,
         }
     }
@@ -218,7 +228,7 @@ impl TestApp {
         self.background.cancel();
         self.background = CancellationToken::new();
         let started = start(
-            &self.folder,
+            (self.folder.path(), &self.database),
             &self.setup,
             &self.clock,
             &self.random,
@@ -351,11 +361,15 @@ impl TestApp {
 
     /// Takes a file out of the media folder, as an operator's slip would.
     pub fn lose_file(&self, storage_key: &str) {
-        std::fs::remove_file(self.folder.path().join("media").join(storage_key)).unwrap();
+        std::fs::remove_file(self.media_folder().join(storage_key)).unwrap();
     }
 
-    pub fn database(&self) -> PathBuf {
-        self.folder.path().join("vydra.db")
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub fn media_folder(&self) -> PathBuf {
+        self.folder.path().join("media")
     }
 
     /// The size of a file that is kept in memory; None for one that is not.
@@ -368,7 +382,7 @@ impl TestApp {
     /// Every file in the media folder, those that are being written too.
     pub fn media_files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
-        let mut folders = vec![self.folder.path().join("media")];
+        let mut folders = vec![self.media_folder()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
@@ -384,14 +398,14 @@ impl TestApp {
 
     /// From here on no file can be written or read, as on a disk that went away.
     pub fn break_media(&self) {
-        let media = self.folder.path().join("media");
+        let media = self.media_folder();
         std::fs::rename(&media, self.folder.path().join("away")).unwrap();
         std::fs::write(&media, "no folder").unwrap();
     }
 
     /// Takes [`Self::break_media`] back.
     pub fn mend_media(&self) {
-        let media = self.folder.path().join("media");
+        let media = self.media_folder();
         std::fs::remove_file(&media).unwrap();
         std::fs::rename(self.folder.path().join("away"), media).unwrap();
     }
@@ -412,29 +426,26 @@ impl Default for TestApp {
 impl Drop for TestApp {
     fn drop(&mut self) {
         self.background.cancel();
-        // Whoever sets faults says when they are over, and audits then.
-        if std::thread::panicking() || self.life.is_some() {
+        if std::thread::panicking() {
             return;
         }
-        // A runtime of its own: the test's may be busy with this very call.
-        let store = Arc::clone(&self.store);
-        let audit = std::thread::spawn(move || {
-            tokio::runtime::Builder::new_current_thread()
-                .build()
-                .unwrap()
-                .block_on(store.audit())
-        });
-        let audit = audit.join().unwrap().unwrap();
-        assert!(
-            audit.imbalances.is_empty(),
-            "the books do not agree: {:#?}",
-            audit.imbalances
-        );
+        // Whoever sets faults says when they are over, and audits then.
+        if self.life.is_none() {
+            let store = Arc::clone(&self.store);
+            // The test's own runtime may be busy with this very call.
+            let audit = database::apart(async move { store.audit().await }).unwrap();
+            assert!(
+                audit.imbalances.is_empty(),
+                "the books do not agree: {:#?}",
+                audit.imbalances
+            );
+        }
+        self.database.give_back();
     }
 }
 
 fn start(
-    folder: &TempDir,
+    (folder, database): (&Path, &Database),
     setup: &Setup,
     clock: &Arc<ManualClock>,
     random: &Arc<SeededRandom>,
@@ -443,8 +454,7 @@ fn start(
 ) -> Started {
     let life = setup.faults.as_ref().map(Life::new);
     let pepper = Pepper::generate(random.as_ref());
-    let store: Arc<dyn Store> =
-        Arc::new(SqliteStore::open(&folder.path().join("vydra.db"), &pepper).unwrap());
+    let store = database.open(&pepper);
     let provider: Arc<dyn Provider> = match &setup.provider {
         Some(own) => Arc::clone(own),
         None => Arc::clone(provider) as _,
@@ -479,7 +489,7 @@ fn start(
         },
         catalog: catalog(&setup.catalog),
         providers,
-        media: media(folder.path(), memory, life.as_ref()),
+        media: media(folder, memory, life.as_ref()),
         fetcher: setup.fetcher.clone().unwrap_or_else(|| fetcher(setup)),
         webhooks: courier(setup, life.as_ref()),
         show_job: setup.show_job,

@@ -16,6 +16,7 @@
 mod app;
 mod clock;
 mod cluster;
+mod database;
 mod faults;
 mod faulty_files;
 pub mod files;
@@ -31,6 +32,7 @@ pub mod wire;
 pub use app::{PASSWORD, PUBLIC_URL, Setup, TestApp};
 pub use clock::ManualClock;
 pub use cluster::{Cluster, Node};
+pub use database::{Backend, Database};
 pub use faults::{Fault, Faults, OUTSIDE_POINTS, STORE_POINTS};
 pub use mailbox::Mailbox;
 pub use provider::{Gate, PollReply, Reply, ScriptedProvider, refused};

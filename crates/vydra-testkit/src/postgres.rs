@@ -55,6 +55,34 @@ cd /
 rm -rf "$folder"
 "#;
 
+/// Keeps the rows that a database begins with.
+const KEEP: &str = "
+    CREATE SCHEMA begun;
+    DO $$
+    DECLARE one record; is_empty boolean;
+    BEGIN
+        FOR one IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace LOOP
+            EXECUTE format('SELECT NOT EXISTS (SELECT FROM public.%I)', one.relname) INTO is_empty;
+            CONTINUE WHEN is_empty;
+            EXECUTE format('CREATE TABLE begun.%I AS TABLE public.%I', one.relname, one.relname);
+        END LOOP;
+    END $$";
+/// Puts those in place of the rows that there are, and lets what is counted begin again. Tables of tests have few rows: to
+/// truncate them would take longer.
+const BEGIN_AGAIN: &str = "
+    DO $$
+    DECLARE one record;
+    BEGIN
+        SET LOCAL session_replication_role = replica;
+        FOR one IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace LOOP
+            EXECUTE format('DELETE FROM public.%I', one.relname);
+        END LOOP;
+        FOR one IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'begun'::regnamespace LOOP
+            EXECUTE format('INSERT INTO public.%I SELECT * FROM begun.%I', one.relname, one.relname);
+        END LOOP;
+        PERFORM setval(seqrelid, seqstart, false) FROM pg_sequence;
+    END $$";
+
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// Whether what is committed outlives the machine. Tests have no use for it, unless they measure what it costs.
@@ -105,7 +133,9 @@ impl Postgres {
             .unwrap();
         let is_root = folder.path().metadata().unwrap().uid() == 0;
         let mut keeper = if is_root {
-            run(Command::new("chown").arg(RUNS_AS).arg(folder.path()));
+            let mut own = Command::new("chown");
+            own.arg(RUNS_AS).arg(folder.path()).stdin(Stdio::null());
+            run(own);
             let mut keeper = Command::new("runuser");
             keeper.args(["-u", RUNS_AS, "--", "sh"]);
             keeper
@@ -142,10 +172,23 @@ impl Postgres {
 
     /// A new, empty database: its address. It lives as long as the server.
     pub fn database(&self) -> String {
-        let number = self.databases.fetch_add(1, Ordering::Relaxed);
-        let name = format!("test_{number}");
         // A template to which nobody can connect, because one that is in use cannot be copied.
-        let create = format!("CREATE DATABASE {name} TEMPLATE template0");
+        self.create("template0")
+    }
+
+    /// From now on it can be copied, and its copies be made new again. Nobody may be connected to it any more.
+    pub fn make_template(&self, url: &str) {
+        self.psql(url, KEEP);
+    }
+
+    /// A new database that begins as that one.
+    pub fn database_from(&self, template: &str) -> String {
+        self.create(name(template))
+    }
+
+    fn create(&self, template: &str) -> String {
+        let name = self.new_name();
+        let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
         self.psql(&self.url("postgres"), &create);
         self.url(&name)
     }
@@ -155,12 +198,34 @@ impl Postgres {
         url.replacen("//vydra@", &format!("//{user}@"), 1)
     }
 
+    fn new_name(&self) -> String {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        format!("test_{number}")
+    }
+
+    /// The copy of a template that nobody needs any more, as it began: the address that it has now. Whoever knows the old one is
+    /// cut off and does not come back. To copy the template anew takes several times as long.
+    pub fn renewed(&self, used: &str) -> String {
+        let (old, new) = (name(used), self.new_name());
+        let steps = [
+            &format!("ALTER DATABASE {old} ALLOW_CONNECTIONS false"),
+            &format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{old}'"
+            ),
+            // Waits for those that were cut off.
+            &format!("ALTER DATABASE {old} RENAME TO {new}"),
+            &format!("ALTER DATABASE {new} ALLOW_CONNECTIONS true"),
+            &format!("\\connect {new}"),
+            BEGIN_AGAIN,
+        ];
+        run(psql_on(&self.programs, &self.url("postgres"), &steps));
+        self.url(&new)
+    }
+
     /// What a database answers: a line for each row, its columns parted by `|`. Several statements are one transaction.
     pub fn psql(&self, url: &str, sql: &str) -> String {
-        let mut psql = Command::new(self.programs.join("psql"));
-        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
-            .args(["--dbname", url, "--command", sql]);
-        run(&mut psql).trim_end().to_owned()
+        let answer = run(psql_on(&self.programs, url, &[sql]));
+        answer.trim_end().to_owned()
     }
 
     /// Where its socket is.
@@ -182,6 +247,35 @@ impl Drop for Postgres {
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
     }
+}
+
+/// Of the database at the end of its address.
+fn name(url: &str) -> &str {
+    url.rsplit_once('/').map_or(url, |(_, name)| name)
+}
+
+/// What a database answers to some statements, each of them as in [`Postgres::psql`] and all in one session.
+pub fn psql(url: &str, statements: &[&str]) -> Result<String, String> {
+    let programs = programs().ok_or("there are no programs of Postgres")?;
+    let output = psql_on(&programs, url, statements).output();
+    let output = output.map_err(|error| error.to_string())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    }
+}
+
+fn psql_on(programs: &Path, url: &str, statements: &[&str]) -> Command {
+    let mut psql = Command::new(programs.join("psql"));
+    psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+        .args(["--set", "ON_ERROR_STOP=1", "--dbname", url])
+        .stdin(Stdio::null());
+    for statement in statements {
+        psql.args(["--command", statement]);
+    }
+    psql
 }
 
 fn settings(options: Options) -> Vec<&'static str> {
@@ -225,8 +319,8 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn run(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output().unwrap();
+fn run(mut command: Command) -> String {
+    let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {errors}");
     String::from_utf8(output.stdout).unwrap()
@@ -259,6 +353,57 @@ mod tests {
             postgres.port()
         );
         assert_eq!(postgres.psql(&by_socket, "select 1"), "1");
+    }
+
+    #[test]
+    fn a_copy_that_is_renewed_is_as_it_began_and_nobody_else_is_there() {
+        let Some(postgres) = Postgres::shared() else {
+            return;
+        };
+        let template = postgres.database();
+        let make = "create table turns (mode text);
+            insert into turns values ('live'), ('test');
+            create table parents (id bigint generated always as identity primary key);
+            create table children (parent bigint not null references parents);
+            create function never() returns trigger language plpgsql as 'begin raise exception ''no''; end';
+            create trigger never before delete on children execute function never()";
+        postgres.psql(&template, make);
+        postgres.make_template(&template);
+        let copy = postgres.database_from(&template);
+        let rows = "select (select string_agg(mode, ' ' order by mode) from turns),
+            (select count(*) from parents), (select count(*) from children)";
+        assert_eq!(postgres.psql(&copy, rows), "live test|0|0");
+        let change = "insert into parents default values;
+            insert into children values (1);
+            update turns set mode = 'none' where mode = 'live'";
+        postgres.psql(&copy, change);
+        assert_eq!(postgres.psql(&copy, rows), "none test|1|1");
+        // Somebody who does not go by himself.
+        let mut connected = psql_on(&postgres.programs, &copy, &[]);
+        let mut connected = connected
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut input = connected.stdin.take().unwrap();
+        writeln!(input, "select 'here';").unwrap();
+        let mut said = String::new();
+        let output = connected.stdout.take().unwrap();
+        BufReader::new(output).read_line(&mut said).unwrap();
+        assert_eq!(said, "here\n");
+        let renewed = postgres.renewed(&copy);
+        assert_eq!(postgres.psql(&renewed, rows), "live test|0|0");
+        let next = "insert into parents default values returning id";
+        assert_eq!(postgres.psql(&renewed, next), "1");
+        let _ = writeln!(input, "select 'here';");
+        drop(input);
+        assert!(!connected.wait().unwrap().success(), "was cut off");
+        let old = format!(
+            "select 1 from pg_database where datname = '{}'",
+            name(&copy)
+        );
+        assert_eq!(postgres.psql(&template, &old), "");
     }
 
     #[test]

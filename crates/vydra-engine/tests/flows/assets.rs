@@ -14,7 +14,7 @@ use vydra_testkit::{Fault, Faults};
 
 /// In the media folder, written so long ago.
 fn file(flow: &Flow, name: &str, age: Duration) -> PathBuf {
-    let path = flow.database().with_file_name("media").join(name);
+    let path = flow.media_folder().join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, "12345").unwrap();
     written(&path, flow.clock.now(), age);
@@ -111,7 +111,7 @@ async fn a_database_that_does_not_name_most_files_removes_none_of_them() {
     let flow = Flow::new().await;
     for _ in 0..11 {
         let kept = flow.picture().await;
-        let path = flow.database().with_file_name("media");
+        let path = flow.media_folder();
         written(&path.join(kept.storage_key), flow.clock.now(), GRACE);
     }
     for number in 0..11 {
@@ -158,7 +158,7 @@ async fn files_that_cannot_be_removed_are_in_nobodys_way() {
     }
     flow.mend_media();
     let at = |picture: &Asset| {
-        let media = flow.database().with_file_name("media");
+        let media = flow.media_folder();
         media.join(&picture.storage_key)
     };
     let (last, stuck) = pictures.split_last().unwrap();

@@ -1,5 +1,6 @@
-//! The engine's flows, from a request to its end: a real SQLite store, a provider that obeys the test, a clock that
-//! stands still, and a worker that is stepped by hand. The ledger is audited at the end of each test.
+//! The engine's flows, from a request to its end: a real store, a provider that obeys the test, a clock that stands still, and
+//! a worker that is stepped by hand. The ledger is audited at the end of each test. The store is SQLite, or Postgres where
+//! `VYDRA_TEST_STORE` says so.
 
 #[cfg(test)]
 mod assets;

@@ -1,5 +1,6 @@
-//! The wire, line by line of the contract: the router, the engine, SQLite and a provider that obeys the test. Every
-//! answer passes the checks in `fixture`, whatever its test looks at.
+//! The wire, line by line of the contract: the router, the engine, a real store and a provider that obeys the test. Every
+//! answer passes the checks in `fixture`, whatever its test looks at. The store is SQLite, or Postgres where
+//! `VYDRA_TEST_STORE` says so.
 
 #[cfg(test)]
 mod account;

@@ -60,7 +60,7 @@ async fn a_file_is_served_as_what_it_is() {
 #[tokio::test]
 async fn what_a_browser_could_run_is_saved_and_not_opened() {
     let api = Api::idle().await;
-    let media = api.database().with_file_name("media");
+    let media = api.media_folder();
     std::fs::create_dir_all(media.join("aa")).unwrap();
     for (name, media_type, disposition) in [
         ("a.svg", "image/svg+xml", "attachment"),

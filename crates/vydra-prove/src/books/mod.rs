@@ -1,16 +1,18 @@
-//! The books, read from the database file itself and added up in plain Rust: neither the store's queries nor its types are
+//! The books, read from the database itself and added up in plain Rust: neither the store's queries nor its types are
 //! believed, so that a mistake in them cannot hide itself.
 
 mod invariants;
 mod rows;
+mod snapshot;
 
 pub(crate) use invariants::Violated;
 pub(crate) use rows::{Books, JobRow};
 
 use std::path::Path;
+use vydra_testkit::Database;
 
 /// Reads one snapshot of the database and checks every invariant that needs no file.
-pub(crate) fn check(database: &Path) -> anyhow::Result<Books> {
+pub(crate) fn check(database: &Database) -> anyhow::Result<Books> {
     let books = Books::read(database)?;
     agree(&invariants::check(&books))?;
     Ok(books)
@@ -18,7 +20,7 @@ pub(crate) fn check(database: &Path) -> anyhow::Result<Books> {
 
 /// The same, and every file that a row names is there with its size. `size` answers None for a file that is not.
 pub(crate) fn check_with_files(
-    database: &Path,
+    database: &Database,
     size: impl Fn(&str) -> Option<u64>,
 ) -> anyhow::Result<Books> {
     let books = check(database)?;

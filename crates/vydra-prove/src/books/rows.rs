@@ -1,10 +1,21 @@
-//! Rows as they lie in the file.
+//! Rows as they lie in the database, the same of both engines.
 
-use anyhow::Context;
-use rusqlite::{Connection, OpenFlags, Row};
+use super::snapshot::{Row, Snapshot};
 use serde_json::Value;
-use std::path::Path;
-use std::time::Duration;
+use vydra_testkit::Database;
+
+const BALANCES: &str = "SELECT org_id, mode, credits, charged, refunded, open, jobs, last_job, entries, last_entry, events, last_event
+     FROM balances";
+const ENTRIES: &str = "SELECT org_id, mode, id, kind, amount, balance_after, job_id, reason, seq, previous FROM ledger ORDER BY seq";
+const JOBS: &str = "SELECT org_id, mode, id, status, price, refunded, call, lease_until, lease_token, deadline_at, started_at,
+     completed_at, seq, previous FROM jobs ORDER BY created_at, id";
+const ASSETS: &str =
+    "SELECT id, org_id, job_id, role, storage_key, bytes, mode, deleted_at, erased_at FROM assets";
+const INPUTS: &str = "SELECT job_id, asset_id FROM job_inputs";
+const KEYS: &str = "SELECT org_id, mode, key, job_id FROM idempotency_keys";
+const STEPS: &str = "SELECT job_id, step FROM steps";
+const EVENTS: &str =
+    "SELECT org_id, mode, job_id, kind, number, seq, previous FROM events ORDER BY seq";
 
 /// One snapshot of all that the invariants speak of.
 #[derive(Debug, Default, Clone)]
@@ -129,144 +140,108 @@ pub(crate) struct EventRow {
 
 impl Books {
     /// From one snapshot, beside whatever else works on the database.
-    pub(crate) fn read(database: &Path) -> anyhow::Result<Self> {
-        let mut connection = Connection::open_with_flags(
+    pub(crate) fn read(database: &Database) -> anyhow::Result<Self> {
+        let snapshot = Snapshot::of(
             database,
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )
-        .with_context(|| format!("cannot read {}", database.display()))?;
-        connection.busy_timeout(Duration::from_secs(5))?;
-        let snapshot = connection.transaction()?;
+            &[BALANCES, ENTRIES, JOBS, ASSETS, INPUTS, KEYS, STEPS, EVENTS],
+        )?;
         Ok(Self {
-            balances: rows(&snapshot, "SELECT org_id, mode, credits, charged, refunded, open, jobs, last_job, entries, last_entry, events, last_event FROM balances", |row| {
+            balances: snapshot.rows(BALANCES, |row| {
                 Ok(Balance {
                     purse: purse(row)?,
-                    credits: row.get(2)?,
-                    charged: row.get(3)?,
-                    refunded: row.get(4)?,
-                    open: row.get(5)?,
-                    jobs: (row.get(6)?, row.get(7)?),
-                    entries: (row.get(8)?, row.get(9)?),
-                    events: (row.get(10)?, row.get(11)?),
+                    credits: row.number("credits")?,
+                    charged: row.number("charged")?,
+                    refunded: row.number("refunded")?,
+                    open: row.number("open")?,
+                    jobs: (row.number("jobs")?, row.perhaps("last_job")?),
+                    entries: (row.number("entries")?, row.perhaps("last_entry")?),
+                    events: (row.number("events")?, row.perhaps("last_event")?),
                 })
             })?,
-            entries: rows(
-                &snapshot,
-                "SELECT org_id, mode, id, kind, amount, balance_after, job_id, reason, seq, previous FROM ledger ORDER BY seq",
-                |row| {
-                    Ok(Entry {
-                        purse: purse(row)?,
-                        id: row.get(2)?,
-                        kind: row.get(3)?,
-                        amount: row.get(4)?,
-                        balance_after: row.get(5)?,
-                        job: row.get(6)?,
-                        reason: row.get(7)?,
-                        link: link(row, 8)?,
-                    })
-                },
-            )?,
-            jobs: rows(
-                &snapshot,
-                "SELECT org_id, mode, id, status, price, refunded, call, lease_until, lease_token, deadline_at, started_at,
-                        completed_at, seq, previous
-                 FROM jobs ORDER BY created_at, id",
-                |row| {
-                    Ok(JobRow {
-                        purse: purse(row)?,
-                        id: row.get(2)?,
-                        status: row.get(3)?,
-                        price: row.get(4)?,
-                        refunded: row.get(5)?,
-                        outputs: outputs(&row.get::<_, String>(6)?),
-                        lease_until: row.get(7)?,
-                        lease_token: row.get(8)?,
-                        deadline_at: row.get(9)?,
-                        started_at: row.get(10)?,
-                        completed_at: row.get(11)?,
-                        link: link(row, 12)?,
-                    })
-                },
-            )?,
-            assets: rows(
-                &snapshot,
-                "SELECT id, org_id, job_id, role, storage_key, bytes, mode, deleted_at IS NOT NULL, erased_at IS NOT NULL FROM assets",
-                |row| {
-                    Ok(AssetRow {
-                        id: row.get(0)?,
-                        org: row.get(1)?,
-                        job: row.get(2)?,
-                        role: row.get(3)?,
-                        storage_key: row.get(4)?,
-                        bytes: row.get(5)?,
-                        mode: row.get(6)?,
-                        is_deleted: row.get(7)?,
-                        is_erased: row.get(8)?,
-                    })
-                },
-            )?,
-            inputs: rows(&snapshot, "SELECT job_id, asset_id FROM job_inputs", |row| {
+            entries: snapshot.rows(ENTRIES, |row| {
+                Ok(Entry {
+                    purse: purse(row)?,
+                    id: row.text("id")?,
+                    kind: row.text("kind")?,
+                    amount: row.number("amount")?,
+                    balance_after: row.number("balance_after")?,
+                    job: row.perhaps_text("job_id")?,
+                    reason: row.text("reason")?,
+                    link: link(row)?,
+                })
+            })?,
+            jobs: snapshot.rows(JOBS, |row| {
+                Ok(JobRow {
+                    purse: purse(row)?,
+                    id: row.text("id")?,
+                    status: row.text("status")?,
+                    price: row.number("price")?,
+                    refunded: row.number("refunded")?,
+                    outputs: outputs(&row.text("call")?),
+                    lease_until: row.perhaps("lease_until")?,
+                    lease_token: row.perhaps_text("lease_token")?,
+                    deadline_at: row.perhaps("deadline_at")?,
+                    started_at: row.perhaps("started_at")?,
+                    completed_at: row.perhaps("completed_at")?,
+                    link: link(row)?,
+                })
+            })?,
+            assets: snapshot.rows(ASSETS, |row| {
+                Ok(AssetRow {
+                    id: row.text("id")?,
+                    org: row.text("org_id")?,
+                    job: row.perhaps_text("job_id")?,
+                    role: row.text("role")?,
+                    storage_key: row.text("storage_key")?,
+                    bytes: row.number("bytes")?,
+                    mode: row.text("mode")?,
+                    is_deleted: row.perhaps("deleted_at")?.is_some(),
+                    is_erased: row.perhaps("erased_at")?.is_some(),
+                })
+            })?,
+            inputs: snapshot.rows(INPUTS, |row| {
                 Ok(InputRow {
-                    job: row.get(0)?,
-                    asset: row.get(1)?,
+                    job: row.text("job_id")?,
+                    asset: row.text("asset_id")?,
                 })
             })?,
-            keys: rows(
-                &snapshot,
-                "SELECT org_id, mode, key, job_id FROM idempotency_keys",
-                |row| {
-                    Ok(KeyRow {
-                        purse: purse(row)?,
-                        key: row.get(2)?,
-                        job: row.get(3)?,
-                    })
-                },
-            )?,
-            steps: rows(&snapshot, "SELECT job_id, step FROM steps", |row| {
+            keys: snapshot.rows(KEYS, |row| {
+                Ok(KeyRow {
+                    purse: purse(row)?,
+                    key: row.text("key")?,
+                    job: row.text("job_id")?,
+                })
+            })?,
+            steps: snapshot.rows(STEPS, |row| {
                 Ok(StepRow {
-                    job: row.get(0)?,
-                    step: row.get(1)?,
-
+                    job: row.text("job_id")?,
+                    step: row.number("step")?,
                 })
             })?,
-            events: rows(
-                &snapshot,
-                "SELECT org_id, mode, job_id, kind, number, seq, previous FROM events ORDER BY seq",
-                |row| {
-                    Ok(EventRow {
-                        purse: purse(row)?,
-                        job: row.get(2)?,
-                        kind: row.get(3)?,
-                        number: row.get(4)?,
-                        link: link(row, 5)?,
-                    })
-                },
-            )?,
+            events: snapshot.rows(EVENTS, |row| {
+                Ok(EventRow {
+                    purse: purse(row)?,
+                    job: row.text("job_id")?,
+                    kind: row.text("kind")?,
+                    number: row.number("number")?,
+                    link: link(row)?,
+                })
+            })?,
         })
     }
 }
 
-fn rows<T>(
-    snapshot: &Connection,
-    sql: &'static str,
-    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
-) -> anyhow::Result<Vec<T>> {
-    let mut statement = snapshot.prepare(sql)?;
-    let rows = statement.query_map((), |row| read(row))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-fn link(row: &Row<'_>, first: usize) -> rusqlite::Result<Link> {
+fn link(row: &Row) -> anyhow::Result<Link> {
     Ok(Link {
-        seq: row.get(first)?,
-        previous: row.get(first + 1)?,
+        seq: row.number("seq")?,
+        previous: row.perhaps("previous")?,
     })
 }
 
-fn purse(row: &Row<'_>) -> rusqlite::Result<Purse> {
+fn purse(row: &Row) -> anyhow::Result<Purse> {
     Ok(Purse {
-        org: row.get(0)?,
-        mode: row.get(1)?,
+        org: row.text("org_id")?,
+        mode: row.text("mode")?,
     })
 }
 

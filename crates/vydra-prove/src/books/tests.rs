@@ -1,4 +1,4 @@
-//! Each invariant is damaged in the file, and both who look at it must see that: the store's audit in SQL, and the rules here.
+//! Each invariant is damaged in the database, and both who look at it must see that: the store's audit in SQL, and the rules here.
 
 use super::*;
 use crate::books::invariants::{check as rules, files};
@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use vydra_core::idempotency::{Fingerprint, IdempotencyKey};
 use vydra_core::job::Mode;
 use vydra_store::store::{NewIdempotency, StepRoute};
+use vydra_testkit::{Backend, postgres};
 
 /// An organization with a delivered job (`DONE`), a failed one (`FAILED`), a running one (`RUNNING`) and a waiting one
 /// (`WAITING`), and an organization beside it (`OTHER`).
@@ -19,9 +20,20 @@ struct Damaged {
 }
 
 impl Damaged {
-    async fn new() -> Self {
-        let folder = in_memory().unwrap();
-        let f = Fixture::new(&folder.path().join("vydra.db"), 1).unwrap();
+    /// On every engine that there is here.
+    async fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for backend in Backend::ALL {
+            let folder = in_memory().unwrap();
+            if let Some(database) = Database::new(backend, folder.path()) {
+                all.push(Self::on(database, folder).await);
+            }
+        }
+        all
+    }
+
+    async fn on(database: Database, folder: TempDir) -> Self {
+        let f = Fixture::new(database, 1);
         let org = f.organization("acme", 1_000, 0).await.unwrap();
         let other = f.organization("other", 500, 0).await.unwrap();
         let mut ids = Vec::new();
@@ -74,28 +86,23 @@ impl Damaged {
 
     /// Behind the store's back and without its guards, as a mistake of ours could.
     fn damage(&self, sql: &str) {
-        let raw = Connection::open(&self.fixture.path).unwrap();
-        let mut guards =
-            String::from("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON;");
-        let mut statement = raw
-            .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
-            .unwrap();
-        let triggers = statement.query_map((), |row| row.get::<_, String>(0));
-        for name in triggers.unwrap() {
-            guards.push_str("DROP TRIGGER ");
-            guards.push_str(&name.unwrap());
-            guards.push(';');
-        }
-        guards.push_str("DROP INDEX ledger_of_job;");
-        raw.execute_batch(&guards).unwrap();
         let named = self.names.iter().fold(sql.to_owned(), |sql, (name, id)| {
             sql.replace(name, &format!("'{id}'"))
         });
-        raw.execute_batch(&named).unwrap();
+        match &self.fixture.database {
+            Database::Sqlite(path) => {
+                let raw = Connection::open(path).unwrap();
+                raw.execute_batch(&without_guards(&raw)).unwrap();
+                raw.execute_batch(&named).unwrap();
+            }
+            Database::Postgres(url) => {
+                postgres::psql(url, &[WITHOUT_GUARDS, &named]).unwrap();
+            }
+        }
     }
 
     fn seen_here(&self) -> Vec<&'static str> {
-        let books = Books::read(&self.fixture.path).unwrap();
+        let books = Books::read(&self.fixture.database).unwrap();
         let mut seen: Vec<_> = rules(&books).iter().map(|violated| violated.rule).collect();
         seen.dedup();
         seen
@@ -113,11 +120,42 @@ impl Damaged {
     }
 }
 
+fn without_guards(raw: &Connection) -> String {
+    let mut guards =
+        String::from("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON;");
+    let mut statement = raw
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+        .unwrap();
+    let triggers = statement.query_map((), |row| row.get::<_, String>(0));
+    for name in triggers.unwrap() {
+        guards.push_str("DROP TRIGGER ");
+        guards.push_str(&name.unwrap());
+        guards.push(';');
+    }
+    guards.push_str("DROP INDEX ledger_of_job;");
+    guards
+}
+
+/// The same, for what the session does from then on.
+const WITHOUT_GUARDS: &str = "
+    SET session_replication_role = replica;
+    DROP INDEX ledger_of_job;
+    DO $$
+    DECLARE guard record;
+    BEGIN
+        FOR guard IN SELECT conrelid::regclass AS relation, conname FROM pg_constraint
+                     WHERE contype = 'c' AND connamespace = 'public'::regnamespace
+        LOOP
+            EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', guard.relation, guard.conname);
+        END LOOP;
+    END $$";
+
 #[tokio::test]
 async fn whole_books_are_not_complained_of() {
-    let whole = Damaged::new().await;
-    assert_eq!(whole.seen_here(), [""; 0]);
-    assert!(!whole.seen_by_the_store().await);
+    for whole in Damaged::all().await {
+        assert_eq!(whole.seen_here(), [""; 0]);
+        assert!(!whole.seen_by_the_store().await);
+    }
 }
 
 /// The rule, the damage, and whether SQL can see it too.
@@ -172,14 +210,16 @@ const DAMAGES: &[(&str, &str, bool)] = &[
 #[tokio::test]
 async fn every_damage_is_seen() {
     for (rule, sql, by_the_store) in DAMAGES {
-        let damaged = Damaged::new().await;
-        // Keys bear the names of the jobs.
-        let sql = sql.replace("key = DONE", "key = 'DO' || 'NE'");
-        damaged.damage(&sql);
-        let seen = damaged.seen_here();
-        assert!(seen.contains(rule), "{sql}: {seen:?}");
-        assert_eq!(damaged.seen_by_the_store().await, *by_the_store, "{sql}");
-        assert!(check(&damaged.fixture.path).is_err(), "{sql}");
+        for damaged in Damaged::all().await {
+            // Keys bear the names of the jobs.
+            let sql = sql.replace("key = DONE", "key = 'DO' || 'NE'");
+            damaged.damage(&sql);
+            let (seen, database) = (damaged.seen_here(), &damaged.fixture.database);
+            assert!(seen.contains(rule), "{database:?}: {sql}: {seen:?}");
+            let by_store = damaged.seen_by_the_store().await;
+            assert_eq!(by_store, *by_the_store, "{database:?}: {sql}");
+            assert!(check(database).is_err(), "{database:?}: {sql}");
+        }
     }
 }
 
@@ -195,16 +235,18 @@ async fn every_rule_is_damaged_in_some_way() {
 
 #[tokio::test]
 async fn a_file_that_is_gone_or_cut_is_seen() {
-    let whole = Damaged::new().await;
-    let books = Books::read(&whole.fixture.path).unwrap();
-    assert_eq!(files(&books, |_| Some(1)), []);
-    assert_eq!(files(&books, |_| None).len(), OUTPUTS as usize);
-    assert_eq!(files(&books, |_| Some(0)).len(), OUTPUTS as usize);
+    for whole in Damaged::all().await {
+        let books = Books::read(&whole.fixture.database).unwrap();
+        assert_eq!(files(&books, |_| Some(1)), []);
+        assert_eq!(files(&books, |_| None).len(), OUTPUTS as usize);
+        assert_eq!(files(&books, |_| Some(0)).len(), OUTPUTS as usize);
+    }
 }
 
 #[tokio::test]
 async fn what_has_not_ended_is_told() {
-    let whole = Damaged::new().await;
-    let open = ended(&Books::read(&whole.fixture.path).unwrap()).unwrap_err();
-    assert!(open.to_string().contains("2 jobs have not ended"), "{open}");
+    for whole in Damaged::all().await {
+        let open = ended(&Books::read(&whole.fixture.database).unwrap()).unwrap_err();
+        assert!(open.to_string().contains("2 jobs have not ended"), "{open}");
+    }
 }

@@ -107,7 +107,7 @@ async fn until_ended(sim: &mut Sim) -> anyhow::Result<u64> {
         sim.app.clock.advance(OVERDUE);
         let leapt = sim.app.engine.now().as_micros();
         sim.rest(SWEEP).await?;
-        let books = Books::read(&sim.app.database())?;
+        let books = Books::read(sim.app.database())?;
         let late = books
             .jobs
             .iter()
@@ -117,6 +117,6 @@ async fn until_ended(sim: &mut Sim) -> anyhow::Result<u64> {
             "its time is over, and it has not ended: {late:?}"
         );
     }
-    books::check(&sim.app.database())?;
+    books::check(sim.app.database())?;
     Ok(leaps)
 }

@@ -10,6 +10,7 @@ use vydra_core::ids::OrgId;
 use vydra_core::job::Mode;
 use vydra_store::StoreError;
 use vydra_store::store::{Cancellation, Lease};
+use vydra_testkit::Database;
 
 const HANDS: u64 = 50;
 const PRICE: i64 = 7;
@@ -20,14 +21,15 @@ pub(super) fn prove(run: &Run) -> Outcome {
         .enable_all()
         .build()?;
     let figures = runtime.block_on(async {
-        let fixture = Arc::new(Fixture::new(&folder.path().join("vydra.db"), run.seed)?);
+        let database = Database::Sqlite(folder.path().join("vydra.db"));
+        let fixture = Arc::new(Fixture::new(database, run.seed));
         let mut winners = [0_u64; 4];
         for number in 0..run.count {
             let winner = one(&fixture, number).await?;
             winners[winner] += 1;
             run.progress.step(run.count);
         }
-        let books = books::check(&fixture.path)?;
+        let books = books::check(&fixture.database)?;
         books::ended(&books)?;
         let [delivered, failed, cancelled, expired] = winners;
         anyhow::Ok(format!(

@@ -398,13 +398,13 @@ impl Sim {
             "the audit says: {:?}",
             audit.imbalances
         );
-        let books = Books::read(&self.app.database())?;
+        let books = Books::read(self.app.database())?;
         let mut sizes = HashMap::new();
         for asset in &books.assets {
             let size = self.app.size_in_memory(&asset.storage_key).await;
             sizes.extend(size.map(|size| (asset.storage_key.clone(), size)));
         }
-        let books = books::check_with_files(&self.app.database(), |key| sizes.get(key).copied())?;
+        let books = books::check_with_files(self.app.database(), |key| sizes.get(key).copied())?;
         books::ended(&books)?;
         self.actor.check(&books)?;
         Ok(books)

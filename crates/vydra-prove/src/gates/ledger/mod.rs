@@ -118,7 +118,7 @@ async fn carry_out(template: &Path, seed: u64, steps: Vec<Step>) -> anyhow::Resu
         "the audit says: {:?}",
         audit.imbalances
     );
-    let books = books::check(&fixture.path)?;
+    let books = books::check(&fixture.database)?;
     model.compare_rows(&books)
 }
 
