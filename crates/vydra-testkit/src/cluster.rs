@@ -67,6 +67,13 @@ impl Cluster {
         (node, wire)
     }
 
+    /// Breaks the connections over which the servers hear, and none of the others.
+    pub fn deafen_all(&self) {
+        let ears = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')";
+        Postgres::shared().unwrap().psql(&self.url, ears);
+    }
+
     /// The same, which neither tells the others anything nor hears of them.
     pub async fn deaf_node(&self) -> Node {
         self.node_at(&self.url, false).await

@@ -334,6 +334,27 @@ async fn without_any_news_everything_goes_on() {
     nodes.check(CREDITS - 5).await;
 }
 
+/// What was not told, because whoever had to tell it died, is found by the next gap at the latest.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_hears_again_looks_for_what_it_may_have_missed() {
+    let Some(cluster) = Cluster::new(|_| {}) else {
+        return;
+    };
+    let api = cluster.deaf_node().await;
+    let nodes = Nodes::over(cluster, api).await;
+    let worker = nodes.worker().await;
+    let begun = Instant::now();
+    for _ in 0..4 {
+        let job = nodes.begun().await;
+        nodes.cluster.deafen_all();
+        nodes.becomes(&job, JobStatus::Completed).await;
+    }
+    let span = begun.elapsed();
+    assert!(span < 2 * WORKERS_LOOK_AFTER, "{span:?} for four looks");
+    worker.stop().await;
+    nodes.check(CREDITS - 4 * 5).await;
+}
+
 /// The network breaks while a caller waits, and the job ends meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_was_cut_off_while_a_job_ended_learns_of_it_afterwards() {

@@ -35,6 +35,10 @@ const UNREACHED: &[(&str, &str)] = &[
     ),
     ("kept_assets", "only looks, for the operator"),
     ("attempts", "only looks, for the operator"),
+    (
+        "release_leases_of",
+        "for the jobs of another server; a file has one server alone",
+    ),
 ];
 
 /// How often a point may be reached in one flow before it is a loop that never ends.
