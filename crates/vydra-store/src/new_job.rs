@@ -57,6 +57,7 @@ pub(crate) fn begun(job: &Job, start: Start) -> ClaimedJob {
         },
         lease: Lease {
             org: job.org_id.clone(),
+            mode: job.mode,
             job: job.id.clone(),
             token: start.token,
         },

@@ -6,8 +6,10 @@ use super::db::Db;
 use super::organizations;
 use super::rows::{Columns, collect, read as read_row};
 use crate::Result;
+use crate::document::to_json;
 use crate::store::{AssetFilter, AssetPage, AssetStore, Deleted, Recording};
 use async_trait::async_trait;
+use serde::Serialize;
 use std::time::Duration;
 use vydra_core::asset::{Asset, AssetRole, ListedAsset, MediaKind};
 use vydra_core::ids::{AssetId, JobId, OrgId};
@@ -98,6 +100,56 @@ pub(super) async fn insert(
     })
 }
 
+/// A row as the end of jobs takes it in.
+#[derive(Serialize)]
+struct Output<'a> {
+    /// The place of its job among those that end.
+    of: i64,
+    id: &'a str,
+    org_id: &'a str,
+    mode: &'a str,
+    job_id: Option<&'a str>,
+    place: i64,
+    role: &'a str,
+    kind: &'a str,
+    media_type: &'a str,
+    storage_key: &'a str,
+    bytes: i64,
+    width: Option<u32>,
+    height: Option<u32>,
+    duration_ms: Option<i64>,
+    created_at: i64,
+    filename: Option<&'a str>,
+}
+
+/// What jobs have made, for the command that ends them: each with the place of its job, and its own among what that job made.
+/// None when there is nothing.
+pub(super) fn outputs<'a>(
+    assets: impl Iterator<Item = (i64, usize, &'a Asset)>,
+) -> Result<Option<String>> {
+    let rows: Vec<Output<'_>> = assets
+        .map(|(of, place, asset)| Output {
+            of,
+            id: asset.id.as_str(),
+            org_id: asset.org_id.as_str(),
+            mode: asset.mode.as_str(),
+            job_id: asset.job_id.as_ref().map(JobId::as_str),
+            place: number(place),
+            role: asset.role.as_str(),
+            kind: asset.kind.as_str(),
+            media_type: &asset.media_type,
+            storage_key: &asset.storage_key,
+            bytes: number(asset.bytes),
+            width: asset.dimensions.map(|(width, _)| width),
+            height: asset.dimensions.map(|(_, height)| height),
+            duration_ms: asset.duration_ms.map(number),
+            created_at: asset.created_at.as_micros(),
+            filename: asset.filename.as_deref(),
+        })
+        .collect();
+    (!rows.is_empty()).then(|| to_json(&rows)).transpose()
+}
+
 pub(super) async fn get(db: &Db, org: &OrgId, mode: Mode, id: &AssetId) -> Result<Option<Asset>> {
     let row = db
         .first(
@@ -108,23 +160,6 @@ pub(super) async fn get(db: &Db, org: &OrgId, mode: Mode, id: &AssetId) -> Resul
         )
         .await?;
     read_row(row.as_ref(), read)
-}
-
-/// The job needs it until it ends. Whoever takes it in has its row locked.
-pub(super) async fn take_in(db: &Db, job: &JobId, id: &AssetId) -> Result<()> {
-    db.run(
-        "INSERT INTO job_inputs (job_id, asset_id) VALUES ($1, $2)",
-        &[&job.as_str(), &id.as_str()],
-    )
-    .await?;
-    Ok(())
-}
-
-/// The job has ended.
-pub(super) async fn let_go(db: &Db, job: &JobId) -> Result<()> {
-    db.run("DELETE FROM job_inputs WHERE job_id = $1", &[&job.as_str()])
-        .await?;
-    Ok(())
 }
 
 pub(super) async fn of_job(db: &Db, job: &JobId) -> Result<Vec<Asset>> {

@@ -3,12 +3,14 @@
 use super::PostgresStore;
 use super::db::Db;
 use super::jobs::storable;
-use super::rows::{Columns, collect};
+use super::lanes::{Durability, Joint};
+use super::rows::{Columns, collect, column};
 use crate::Result;
 use crate::store::{AttemptFilter, AttemptStore, ProviderAttempt};
 use async_trait::async_trait;
 use vydra_core::credits::Credits;
 use vydra_core::ids::JobId;
+use vydra_core::job::Mode;
 use vydra_core::time::Timestamp;
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
@@ -17,25 +19,45 @@ const fn day(time: Timestamp) -> i64 {
     time.as_micros().div_euclid(MICROS_A_DAY)
 }
 
-pub(super) async fn insert(db: &Db, attempt: &ProviderAttempt) -> Result<()> {
-    db.run(
-        "INSERT INTO attempts (job_id, step, provider, model, started_at, ended_at, failure, accepted, request_id, cost)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        &[
-            &attempt.job.as_str(),
-            &i64::from(attempt.step),
-            &attempt.provider,
-            &attempt.model,
-            &attempt.started_at.as_micros(),
-            &attempt.ended_at.as_micros(),
-            &attempt.failure,
-            &attempt.accepted,
-            &attempt.request_id.as_deref().map(storable),
-            &attempt.cost.as_deref().map(storable),
-        ],
-    )
-    .await?;
-    Ok(())
+impl Joint for ProviderAttempt {
+    type Answer = ();
+
+    const STATEMENT: &'static str = "INSERT INTO attempts (job_id, step, provider, model, started_at, ended_at, failure, accepted, request_id, cost)
+         SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
+             $9::text[], $10::text[])";
+    const DURABILITY: Durability = Durability::Disk;
+
+    fn whose(&self) -> &str {
+        self.job.as_str()
+    }
+
+    fn apart_by(&self) -> Option<String> {
+        None
+    }
+
+    fn balance(&self) -> Option<(&str, Mode)> {
+        None
+    }
+
+    async fn run(db: &Db, all: &[Self]) -> Result<Vec<Result<()>>> {
+        db.run(
+            Self::STATEMENT,
+            &[
+                &column(all, |attempt| attempt.job.as_str()),
+                &column(all, |attempt| i64::from(attempt.step)),
+                &column(all, |attempt| attempt.provider.as_str()),
+                &column(all, |attempt| attempt.model.as_str()),
+                &column(all, |attempt| attempt.started_at.as_micros()),
+                &column(all, |attempt| attempt.ended_at.as_micros()),
+                &column(all, |attempt| attempt.failure.as_deref()),
+                &column(all, |attempt| attempt.accepted.as_str()),
+                &column(all, |attempt| attempt.request_id.as_deref().map(storable)),
+                &column(all, |attempt| attempt.cost.as_deref().map(storable)),
+            ],
+        )
+        .await?;
+        Ok(all.iter().map(|_| Ok(())).collect())
+    }
 }
 
 pub(super) async fn list(db: &Db, filter: &AttemptFilter) -> Result<Vec<ProviderAttempt>> {
@@ -120,10 +142,7 @@ pub(super) async fn uncount(
 #[async_trait]
 impl AttemptStore for PostgresStore {
     async fn record_attempt(&self, attempt: &ProviderAttempt) -> Result<()> {
-        let whose = attempt.job.as_str().to_owned();
-        let attempt = attempt.clone();
-        self.write(&whose, async move |db: &Db| insert(db, &attempt).await)
-            .await
+        self.lanes.join(attempt.clone()).await
     }
 
     async fn attempts(&self, filter: AttemptFilter) -> Result<Vec<ProviderAttempt>> {

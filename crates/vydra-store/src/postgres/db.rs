@@ -43,6 +43,12 @@ impl Db {
         self.client.is_closed()
     }
 
+    /// So that its first use need not wait for it.
+    pub(super) async fn prepare(&self, sql: &str) -> Result<()> {
+        self.prepared(sql).await?;
+        Ok(())
+    }
+
     async fn prepared(&self, sql: &str) -> Result<Statement> {
         let known = || {
             self.statements

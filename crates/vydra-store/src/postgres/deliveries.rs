@@ -11,7 +11,7 @@ use crate::store::{
     DeliveryFilter, DeliveryOutcome, DeliveryPage, Lane, NewNotice, NodeId, Resending, Settled,
     SettledDelivery,
 };
-use vydra_core::ids::{DeliveryId, EndpointId, EventId, JobId, OrgId};
+use vydra_core::ids::{DeliveryId, EndpointId, EventId, OrgId};
 use vydra_core::job::Mode;
 use vydra_core::time::Timestamp;
 use vydra_core::webhook::{Attempted, Delivery, DeliveryStatus, Disabled, EventType};
@@ -48,54 +48,6 @@ fn delivery(row: &mut Columns<'_>) -> Result<Delivery> {
         error: row.take()?,
         created_at: row.time()?,
     })
-}
-
-/// Where the end of a job is to be told.
-pub(super) struct Destinations<'a> {
-    pub(super) job: &'a JobId,
-    pub(super) org: &'a OrgId,
-    pub(super) mode: Mode,
-    pub(super) kind: EventType,
-    /// The job's own.
-    pub(super) url: Option<&'a str>,
-    pub(super) now: Timestamp,
-}
-
-pub(super) async fn of_job(db: &Db, to: &Destinations<'_>) -> Result<()> {
-    let event = EventId::of(to.job);
-    if let Some(url) = to.url {
-        db.run(
-            "INSERT INTO deliveries (org_id, mode, event_id, kind, job_id, url, lane, next_at, asked_at, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $8)",
-            &[
-                &to.org.as_str(),
-                &to.mode.as_str(),
-                &event.as_str(),
-                &to.kind.as_str(),
-                &to.job.as_str(),
-                &url,
-                &Lane::of_url(to.org, to.mode, url).0,
-                &to.now.as_micros(),
-            ],
-        )
-        .await?;
-    }
-    db.run(
-        "INSERT INTO deliveries (org_id, mode, event_id, kind, job_id, endpoint_id, url, lane, next_at, asked_at, created_at)
-         SELECT org_id, mode, $3::text, $4::text, $5::text, id, url, org_id || '/' || id, $6::bigint, $6, $6 FROM webhook_endpoints
-         WHERE org_id = $1 AND mode = $2 AND deleted_at IS NULL AND disabled IS NULL
-           AND (events = '[]' OR events::jsonb ? $4)",
-        &[
-            &to.org.as_str(),
-            &to.mode.as_str(),
-            &event.as_str(),
-            &to.kind.as_str(),
-            &to.job.as_str(),
-            &to.now.as_micros(),
-        ],
-    )
-    .await?;
-    Ok(())
 }
 
 pub(super) async fn notice(db: &Db, notice: &NewNotice) -> Result<Delivery> {

@@ -7,49 +7,7 @@ use crate::store::Event;
 use crate::{Result, StoreError};
 use vydra_core::ids::{EventId, JobId, OrgId};
 use vydra_core::job::Mode;
-use vydra_core::time::Timestamp;
 use vydra_core::webhook::EventType;
-
-/// Every so many there is a mark.
-const BETWEEN_MARKS: i64 = 256;
-
-/// Writes the event at the end of its organization's chain. Its number, for the balance: see [`super::credits::give_back`].
-///
-/// The balance is locked from here on, before the event takes its number: whoever has seen an event has seen all before it.
-pub(super) async fn insert(
-    db: &Db,
-    job: &JobId,
-    org: &OrgId,
-    mode: Mode,
-    kind: EventType,
-    now: Timestamp,
-) -> Result<i64> {
-    let row = db
-        .one(
-            "INSERT INTO events (previous, number, job_id, org_id, mode, kind, created_at)
-             SELECT last_event, events + 1, $1, $2, $3, $4, $5
-             FROM (SELECT last_event, events FROM balances WHERE org_id = $2 AND mode = $3 FOR UPDATE) b
-             RETURNING seq, number",
-            &[
-                &job.as_str(),
-                &org.as_str(),
-                &mode.as_str(),
-                &kind.as_str(),
-                &now.as_micros(),
-            ],
-        )
-        .await?;
-    let mut row = Columns::of(&row);
-    let (seq, number): (i64, i64) = (row.take()?, row.take()?);
-    if number % BETWEEN_MARKS == 0 {
-        db.run(
-            "INSERT INTO event_marks (org_id, mode, number, seq) VALUES ($1, $2, $3, $4)",
-            &[&org.as_str(), &mode.as_str(), &number, &seq],
-        )
-        .await?;
-    }
-    Ok(seq)
-}
 
 pub(super) async fn last(db: &Db, org: &OrgId, mode: Mode) -> Result<Option<EventId>> {
     let row = db

@@ -1,8 +1,9 @@
 use super::db::Db;
-use super::rows::{self, Columns};
+use super::lanes::{Durability, Joint};
+use super::rows::{self, Columns, collect, column};
 use crate::Result;
-use crate::document::to_json;
-use crate::store::{NewIdempotency, NewJob, Recorded};
+use crate::store::Recorded;
+use std::collections::HashSet;
 use vydra_core::idempotency::{Fingerprint, IdempotencyKey, IdempotencyRecord, StoredAnswer};
 use vydra_core::ids::{JobId, OrgId};
 use vydra_core::job::Mode;
@@ -51,68 +52,76 @@ pub(super) async fn get(
     rows::read(row.as_ref(), read)
 }
 
-/// For the job that was just made. An expired record of the same key makes room. False, and nothing done, when another
-/// request has taken the key meanwhile.
-///
-/// That cannot be when [`get`] found nothing after [`super::credits::place`] had locked the balance: a key is only taken by
-/// who holds that lock. The job and its charge are written by now, so whoever is told false must undo them.
-pub(super) async fn insert(db: &Db, job: &NewJob, wanted: &NewIdempotency) -> Result<bool> {
-    let written = db
-        .run(
-            "INSERT INTO idempotency_keys AS old (org_id, mode, key, fingerprint, job_id, created_at, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
-             ON CONFLICT (org_id, mode, key) DO UPDATE SET fingerprint = excluded.fingerprint, job_id = excluded.job_id,
-                 created_at = excluded.created_at, expires_at = excluded.expires_at,
-                 status = NULL, headers = NULL, body = NULL
-             WHERE old.expires_at <= $6",
-            &[
-                &job.org_id.as_str(),
-                &job.mode.as_str(),
-                &wanted.key.as_str(),
-                &wanted.fingerprint.as_str(),
-                &job.id.as_str(),
-                &job.now.as_micros(),
-                &wanted.expires_at.as_micros(),
-            ],
-        )
-        .await?;
-    Ok(written == 1)
+/// An answer that is to be remembered.
+pub(super) struct Answering {
+    pub(super) org: OrgId,
+    pub(super) mode: Mode,
+    pub(super) key: IdempotencyKey,
+    pub(super) answer: StoredAnswer,
+    /// Those of the answer, written before any lock is taken.
+    pub(super) headers: String,
 }
 
-pub(super) async fn record_answer(
-    db: &Db,
-    org: &OrgId,
-    mode: Mode,
-    key: &IdempotencyKey,
-    answer: &StoredAnswer,
-) -> Result<Recorded> {
-    let changed = db
-        .run(
-            "UPDATE idempotency_keys SET status = $4, headers = $5, body = $6
-             WHERE org_id = $1 AND mode = $2 AND key = $3 AND status IS NULL",
-            &[
-                &org.as_str(),
-                &mode.as_str(),
-                &key.as_str(),
-                &i64::from(answer.status),
-                &to_json(&answer.headers)?,
-                &answer.body,
-            ],
-        )
-        .await?;
-    if changed == 1 {
-        return Ok(Recorded::Now);
+impl Joint for Answering {
+    type Answer = Recorded;
+
+    const STATEMENT: &'static str = "SELECT * FROM record_answers_1($1, $2, $3, $4, $5, $6)";
+    const DURABILITY: Durability = Durability::Disk;
+
+    fn whose(&self) -> &str {
+        self.org.as_str()
     }
-    let row = db
-        .first(
-            "SELECT status, headers, body FROM idempotency_keys WHERE org_id = $1 AND mode = $2 AND key = $3",
-            &[&org.as_str(), &mode.as_str(), &key.as_str()],
-        )
-        .await?;
-    match rows::read(row.as_ref(), read_answer)? {
-        Some(Some(earlier)) => Ok(Recorded::Already(earlier)),
-        // Without an answer only when another request took the key between the two statements: this one's had expired.
-        None | Some(None) => Ok(Recorded::Forgotten),
+
+    fn apart_by(&self) -> Option<String> {
+        let (org, mode) = (&self.org, self.mode.as_str());
+        Some(format!("{org} {mode} {}", self.key.as_str()))
+    }
+
+    fn balance(&self) -> Option<(&str, Mode)> {
+        None
+    }
+
+    async fn run(db: &Db, all: &[Self]) -> Result<Vec<Result<Recorded>>> {
+        let rows = db
+            .all(
+                Self::STATEMENT,
+                &[
+                    &column(all, |one| one.org.as_str()),
+                    &column(all, |one| one.mode.as_str()),
+                    &column(all, |one| one.key.as_str()),
+                    &column(all, |one| i64::from(one.answer.status)),
+                    &column(all, |one| one.headers.as_str()),
+                    &column(all, |one| one.answer.body.as_slice()),
+                ],
+            )
+            .await?;
+        let recorded: HashSet<i64> = collect(&rows, Columns::take)?.into_iter().collect();
+        let mut answers = Vec::with_capacity(all.len());
+        for (place, one) in (1..).zip(all) {
+            answers.push(if recorded.contains(&place) {
+                Ok(Recorded::Now)
+            } else {
+                one.earlier(db).await
+            });
+        }
+        Ok(answers)
+    }
+}
+
+impl Answering {
+    /// Nothing was written for it.
+    async fn earlier(&self, db: &Db) -> Result<Recorded> {
+        let row = db
+            .first(
+                "SELECT status, headers, body FROM idempotency_keys WHERE org_id = $1 AND mode = $2 AND key = $3",
+                &[&self.org.as_str(), &self.mode.as_str(), &self.key.as_str()],
+            )
+            .await?;
+        Ok(match rows::read(row.as_ref(), read_answer)? {
+            Some(Some(earlier)) => Recorded::Already(earlier),
+            // Without an answer only when another request took the key between the two statements: this one's had expired.
+            None | Some(None) => Recorded::Forgotten,
+        })
     }
 }
 

@@ -1,28 +1,42 @@
 //! Writes, many in one transaction. A node writes through a few connections, each with its own thread: a command goes to the
 //! connection of its organization, where it does not wait for the row of its balance. Whatever waits for a connection is
-//! run in one transaction, one command after the other, and answered after the commit.
+//! run in one transaction, and answered after the commit.
+//!
+//! The commands that are carried out most are [`Joint`]: one statement carries out all of a kind that wait, and the
+//! statements of all kinds are sent without waiting for the answers, together with the begin of the transaction. So a batch
+//! costs two round trips, of which the second is the commit. Whatever else waits is run behind them, one by one.
 //!
 //! In Postgres a statement that fails undoes its transaction. So when a command fails, all of the batch is undone and run
 //! again, each command under a savepoint of its own. A command must therefore do the same when it is run twice.
 //!
 //! When the connection breaks while a batch is committed, the database is asked, over another connection, what became of it.
+//! It can be, because the commit is only sent when the number of the transaction is known.
+
+mod command;
 
 use super::db::Db;
 use super::pool::Connector;
 use super::rows::Columns;
 use crate::{Result, StoreError};
-use async_trait::async_trait;
+use command::{Alone, Command, Joined, Outcome, Undone};
+use futures_util::future::{join_all, join4};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use vydra_core::job::Mode;
+
+pub(super) use command::Joint;
 
 /// How many commands may wait for a connection: beyond it callers are told that the store is busy.
 const QUEUE: usize = 1_024;
+/// Enough for what a statement costs by itself to be little of each command, and few enough to be answered soon.
+const BATCH: usize = 240;
 /// No more than the savepoints that Postgres keeps track of cheaply (64).
-const BATCH: usize = 60;
+const APART: usize = 60;
+/// How many statements are sent without waiting for the one before; `join_all` polls no more than 30 in their order.
+const AT_ONCE: usize = 16;
 /// Far more than a batch takes. A database that is silent for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the fate of a commit is asked for, and how often.
@@ -45,102 +59,49 @@ pub(super) enum Turn {
     Later,
 }
 
-#[async_trait(?Send)]
-trait Command: Send {
-    /// Rows are locked in one order by all, so that no two batches wait for each other.
-    fn order(&self) -> (&str, Turn);
-    fn durability(&self) -> Durability;
-    /// Err when nothing of it shall stay. May be called again after everything was undone.
-    async fn run(&mut self, db: &Db) -> std::result::Result<(), Undone>;
-    fn answer(self: Box<Self>, committed: std::result::Result<(), Undone>);
-}
+/// Those that a batch locks.
+#[derive(Debug, Default)]
+struct Balances(BTreeSet<(String, Option<&'static str>)>);
 
-/// Why a command or a whole batch was undone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Undone {
-    /// The connection is gone, or the database cannot write: the same for everybody.
-    Away,
-    Busy,
-    Other,
-    /// Perhaps it was not.
-    Unknown,
-}
+impl Balances {
+    const LOCK: &str = "SELECT lock_balances_1($1, $2)";
 
-impl Undone {
-    fn of(error: &StoreError) -> Self {
-        match error {
-            StoreError::Unwritable(_) => Self::Away,
-            StoreError::Busy => Self::Busy,
-            StoreError::Unknown => Self::Unknown,
-            StoreError::LeaseLost
-            | StoreError::Refused(_)
-            | StoreError::SchemaTooNew { .. }
-            | StoreError::Corrupt(_)
-            | StoreError::Database(_) => Self::Other,
+    /// What is to be locked before the first command of a batch: nothing, when that one locks all of it by itself.
+    fn of(batch: &[Box<dyn Command>]) -> Self {
+        let mut all = Self::default();
+        let mut lockers = 0;
+        for command in batch {
+            let mut balances = Self::default();
+            command.lock(&mut balances);
+            lockers += usize::from(!balances.0.is_empty());
+            all.0.append(&mut balances.0);
+        }
+        let is_by_the_first = batch.first().is_some_and(|first| {
+            let mut balances = Self::default();
+            first.lock(&mut balances);
+            // One that runs alone locks one of both modes, and which is not known.
+            balances.0 == all.0 && (lockers == 1 || first.statement().is_some())
+        });
+        if is_by_the_first {
+            Self::default()
+        } else {
+            all
         }
     }
 
-    fn error(self) -> StoreError {
-        match self {
-            Self::Away => StoreError::Unwritable("the transaction failed".into()),
-            Self::Busy => StoreError::Busy,
-            Self::Other => StoreError::Database("the transaction failed".into()),
-            Self::Unknown => StoreError::Unknown,
+    /// A mode of None stands for both.
+    fn add(&mut self, org: &str, mode: Option<Mode>) {
+        self.0.insert((org.to_owned(), mode.map(Mode::as_str)));
+    }
+
+    async fn lock(&self, db: &Db) -> Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
         }
-    }
-}
-
-struct Waiting<T, F> {
-    whose: String,
-    turn: Turn,
-    durability: Durability,
-    command: F,
-    result: Option<Result<T>>,
-    caller: oneshot::Sender<Result<T>>,
-}
-
-#[async_trait(?Send)]
-impl<T, F> Command for Waiting<T, F>
-where
-    T: Send,
-    F: AsyncFn(&Db) -> Result<T> + Send,
-{
-    fn order(&self) -> (&str, Turn) {
-        (&self.whose, self.turn)
-    }
-
-    fn durability(&self) -> Durability {
-        self.durability
-    }
-
-    async fn run(&mut self, db: &Db) -> std::result::Result<(), Undone> {
-        let mut running = std::pin::pin!((self.command)(db));
-        // A command that panics must not take its lane with it.
-        let result = std::future::poll_fn(|context| {
-            catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context))).unwrap_or_else(
-                |_panic| Poll::Ready(Err(StoreError::Database("a command panicked".into()))),
-            )
-        })
-        .await;
-        let outcome = match &result {
-            // Seen before anything was changed, and an everyday answer: there is nothing to undo.
-            Ok(_) | Err(StoreError::LeaseLost) => Ok(()),
-            Err(error) => Err(Undone::of(error)),
-        };
-        self.result = Some(result);
-        outcome
-    }
-
-    fn answer(self: Box<Self>, committed: std::result::Result<(), Undone>) {
-        let answer = match (committed, self.result) {
-            // What failed by itself keeps its own reason.
-            (_, Some(Err(error))) => Err(error),
-            (Ok(()), Some(Ok(value))) => Ok(value),
-            (Err(undone), _) => Err(undone.error()),
-            (Ok(()), None) => Err(Undone::Other.error()),
-        };
-        // A caller that has gone away needs no answer; what was committed stays.
-        let _ = self.caller.send(answer);
+        let orgs: Vec<&str> = self.0.iter().map(|(org, _)| org.as_str()).collect();
+        let modes: Vec<Option<&str>> = self.0.iter().map(|(_, mode)| *mode).collect();
+        db.one(Self::LOCK, &[&orgs, &modes]).await?;
+        Ok(())
     }
 }
 
@@ -178,15 +139,16 @@ impl Lanes {
     /// run: ends first, which lock balances; claims last, which wait for nobody.
     const CHORE: char = '~';
 
-    fn lane_of(&self, whose: &str) -> usize {
+    fn lane_of(&self, whose: &str) -> &mpsc::Sender<Box<dyn Command>> {
         let last = self.lanes.len() - 1;
         if last == 0 || whose.starts_with(Self::CHORE) {
-            return last;
+            return &self.lanes[last];
         }
         let mut hasher = DefaultHasher::new();
         whose.hash(&mut hasher);
         let count = u64::try_from(last).unwrap_or(1);
-        usize::try_from(hasher.finish() % count).unwrap_or(0)
+        let number = usize::try_from(hasher.finish() % count).unwrap_or(0);
+        &self.lanes[number]
     }
 
     /// Runs a command beside others of the same `whose`: an organization, or whatever it is about.
@@ -201,23 +163,49 @@ impl Lanes {
         T: Send + 'static,
         F: AsyncFn(&Db) -> Result<T> + Send + 'static,
     {
-        let lane = self.lane_of(whose);
         let (caller, answer) = oneshot::channel();
-        let command = Box::new(Waiting {
+        let command = Alone {
             whose: whose.to_owned(),
             turn,
             durability,
             command,
             result: None,
             caller,
-        });
-        self.lanes[lane]
-            .try_send(command)
-            .map_err(|_full_or_gone| StoreError::Busy)?;
-        answer
-            .await
-            .unwrap_or_else(|_gone| Err(StoreError::Database("the writer has stopped".into())))
+        };
+        let lane = self.lane_of(whose);
+        wait(lane, Box::new(command), answer).await
     }
+
+    /// Runs a command together with all of its kind that wait.
+    pub(super) async fn join<J: Joint>(&self, command: J) -> Result<J::Answer> {
+        let (caller, answer) = oneshot::channel();
+        let lane = self.lane_of(command.whose());
+        wait(lane, Box::new(Joined::of(command, caller)), answer).await
+    }
+}
+
+async fn wait<T>(
+    lane: &mpsc::Sender<Box<dyn Command>>,
+    command: Box<dyn Command>,
+    answer: oneshot::Receiver<Result<T>>,
+) -> Result<T> {
+    lane.try_send(command)
+        .map_err(|_full_or_gone| StoreError::Busy)?;
+    answer
+        .await
+        .unwrap_or_else(|_gone| Err(StoreError::Database("the writer has stopped".into())))
+}
+
+/// Whatever one statement can carry out becomes one command.
+fn joined(waiting: impl Iterator<Item = Box<dyn Command>>) -> Vec<Box<dyn Command>> {
+    let mut batch: Vec<Box<dyn Command>> = Vec::new();
+    for mut command in waiting {
+        if !batch.iter_mut().any(|other| other.join(command.as_mut())) {
+            batch.push(command);
+        }
+    }
+    batch.sort_by(|one, other| one.order().cmp(&other.order()));
+    batch
 }
 
 struct Lane {
@@ -240,30 +228,47 @@ enum Broken {
     AtCommit(Option<String>),
 }
 
+impl From<Undone> for Broken {
+    fn from(undone: Undone) -> Self {
+        Self::Before(undone)
+    }
+}
+
+impl From<StoreError> for Broken {
+    fn from(error: StoreError) -> Self {
+        Self::Before(Undone::of(&error))
+    }
+}
+
 impl Lane {
-    async fn write_all(&mut self, mut waiting: mpsc::Receiver<Box<dyn Command>>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while waiting.recv_many(&mut batch, BATCH).await > 0 {
-            batch.sort_by(|one, other| one.order().cmp(&other.order()));
-            let mut committed = self.commit(&mut batch, false).await;
+    async fn write_all(&mut self, mut queue: mpsc::Receiver<Box<dyn Command>>) {
+        let mut waiting = Vec::with_capacity(BATCH);
+        while queue.recv_many(&mut waiting, BATCH).await > 0 {
+            let mut batch = joined(waiting.drain(..));
+            let committed = self.commit(&mut batch, false).await;
             // Two batches that wait for one another end as busy, through no fault of their commands.
             if matches!(committed, Err(Undone::Other | Undone::Busy)) {
-                committed = self.commit(&mut batch, true).await;
-            }
-            if let Err(undone) = committed {
-                tracing::warn!(commands = batch.len(), reason = ?undone, "a batch was not written");
-            }
-            for command in batch.drain(..) {
-                command.answer(committed);
+                self.write_apart(batch).await;
+            } else {
+                answer(batch, committed);
             }
         }
     }
 
-    async fn commit(
-        &mut self,
-        batch: &mut [Box<dyn Command>],
-        is_apart: bool,
-    ) -> std::result::Result<(), Undone> {
+    async fn write_apart(&mut self, batch: Vec<Box<dyn Command>>) {
+        let mut apart: Vec<_> = batch.into_iter().flat_map(Command::apart).collect();
+        apart.sort_by(|one, other| {
+            let ((_, whose, turn), (_, whose_other, turn_other)) = (one.order(), other.order());
+            (whose, turn).cmp(&(whose_other, turn_other))
+        });
+        while !apart.is_empty() {
+            let mut batch: Vec<_> = apart.drain(..APART.min(apart.len())).collect();
+            let committed = self.commit(&mut batch, true).await;
+            answer(batch, committed);
+        }
+    }
+
+    async fn commit(&mut self, batch: &mut [Box<dyn Command>], is_apart: bool) -> Outcome {
         let db = match self.db.take().filter(|db| !db.is_closed()) {
             Some(db) => db,
             None => self.connector.connect().await.map_err(|error| {
@@ -305,7 +310,7 @@ impl Lane {
     }
 
     /// What became of a transaction whose commit was not answered.
-    async fn fate(&self, transaction: Option<String>) -> std::result::Result<(), Undone> {
+    async fn fate(&self, transaction: Option<String>) -> Outcome {
         let Some(transaction) = transaction else {
             return Err(Undone::Away);
         };
@@ -333,6 +338,15 @@ impl Lane {
     }
 }
 
+fn answer(batch: Vec<Box<dyn Command>>, committed: Outcome) {
+    if let Err(undone) = committed {
+        tracing::warn!(commands = batch.len(), reason = ?undone, "a batch was not written");
+    }
+    for command in batch {
+        command.answer(committed);
+    }
+}
+
 async fn in_one(
     db: &Db,
     batch: &mut [Box<dyn Command>],
@@ -347,24 +361,17 @@ async fn in_one(
     if is_relaxed {
         begin += "; SET LOCAL synchronous_commit = off";
     }
-    if is_apart {
+    let transaction = if is_apart {
         // One of them may wait for somebody who hangs: the others must not wait for it.
         begin += "; SET LOCAL lock_timeout = '500ms'";
-    }
-    let failed = |error: StoreError| Broken::Before(Undone::of(&error));
-    db.script(&begin).await.map_err(failed)?;
-    for command in batch {
-        if is_apart {
-            apart(db, command.as_mut()).await.map_err(failed)?;
-        } else {
-            command.run(db).await.map_err(Broken::Before)?;
+        db.script(&begin).await?;
+        for command in batch {
+            apart(db, command.as_mut()).await?;
         }
-    }
-    let transaction = db
-        .one("SELECT pg_current_xact_id_if_assigned()::text", &[])
-        .await
-        .and_then(|row| Columns::of(&row).take());
-    let transaction: Option<String> = transaction.map_err(failed)?;
+        number(db).await?
+    } else {
+        together(db, &begin, batch).await?
+    };
     // A commit of what has failed is a rollback, and does not say so.
     if db.take_failure() {
         return Err(Broken::Before(Undone::Other));
@@ -372,6 +379,71 @@ async fn in_one(
     *reached = Reached::Commit(transaction.clone());
     let committed = db.script("COMMIT").await;
     committed.map_err(|_| Broken::AtCommit(transaction))
+}
+
+const NUMBER: &str = "SELECT pg_current_xact_id_if_assigned()::text";
+
+/// Under which the database knows the transaction, if it has changed anything.
+async fn number(db: &Db) -> Result<Option<String>> {
+    let row = db.one(NUMBER, &[]).await?;
+    Columns::of(&row).take()
+}
+
+/// All that are one statement at once, and the others behind them. The number of the transaction.
+async fn together(
+    db: &Db,
+    begin: &str,
+    batch: &mut [Box<dyn Command>],
+) -> std::result::Result<Option<String>, Broken> {
+    let balances = Balances::of(batch);
+    let count = batch.partition_point(|command| command.statement().is_some());
+    let count = count.min(AT_ONCE);
+    let (joint, alone) = batch.split_at_mut(count);
+    // What is not prepared would be sent later than what is.
+    for statement in [Balances::LOCK, NUMBER] {
+        db.prepare(statement).await?;
+    }
+    for statement in joint.iter().filter_map(|command| command.statement()) {
+        db.prepare(statement).await?;
+    }
+    // They are sent in the order in which they are polled for the first time.
+    let (begun, locked, ran, transaction) = join4(
+        db.script(begin),
+        balances.lock(db),
+        join_all(joint.iter_mut().map(|command| command.run(db))),
+        async {
+            if alone.is_empty() {
+                number(db).await
+            } else {
+                Ok(None)
+            }
+        },
+    )
+    .await;
+    if let Err(error) = begun {
+        // Each of them by itself was a transaction then. The database begins whatever it is able to write.
+        let is_written = !joint.is_empty() && ran.contains(&Ok(()));
+        return Err(Broken::Before(if is_written {
+            Undone::Unknown
+        } else {
+            Undone::of(&error)
+        }));
+    }
+    locked?;
+    if let Some(first) = ran.iter().position(Outcome::is_err) {
+        // Nothing is carried out behind the first that fails.
+        for behind in &mut joint[first + 1..] {
+            behind.forget();
+        }
+        ran.into_iter().collect::<Outcome>()?;
+    }
+    if alone.is_empty() {
+        return Ok(transaction?);
+    }
+    for command in alone {
+        command.run(db).await?;
+    }
+    Ok(number(db).await?)
 }
 
 /// Under a savepoint, so that it undoes nothing but itself.

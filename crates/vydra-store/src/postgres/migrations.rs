@@ -7,7 +7,13 @@ use crate::{Result, StoreError};
 use vydra_core::api_key::Pepper;
 
 /// The numbers are those of the other engine; this one began at the seventh.
-const MIGRATIONS: &[(u32, &str)] = &[(7, include_str!("../../migrations/postgres/0007_start.sql"))];
+const MIGRATIONS: &[(u32, &str)] = &[
+    (7, include_str!("../../migrations/postgres/0007_start.sql")),
+    (
+        8,
+        include_str!("../../migrations/postgres/0008_commands.sql"),
+    ),
+];
 /// Of the lock under which one process at a time migrates: any number that nobody else uses.
 const LOCK: i64 = 0x7679_6472_6120_0001;
 

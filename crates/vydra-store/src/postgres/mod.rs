@@ -28,6 +28,7 @@ mod webhooks;
 mod worker;
 
 use crate::Result;
+use crate::document::to_json;
 use crate::new_job::{Written, begun, fresh};
 use crate::store::{
     Cancellation, Claim, Claimed, Creation, Due, EntryFilter, EntryPage, Expired, Grant, JobFilter,
@@ -381,14 +382,12 @@ impl Store for PostgresStore {
     }
 
     async fn submit_job(&self, new: NewJob) -> Result<Submission> {
-        let whose = new.org_id.as_str().to_owned();
         let (written, new) = (Written::of(&new)?, Arc::new(new));
-        let shared = Arc::clone(&new);
-        let submitted = self
-            .write_balance(&whose, async move |db: &Db| {
-                jobs::submit(db, &shared, &written).await
-            })
-            .await?;
+        let submit = jobs::Submit {
+            new: Arc::clone(&new),
+            written,
+        };
+        let submitted = self.lanes.join(submit).await?;
         Ok(match submitted {
             Ok(accepted) => {
                 let mut new = Arc::unwrap_or_clone(new);
@@ -446,12 +445,14 @@ impl Store for PostgresStore {
         key: &IdempotencyKey,
         answer: StoredAnswer,
     ) -> Result<Recorded> {
-        let whose = org.as_str().to_owned();
-        let (org, key) = (org.clone(), key.clone());
-        self.write(&whose, async move |db: &Db| {
-            idempotency::record_answer(db, &org, mode, &key, &answer).await
-        })
-        .await
+        let answering = idempotency::Answering {
+            org: org.clone(),
+            mode,
+            key: key.clone(),
+            headers: to_json(&answer.headers)?,
+            answer,
+        };
+        self.lanes.join(answering).await
     }
 
     async fn forget_idempotency(&self, now: Timestamp, limit: u32) -> Result<u64> {
@@ -474,12 +475,13 @@ impl Store for PostgresStore {
         step: &StepRoute,
         until: Timestamp,
     ) -> Result<()> {
-        let whose = lease.org.as_str().to_owned();
-        let (lease, step) = (lease.clone(), step.clone());
-        self.write(&whose, async move |db: &Db| {
-            worker::mark_submitting(db, &lease, &step, until).await
-        })
-        .await
+        let working = worker::Working {
+            lease: lease.clone(),
+            step: step.clone(),
+            external_id: None,
+            until,
+        };
+        self.lanes.join(working).await
     }
 
     async fn record_task(
@@ -489,12 +491,13 @@ impl Store for PostgresStore {
         external_id: &str,
         until: Timestamp,
     ) -> Result<()> {
-        let whose = lease.org.as_str().to_owned();
-        let (lease, step, external_id) = (lease.clone(), step.clone(), external_id.to_owned());
-        self.write(&whose, async move |db: &Db| {
-            worker::record_task(db, &lease, &step, &external_id, until).await
-        })
-        .await
+        let working = worker::Working {
+            lease: lease.clone(),
+            step: step.clone(),
+            external_id: Some(external_id.to_owned()),
+            until,
+        };
+        self.lanes.join(working).await
     }
 
     async fn finish_step(
@@ -519,12 +522,13 @@ impl Store for PostgresStore {
         message: Option<&str>,
         until: Timestamp,
     ) -> Result<()> {
-        let whose = lease.org.as_str().to_owned();
-        let (lease, message) = (lease.clone(), message.map(str::to_owned));
-        self.write_relaxed(&whose, async move |db: &Db| {
-            { worker::report_progress(db, &lease, progress, message.as_deref(), until) }.await
-        })
-        .await
+        let sign = worker::SignOfLife {
+            lease: lease.clone(),
+            progress,
+            message: message.map(str::to_owned),
+            until,
+        };
+        self.lanes.join(sign).await
     }
 
     async fn hand_back(&self, lease: &Lease, again_at: Timestamp, forget: &[u32]) -> Result<()> {
@@ -552,11 +556,7 @@ impl Store for PostgresStore {
     }
 
     async fn settle_job(&self, lease: &Lease, settlement: Settlement) -> Result<()> {
-        let (whose, lease) = (lease.org.as_str().to_owned(), lease.clone());
-        self.write_balance(&whose, async move |db: &Db| {
-            worker::settle(db, &lease, &settlement).await
-        })
-        .await
+        self.lanes.join(jobs::End::of(lease, settlement)).await
     }
 
     async fn expire_jobs(

@@ -73,6 +73,11 @@ impl<'row> Columns<'row> {
     }
 }
 
+/// One value of each: a column of a statement that takes many.
+pub(super) fn column<'all, T, V>(all: &'all [T], of: impl Fn(&'all T) -> V) -> Vec<V> {
+    all.iter().map(of).collect()
+}
+
 pub(super) fn corrupt(what: &str, value: &dyn std::fmt::Display) -> StoreError {
     StoreError::Corrupt(format!("{what} {value}"))
 }

@@ -3,17 +3,19 @@
 mod claim;
 
 use super::db::Db;
-use super::jobs::Purse;
-use super::rows::{self, Columns, collect};
-use super::{assets, credits, jobs, news};
-use crate::store::{Due, Expired, Lease, NodeId, Outcome, Overdue, Settlement, StepRoute};
+use super::lanes::{Durability, Joint};
+use super::rows::{self, Columns, collect, column};
+use super::{assets, jobs, news};
+use crate::store::{Due, Expired, Lease, NodeId, Overdue, StepRoute};
 use crate::{Result, StoreError};
+use std::collections::HashSet;
+use tokio_postgres::Row;
 use vydra_core::asset::Asset;
-use vydra_core::ids::{EntryId, JobId};
-use vydra_core::job::JobStatus;
+use vydra_core::ids::{EntryId, JobId, OrgId};
+use vydra_core::job::{JobStatus, Mode};
 use vydra_core::time::Timestamp;
 
-pub(super) use claim::{at_once, begin, claim};
+pub(super) use claim::claim;
 
 /// Every write under a lease ends here: no row changed means that the lease is gone.
 fn held(changed: u64) -> Result<()> {
@@ -24,70 +26,59 @@ fn held(changed: u64) -> Result<()> {
     }
 }
 
-/// The first statement of every write about a step: it extends the lease, and nothing is written without one.
-async fn working(
-    db: &Db,
-    lease: &Lease,
-    step: &StepRoute,
-    external_id: Option<&str>,
-    until: Timestamp,
-) -> Result<()> {
-    held(
-        db.run(
-            "UPDATE jobs SET provider = $3, external_id = $4, lease_until = $5 WHERE id = $1 AND lease_token = $2",
-            &[
-                &lease.job.as_str(),
-                &lease.token.0,
-                &step.provider,
-                &external_id,
-                &until.as_micros(),
-            ],
-        )
-        .await?,
-    )
+/// What is written of a step that a worker is about to ask for, or that a provider has taken.
+pub(super) struct Working {
+    pub(super) lease: Lease,
+    pub(super) step: StepRoute,
+    /// The provider's name for it, when it has taken it.
+    pub(super) external_id: Option<String>,
+    pub(super) until: Timestamp,
 }
 
-pub(super) async fn mark_submitting(
-    db: &Db,
-    lease: &Lease,
-    step: &StepRoute,
-    until: Timestamp,
-) -> Result<()> {
-    working(db, lease, step, None, until).await?;
-    write_step(db, lease, step, None).await
+impl Joint for Working {
+    type Answer = ();
+
+    const STATEMENT: &'static str = "SELECT * FROM work_on_jobs_1($1, $2, $3, $4, $5, $6, $7)";
+    const DURABILITY: Durability = Durability::Disk;
+
+    fn whose(&self) -> &str {
+        self.lease.org.as_str()
+    }
+
+    fn apart_by(&self) -> Option<String> {
+        Some(self.lease.job.as_str().to_owned())
+    }
+
+    fn balance(&self) -> Option<(&str, Mode)> {
+        None
+    }
+
+    async fn run(db: &Db, all: &[Self]) -> Result<Vec<Result<()>>> {
+        let rows = db
+            .all(
+                Self::STATEMENT,
+                &[
+                    &column(all, |one| one.lease.job.as_str()),
+                    &column(all, |one| one.lease.token.0.as_str()),
+                    &column(all, |one| one.step.provider.as_str()),
+                    &column(all, |one| one.external_id.as_deref()),
+                    &column(all, |one| i64::from(one.step.step)),
+                    &column(all, |one| i64::from(one.step.route)),
+                    &column(all, |one| one.until.as_micros()),
+                ],
+            )
+            .await?;
+        held_of(all, &rows)
+    }
 }
 
-pub(super) async fn record_task(
-    db: &Db,
-    lease: &Lease,
-    step: &StepRoute,
-    external_id: &str,
-    until: Timestamp,
-) -> Result<()> {
-    working(db, lease, step, Some(external_id), until).await?;
-    write_step(db, lease, step, Some(external_id)).await
-}
-
-/// A provider that may be asked twice leaves no mark before its task; and the old name belongs to the old route.
-async fn write_step(
-    db: &Db,
-    lease: &Lease,
-    step: &StepRoute,
-    external_id: Option<&str>,
-) -> Result<()> {
-    db.run(
-        "INSERT INTO steps (job_id, step, provider, route, external_id) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (job_id, step) DO UPDATE SET provider = $3, route = $4, external_id = $5",
-        &[
-            &lease.job.as_str(),
-            &i64::from(step.step),
-            &step.provider,
-            &i64::from(step.route),
-            &external_id,
-        ],
-    )
-    .await?;
-    Ok(())
+/// Of each whether its place is among those that were found to be held.
+fn held_of<T>(all: &[T], rows: &[Row]) -> Result<Vec<Result<()>>> {
+    let found: HashSet<i64> = collect(rows, Columns::take)?.into_iter().collect();
+    let places = (1..).zip(all);
+    Ok(places
+        .map(|(place, _)| held(u64::from(found.contains(&place))))
+        .collect())
 }
 
 pub(super) async fn finish_step(
@@ -97,7 +88,19 @@ pub(super) async fn finish_step(
     outputs: &[Asset],
     until: Timestamp,
 ) -> Result<()> {
-    working(db, lease, step, None, until).await?;
+    // It extends the lease, and nothing is written without one.
+    held(
+        db.run(
+            "UPDATE jobs SET provider = $3, external_id = NULL, lease_until = $4 WHERE id = $1 AND lease_token = $2",
+            &[
+                &lease.job.as_str(),
+                &lease.token.0,
+                &step.provider,
+                &until.as_micros(),
+            ],
+        )
+        .await?,
+    )?;
     db.run(
         "INSERT INTO steps (job_id, step, provider, route, finished) VALUES ($1, $2, $3, $4, true)
          ON CONFLICT (job_id, step) DO UPDATE SET finished = true",
@@ -115,27 +118,47 @@ pub(super) async fn finish_step(
     Ok(())
 }
 
-pub(super) async fn report_progress(
-    db: &Db,
-    lease: &Lease,
-    progress: u8,
-    message: Option<&str>,
-    until: Timestamp,
-) -> Result<()> {
-    held(
-        db.run(
-            "UPDATE jobs SET progress = greatest(progress, $3), status_message = $4, lease_until = $5
-             WHERE id = $1 AND lease_token = $2",
-            &[
-                &lease.job.as_str(),
-                &lease.token.0,
-                &i64::from(progress.min(100)),
-                &message.map(jobs::storable),
-                &until.as_micros(),
-            ],
-        )
-        .await?,
-    )
+/// Of a job that runs.
+pub(super) struct SignOfLife {
+    pub(super) lease: Lease,
+    pub(super) progress: u8,
+    pub(super) message: Option<String>,
+    pub(super) until: Timestamp,
+}
+
+impl Joint for SignOfLife {
+    type Answer = ();
+
+    const STATEMENT: &'static str = "SELECT * FROM report_progress_1($1, $2, $3, $4, $5)";
+    const DURABILITY: Durability = Durability::Process;
+
+    fn whose(&self) -> &str {
+        self.lease.org.as_str()
+    }
+
+    fn apart_by(&self) -> Option<String> {
+        Some(self.lease.job.as_str().to_owned())
+    }
+
+    fn balance(&self) -> Option<(&str, Mode)> {
+        None
+    }
+
+    async fn run(db: &Db, all: &[Self]) -> Result<Vec<Result<()>>> {
+        let rows = db
+            .all(
+                Self::STATEMENT,
+                &[
+                    &column(all, |one| one.lease.job.as_str()),
+                    &column(all, |one| one.lease.token.0.as_str()),
+                    &column(all, |one| i64::from(one.progress.min(100))),
+                    &column(all, |one| one.message.as_deref().map(jobs::storable)),
+                    &column(all, |one| one.until.as_micros()),
+                ],
+            )
+            .await?;
+        held_of(all, &rows)
+    }
 }
 
 pub(super) async fn hand_back(
@@ -198,54 +221,6 @@ pub(super) async fn postpone(
     forget_steps(db, lease, forget).await
 }
 
-pub(super) async fn settle(db: &Db, lease: &Lease, settlement: &Settlement) -> Result<()> {
-    let purse = async |locked: &str| {
-        let sql = format!(
-            "SELECT {} FROM jobs WHERE id = $1 AND lease_token = $2 {locked}",
-            Purse::COLUMNS
-        );
-        let row = db
-            .first(&sql, &[&lease.job.as_str(), &lease.token.0])
-            .await?;
-        rows::read(row.as_ref(), Purse::read)?.ok_or(StoreError::LeaseLost)
-    };
-    let job = purse("").await?;
-    credits::lock(db, &job.org, job.mode).await?;
-    let job = purse("FOR NO KEY UPDATE").await?;
-    let (status, failure, refund, reason) = match &settlement.outcome {
-        Outcome::Completed { refund, .. } => (
-            JobStatus::Completed,
-            None,
-            *refund,
-            "fewer outputs than paid for",
-        ),
-        Outcome::Failed(failure) => (
-            JobStatus::Failed,
-            Some(failure),
-            job.price,
-            failure.reason.as_str(),
-        ),
-    };
-    let how = jobs::End {
-        status,
-        failure,
-        refund,
-        reason,
-        provider: settlement.provider.as_deref(),
-        entry: &settlement.entry,
-        now: settlement.now,
-    };
-    if !jobs::end(db, &job, how).await? {
-        return Err(StoreError::LeaseLost);
-    }
-    if let Outcome::Completed { outputs, .. } = &settlement.outcome {
-        for (place, asset) in outputs.iter().enumerate() {
-            assets::insert(db, asset, None, place).await?;
-        }
-    }
-    Ok(())
-}
-
 pub(super) async fn expire(
     db: &Db,
     overdue: &Overdue,
@@ -255,59 +230,80 @@ pub(super) async fn expire(
     let most = i64::try_from(entries.len()).unwrap_or(i64::MAX);
     let due = db
         .all(
-            &format!(
-                "SELECT {}, status = 'pending' FROM jobs
-                 WHERE status IN ('pending', 'running') AND deadline_at <= $1 ORDER BY deadline_at LIMIT $2",
-                Purse::COLUMNS
-            ),
+            "SELECT id, org_id, mode, status = 'pending' FROM jobs
+             WHERE status IN ('pending', 'running') AND deadline_at <= $1 ORDER BY deadline_at LIMIT $2",
             &[&now.as_micros(), &most],
         )
         .await?;
-    let mut due = collect(&due, |row| Ok((Purse::read(row)?, row.take::<bool>()?)))?;
-    // Balances are locked in one order, so that two that do this at once never wait for each other.
-    due.sort_by(|(one, _), (other, _)| {
-        let place = |job: &Purse| (job.org.as_str().to_owned(), job.mode.as_str());
-        place(one).cmp(&place(other))
-    });
-    let mut expired = Expired::default();
-    for ((job, waited), entry) in due.into_iter().zip(entries) {
+    let due = collect(&due, |row| {
+        let job = JobId::trusted(row.take()?);
+        let org = OrgId::trusted(row.take()?);
+        Ok((job, org, row.word(Mode::parse)?, row.take::<bool>()?))
+    })?;
+    if due.is_empty() {
+        return Ok(Expired::default());
+    }
+    let still_due = still_due(db, &due, now).await?;
+    let due = due
+        .into_iter()
+        .filter(|(job, ..)| still_due.contains(job.as_str()));
+    let ends = due.zip(entries).map(|((job, org, mode, waited), entry)| {
         let failure = if waited {
             &overdue.waiting
         } else {
             &overdue.processing
         };
-        let how = jobs::End {
+        jobs::End {
+            job,
+            org,
+            mode,
+            token: None,
             status: JobStatus::Failed,
-            failure: Some(failure),
-            refund: job.price,
-            reason: &failure.reason,
+            failure: Some(failure.clone()),
+            refund: None,
+            reason: failure.reason.clone(),
             provider: None,
-            entry,
+            outputs: Vec::new(),
+            entry: entry.clone(),
             now,
-        };
-        credits::lock(db, &job.org, job.mode).await?;
-        // Whoever holds it is ending it, or has given it more time.
-        let is_due = db
-            .first(
-                "SELECT 1 FROM jobs WHERE id = $1 AND status IN ('pending', 'running') AND deadline_at <= $2
-                 FOR NO KEY UPDATE SKIP LOCKED",
-                &[&job.job.as_str(), &now.as_micros()],
-            )
-            .await?;
-        if is_due.is_none() || !jobs::end(db, &job, how).await? {
-            continue;
         }
+    });
+    let ends: Vec<jobs::End> = ends.collect();
+    let ended = jobs::End::all(db, &ends).await?;
+    let mut expired = Expired::default();
+    for (end, _) in ends.iter().zip(ended).filter(|(_, ended)| *ended) {
         expired.count += 1;
-        match jobs::get(db, &job.org, &job.job).await {
+        match jobs::get(db, &end.org, &end.job).await {
             Ok(ended) => expired.jobs.extend(ended),
             // Any other error has undone the transaction.
             Err(error @ StoreError::Corrupt(_)) => {
-                tracing::error!(job.id = %job.job, error = &error as &dyn std::error::Error, "a job cannot be read");
+                tracing::error!(job.id = %end.job, error = &error as &dyn std::error::Error, "a job cannot be read");
             }
             Err(error) => return Err(error),
         }
     }
     Ok(expired)
+}
+
+/// Locks what is to be ended, the balances first. Whoever holds a job is ending it, or has given it more time.
+async fn still_due(
+    db: &Db,
+    due: &[(JobId, OrgId, Mode, bool)],
+    now: Timestamp,
+) -> Result<HashSet<String>> {
+    let orgs = column(due, |(_, org, ..)| org.as_str());
+    let modes = column(due, |(_, _, mode, _)| mode.as_str());
+    db.one("SELECT lock_balances_1($1, $2)", &[&orgs, &modes])
+        .await?;
+    let jobs = column(due, |(job, ..)| job.as_str());
+    let rows = db
+        .all(
+            "SELECT id FROM jobs WHERE id = ANY ($1) AND status IN ('pending', 'running') AND deadline_at <= $2
+             ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+            &[&jobs, &now.as_micros()],
+        )
+        .await?;
+    Ok(collect(&rows, Columns::take)?.into_iter().collect())
 }
 
 pub(super) async fn keep_late(db: &Db, job: &JobId, outputs: &[Asset]) -> Result<bool> {

@@ -188,6 +188,7 @@ fn take(
             tracing::error!(job.id = %candidate.id, error = &error as &dyn std::error::Error, "a job cannot be read");
             claimed.unreadable.push(Lease {
                 org: OrgId::trusted(candidate.org.clone()),
+                mode: claim.mode,
                 job: JobId::trusted(candidate.id.clone()),
                 token: token.clone(),
             });
@@ -211,6 +212,7 @@ fn taken(db: &Connection, row: &mut Columns<'_, '_>, token: &LeaseToken) -> Resu
     };
     let lease = Lease {
         org: job.org_id.clone(),
+        mode: job.mode,
         job: job.id.clone(),
         token: token.clone(),
     };

@@ -25,6 +25,7 @@ impl LeaseToken {
 pub struct Lease {
     /// Whose job it is.
     pub org: OrgId,
+    pub mode: Mode,
     pub job: JobId,
     pub token: LeaseToken,
 }

@@ -106,6 +106,7 @@ async fn claims_the_oldest_and_never_more_than_tokens() {
             claimed.lease,
             Lease {
                 org: claimed.job.org_id.clone(),
+                mode: Mode::Live,
                 job: claimed.job.id.clone(),
                 token
             }
@@ -426,6 +427,7 @@ async fn a_wrong_token_is_no_lease() {
                 &f,
                 &Lease {
                     org: held.job.org_id.clone(),
+                    mode: Mode::Live,
                     job,
                     token: token.clone(),
                 },

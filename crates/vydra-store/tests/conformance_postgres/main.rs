@@ -13,6 +13,8 @@ mod audit;
 #[cfg(test)]
 mod backend;
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 #[path = "../conformance/credits.rs"]

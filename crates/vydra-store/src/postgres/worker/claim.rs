@@ -7,8 +7,6 @@ use crate::store::{Claim, Claimed, ClaimedJob, Lease, LeaseToken, PriorStep};
 use crate::{Result, StoreError};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use vydra_core::ids::{JobId, OrgId};
-use vydra_core::job::Mode;
-use vydra_core::time::Timestamp;
 
 /// How many jobs of organizations that hold their share are passed over one by one. Behind them there may be as many
 /// thousands as somebody has queued, and nobody else's.
@@ -36,36 +34,14 @@ pub(in crate::postgres) async fn claim(db: &Db, claim: &Claim) -> Result<Claimed
         choice.choose(db, Queue::Others, usize::MAX).await?;
     }
     if let Some(turn) = choice.begun {
-        begin(db, claim.mode, turn).await?;
-    }
-    Ok(choice.claimed)
-}
-
-/// Whoever was idle joins the queue at the highest turn that was begun. There is one row for everybody: whoever finds it
-/// locked leaves it to the other, who begins jobs of the same queue, or to the next claim. To wait would make the nodes
-/// stand in line, and at times each for the other.
-pub(in crate::postgres) async fn begin(db: &Db, mode: Mode, turn: i64) -> Result<()> {
-    db.run(
-        "UPDATE turns SET turn = $2
-         WHERE mode = (SELECT mode FROM turns WHERE mode = $1 AND turn < $2 FOR NO KEY UPDATE SKIP LOCKED)",
-        &[&mode.as_str(), &turn],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Whether nobody waits for a place, so that a new job passes nobody over.
-pub(in crate::postgres) async fn at_once(db: &Db, mode: Mode, now: Timestamp) -> Result<bool> {
-    // In order, so that only an index can answer it soon: EXISTS may be looked for in the whole table.
-    let row = db
-        .one(
-            "SELECT (SELECT seq FROM jobs WHERE status = 'pending' AND mode = $1 ORDER BY turn, id LIMIT 1) IS NULL
-                AND (SELECT seq FROM jobs WHERE status = 'running' AND lease_until <= $2 AND mode = $1
-                     ORDER BY lease_until LIMIT 1) IS NULL",
-            &[&mode.as_str(), &now.as_micros()],
+        // Whoever was idle joins the queue there.
+        db.one(
+            "SELECT begin_turn_1($1, $2)",
+            &[&claim.mode.as_str(), &turn],
         )
         .await?;
-    Columns::of(&row).take()
+    }
+    Ok(choice.claimed)
 }
 
 /// Where there are jobs that may be taken, each with the same parameters: mode, now, the place behind which to look, the
@@ -242,6 +218,7 @@ async fn take(
             tracing::error!(job.id = %candidate.id, error = &error as &dyn std::error::Error, "a job cannot be read");
             claimed.unreadable.push(Lease {
                 org: OrgId::trusted(candidate.org.clone()),
+                mode: claim.mode,
                 job: JobId::trusted(candidate.id.clone()),
                 token: token.clone(),
             });
@@ -262,6 +239,7 @@ async fn taken(db: &Db, row: &mut Columns<'_>, token: &LeaseToken) -> Result<Cla
     };
     let lease = Lease {
         org: job.org_id.clone(),
+        mode: job.mode,
         job: job.id.clone(),
         token: token.clone(),
     };

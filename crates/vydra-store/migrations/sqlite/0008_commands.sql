@@ -1,0 +1,1 @@
+-- Commands are carried out in the program: they cost no round trips here.
