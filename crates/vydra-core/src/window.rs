@@ -3,6 +3,10 @@
 //! A window is half-open: a request at `t` has left the minute at exactly `t` + 60 s. In no position of a window are more
 //! than its limit, and whoever stays under every limit is never refused.
 
+mod tally;
+
+pub use tally::{Found, Tally};
+
 use crate::plan::Limits;
 use crate::time::Timestamp;
 use std::collections::VecDeque;
@@ -107,26 +111,27 @@ pub struct AdmissionLog {
 impl AdmissionLog {
     /// Counts one request in all windows, or in none.
     pub fn admit(&mut self, limits: Limits, now: Timestamp) -> Result<(), Full> {
+        self.count(limits, 1, now, now).admit(0)
+    }
+
+    /// Counts requests that come at one moment, each in all windows or in none. `clock` is what the clock shows at `now`.
+    pub fn count(
+        &mut self,
+        limits: Limits,
+        waiting: u32,
+        now: Timestamp,
+        clock: Timestamp,
+    ) -> Tally {
         self.forget(now);
-        let mut full: Option<Full> = None;
-        for window in Window::ALL {
-            let limit = window.limit(limits);
-            if self.used(window) < limit {
-                continue;
-            }
-            let wait_s = self.wait(window, limit, now);
-            let first = full.get_or_insert(Full {
-                window,
-                limit,
-                wait_s,
-            });
-            first.wait_s = first.wait_s.max(wait_s);
+        let windows = Window::ALL.map(|window| self.find(window, window.limit(limits)));
+        let taken = Tally::room(&windows, waiting);
+        self.moments.extend((0..taken).map(|_| now));
+        Tally {
+            now,
+            clock,
+            taken,
+            windows,
         }
-        if let Some(full) = full {
-            return Err(full);
-        }
-        self.moments.push_back(now);
-        Ok(())
     }
 
     /// Lets go of what has left its window by `now`.
@@ -164,12 +169,6 @@ impl AdmissionLog {
         u32::try_from(self.moments.len() - self.start_of(window)).unwrap_or(u32::MAX)
     }
 
-    /// When the oldest that counts will leave. None while nothing counts.
-    pub fn next_leaves(&self, window: Window) -> Option<Timestamp> {
-        let oldest = self.moments.get(self.start_of(window))?;
-        Some(window.end_of(*oldest))
-    }
-
     pub fn is_empty(&self) -> bool {
         self.moments.is_empty()
     }
@@ -182,14 +181,21 @@ impl AdmissionLog {
         }
     }
 
-    fn wait(&self, window: Window, limit: u32, now: Timestamp) -> u32 {
+    fn find(&self, window: Window, limit: u32) -> Found {
+        let used = self.used(window);
+        let start = self.start_of(window);
         // When this one has left, `limit - 1` are left.
-        let last_to_leave = usize::try_from(limit)
-            .ok()
-            .and_then(|limit| self.moments.len().checked_sub(limit))
-            .and_then(|place| self.moments.get(place));
-        let span = last_to_leave.map_or(window.span(), |moment| window.end_of(*moment).since(now));
-        whole_seconds(span)
+        let blocking = used
+            .checked_sub(limit)
+            .filter(|more| *more > 0)
+            .and_then(|more| usize::try_from(more).ok())
+            .and_then(|more| self.moments.get(start + more));
+        Found {
+            limit,
+            used,
+            oldest: self.moments.get(start).copied(),
+            blocking: blocking.copied(),
+        }
     }
 }
 

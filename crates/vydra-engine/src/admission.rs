@@ -1,6 +1,6 @@
 //! Admission: who calls, what they may do, and whether they ask too often.
 
-use crate::limits::Standing;
+use crate::limits::{Counted, Counting, Standing};
 use crate::{Engine, Error, Exceeded, LimitKind, Result};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -12,6 +12,7 @@ use vydra_core::organization::Organization;
 use vydra_core::plan::Limits;
 use vydra_core::scope::{GrantedScopes, Scope};
 use vydra_core::user::{Role, User};
+use vydra_store::store::KeyAdmission;
 
 /// What an operation asks of its caller. Every operation is registered with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +134,15 @@ fn of_nobody(code: ErrorCode) -> bool {
     )
 }
 
+/// Whatever the clock says: a clock that is set back must not bring a key back.
+fn inactive(key: &ApiKey) -> Error {
+    if key.revoked_at.is_some() {
+        Error::KeyRevoked
+    } else {
+        Error::KeyExpired
+    }
+}
+
 impl Access {
     /// What somebody is told who brings nothing to be recognised by.
     fn unknown_caller(self) -> Error {
@@ -174,44 +184,52 @@ impl Engine {
     }
 
     async fn recognise(&self, access: Access, credentials: Credentials<'_>) -> Result<Caller> {
-        let (identity, organization) = match (credentials.authorization, credentials.session) {
-            (Some(header), _) => self.by_key(header).await?,
-            (None, Some(session)) => self.by_session(session).await?,
-            (None, None) => return Err(access.unknown_caller()),
-        };
-        let limits = self.limits_of(&organization);
-        let standing = self
-            .limiter
-            .admit(&organization.id, identity.key_id(), limits, self.clock())
-            .map_err(Error::RateLimited)?;
+        let (identity, organization, counted) =
+            match (credentials.authorization, credentials.session) {
+                (Some(header), _) => self.by_key(header).await?,
+                (None, Some(session)) => {
+                    let (identity, organization) = self.by_session(session).await?;
+                    let counted = self.count(&organization).await?;
+                    (identity, organization, counted)
+                }
+                (None, None) => return Err(access.unknown_caller()),
+            };
+        let standing = counted.standing().map_err(Error::RateLimited)?;
+        if let Some(key) = identity.key_id() {
+            self.usage.add_use(key, self.now());
+        }
         Ok(Caller {
+            limits: self.limits_of(&organization),
             identity,
             organization,
-            limits,
             standing,
         })
     }
 
-    async fn by_key(&self, header: &str) -> Result<(Identity, Organization)> {
+    async fn by_key(&self, header: &str) -> Result<(Identity, Organization, Counted)> {
         let secret = header
             .split_once(' ')
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .and_then(|(_, key)| KeySecret::parse(key.trim()))
             .ok_or(Error::InvalidFormat)?;
-        let found = self
-            .store()
-            .key_by_hash(&secret.hash(&self.store().pepper()))
-            .await?;
+        let hash = secret.hash(&self.store().pepper());
+        if let Counting::Store(counter) = &self.counting {
+            return match counter.admit_key(&hash, self.now()).await? {
+                KeyAdmission::Unknown => Err(Error::KeyNotFound),
+                KeyAdmission::Inactive(key) => Err(inactive(&key)),
+                KeyAdmission::Counted { key, admission } => {
+                    let counted = Counted::from(admission.as_ref());
+                    Ok((Identity::Key(*key), admission.organization, counted))
+                }
+            };
+        }
+        let found = self.store().key_by_hash(&hash).await?;
         let (key, organization) = found.ok_or(Error::KeyNotFound)?;
-        let now = self.now();
-        // Whatever the clock says: a clock that is set back must not bring a key back.
-        if key.revoked_at.is_some() {
-            return Err(Error::KeyRevoked);
+        if key.revoked_at.is_some() || key.is_expired(self.now()) {
+            return Err(inactive(&key));
         }
-        if key.is_expired(now) {
-            return Err(Error::KeyExpired);
-        }
-        Ok((Identity::Key(key), organization))
+        let counted = self.count(&organization).await?;
+        Ok((Identity::Key(key), organization, counted))
     }
 
     pub(crate) fn too_many_jobs(caller: &Caller, open: u32) -> Error {

@@ -74,8 +74,9 @@ use deliverer::Lanes;
 use endings::{Endings, Running};
 use health::Health;
 use idempotency::InFlight;
-use limits::RateLimiter;
+use limits::{Counting, UnwrittenUsage, Windows};
 use news::Nodes;
+use organizations::STRICTEST;
 use passwords::Passwords;
 use routing::Routing;
 use sessions::LoginTries;
@@ -187,7 +188,8 @@ pub struct WorkerSettings {
 #[derive(Debug)]
 pub struct Engine {
     parts: Parts,
-    limiter: RateLimiter,
+    counting: Counting,
+    usage: UnwrittenUsage,
     routing: Routing,
     strangers: Strangers,
     passwords: Passwords,
@@ -228,11 +230,15 @@ pub struct Engine {
 impl Engine {
     pub fn new(parts: Parts) -> Arc<Self> {
         let routing = Routing::new(&parts.providers);
+        let counter = (parts.store).request_counter(&parts.settings.plans, STRICTEST);
+        let counting =
+            counter.map_or_else(|| Counting::Memory(Windows::default()), Counting::Store);
         Arc::new(Self {
             strangers: Strangers::new(parts.settings.limits.unauthenticated_per_minute),
             nodes: Nodes::new(parts.random.as_ref()),
             parts,
-            limiter: RateLimiter::default(),
+            counting,
+            usage: UnwrittenUsage::default(),
             routing,
             passwords: Passwords::default(),
             login_tries: LoginTries::default(),

@@ -17,7 +17,7 @@ const MAX_NAME: usize = 100;
 const SPAN_OF_RETENTION: RangeInclusive<Duration> =
     Duration::from_hours(1)..=Duration::from_hours(24 * 36_500);
 /// What holds when a plan was taken out of the configuration under an organization that has it.
-const STRICTEST: Limits = Limits {
+pub(crate) const STRICTEST: Limits = Limits {
     rpm: 10,
     rph: 100,
     rpd: 500,

@@ -21,7 +21,7 @@ use vydra_store::store::{
     Share, Start,
 };
 use vydra_store::{SqliteStore, Store};
-use vydra_testkit::{Database, SeededRandom};
+use vydra_testkit::{Database, ManualClock, SeededRandom};
 
 pub(crate) const LEASE: Duration = Duration::from_mins(1);
 /// How many outputs each job is paid for.
@@ -65,7 +65,7 @@ impl Fixture {
 
     pub(crate) fn new(database: Database, seed: u64) -> Self {
         Self {
-            store: database.open(&Pepper::new([7; 32])),
+            store: database.open(&Pepper::new([7; 32]), Arc::<ManualClock>::default()),
             database,
             clock: AtomicI64::new(1_800_000_000_000_000),
             random: SeededRandom::new(seed),

@@ -2,12 +2,14 @@
 
 mod assets;
 mod attempts;
+mod limits;
 mod news;
 mod webhooks;
 mod worker;
 
 pub use assets::{AssetFilter, AssetPage, AssetStore, Deleted};
 pub use attempts::{AttemptFilter, AttemptStore, ProviderAttempt};
+pub use limits::{Admission, KeyAdmission, KeyUse, LimitStore, RequestCounter, Usage};
 pub use news::{Hearing, JobChange, News, NewsFeed, NewsStore, NodeId};
 pub use webhooks::{
     ClaimedDeliveries, ClaimedDelivery, DeliveryClaim, DeliveryFilter, DeliveryOutcome,
@@ -38,7 +40,7 @@ use vydra_core::user::{Membership, PasswordHash, Role, User};
 
 #[async_trait]
 pub trait Store:
-    AssetStore + AttemptStore + NewsStore + WebhookStore + Send + Sync + std::fmt::Debug
+    AssetStore + AttemptStore + LimitStore + NewsStore + WebhookStore + Send + Sync + std::fmt::Debug
 {
     /// The secret under which keys are marked; the same for every process on this database.
     fn pepper(&self) -> Pepper;
@@ -136,11 +138,6 @@ pub trait Store:
 
     // --- Limits ---
 
-    /// Remembers when requests were admitted and what keys were used for, and forgets some of what is too old. Outlives
-    /// the process, but not the machine: a loss of power may take the last of it, and nothing waits for the disk.
-    async fn record_usage(&self, usage: Usage) -> Result<()>;
-    /// What [`Self::record_usage`] was given whose last moment is later than `since`, oldest first.
-    async fn admissions(&self, since: Timestamp) -> Result<Vec<(OrgId, Vec<Timestamp>)>>;
     /// How many jobs of the organization have not ended: what [`Self::submit_job`] looks at.
     async fn open_jobs(&self, org: &OrgId, mode: Mode) -> Result<u32>;
 
@@ -348,23 +345,6 @@ pub struct NewSession {
     pub replaces: Option<SessionMark>,
     pub expires_at: Timestamp,
     pub now: Timestamp,
-}
-
-#[derive(Debug, Clone)]
-pub struct Usage {
-    /// The moments of each do not go back.
-    pub admissions: Vec<(OrgId, Vec<Timestamp>)>,
-    pub keys: Vec<KeyUse>,
-    /// Admissions up to here are in no window any more.
-    pub forget: Timestamp,
-}
-
-#[derive(Debug, Clone)]
-pub struct KeyUse {
-    pub key: KeyId,
-    /// Added to what was counted before.
-    pub requests: u64,
-    pub last_used_at: Timestamp,
 }
 
 #[derive(Debug, Clone)]

@@ -454,7 +454,7 @@ fn start(
 ) -> Started {
     let life = setup.faults.as_ref().map(Life::new);
     let pepper = Pepper::generate(random.as_ref());
-    let store = database.open(&pepper);
+    let store = database.open(&pepper, Arc::clone(clock) as _);
     let provider: Arc<dyn Provider> = match &setup.provider {
         Some(own) => Arc::clone(own),
         None => Arc::clone(provider) as _,

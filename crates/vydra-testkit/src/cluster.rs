@@ -84,7 +84,8 @@ impl Cluster {
         let store: Arc<dyn Store> = Arc::new(
             PostgresStore::open(&url.parse().unwrap(), &pepper)
                 .await
-                .unwrap(),
+                .unwrap()
+                .windows_by(Arc::clone(&self.clock) as _),
         );
         let engine = Engine::new(self.parts(Arc::clone(&store)));
         let (hearing, stop_hearing) = (TaskTracker::new(), CancellationToken::new());

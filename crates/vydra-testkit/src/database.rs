@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use tokio::runtime::Runtime;
 use vydra_core::api_key::Pepper;
+use vydra_core::time::Clock;
 use vydra_store::{PostgresStore, SqliteStore, Store};
 
 /// Names the backend of the tests that do not choose one themselves.
@@ -75,11 +76,12 @@ impl Database {
         }
     }
 
-    /// The store that is kept there. `fresh_pepper` is for a new one.
-    pub fn open(&self, fresh_pepper: &Pepper) -> Arc<dyn Store> {
+    /// The store that is kept there. `fresh_pepper` is for a new one. Requests are counted by this clock, also where they would be
+    /// by the database's own.
+    pub fn open(&self, fresh_pepper: &Pepper, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
         match self {
             Self::Sqlite(path) => Arc::new(SqliteStore::open(path, fresh_pepper).unwrap()),
-            Self::Postgres(url) => Arc::new(open(url, fresh_pepper)),
+            Self::Postgres(url) => Arc::new(open(url, fresh_pepper).windows_by(clock)),
         }
     }
 

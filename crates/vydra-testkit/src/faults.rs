@@ -22,7 +22,7 @@ use vydra_core::ids::{
 use vydra_core::job::{Job, Mode};
 use vydra_core::ledger::{Audit, CreditTotals};
 use vydra_core::organization::Organization;
-use vydra_core::plan::LimitOverrides;
+use vydra_core::plan::{LimitOverrides, Limits, Plans};
 use vydra_core::session::SessionMark;
 use vydra_core::time::Timestamp;
 use vydra_core::usage::{UsageBy, UsageRow};
@@ -34,12 +34,13 @@ use vydra_outbound::provider::{
 };
 use vydra_outbound::webhook::{Answer, Courier, Message};
 use vydra_store::store::{
-    AssetFilter, AssetPage, AssetStore, AttemptFilter, AttemptStore, Cancellation, Claim, Claimed,
-    ClaimedDeliveries, Creation, Deleted, DeliveryClaim, DeliveryFilter, DeliveryPage, Due,
-    EndpointChange, EntryFilter, EntryPage, Event, Expired, Grant, JobFilter, JobPage, Lease,
-    NewJob, NewNotice, NewOrganization, NewRotation, NewSession, NewUser, News, NewsFeed,
-    NewsStore, NodeId, Overdue, ProviderAttempt, Recorded, Recording, Resending, Rotation, Settled,
-    SettledDelivery, Settlement, StepRoute, Submission, Usage, UserCreation, WebhookStore,
+    Admission, AssetFilter, AssetPage, AssetStore, AttemptFilter, AttemptStore, Cancellation,
+    Claim, Claimed, ClaimedDeliveries, Creation, Deleted, DeliveryClaim, DeliveryFilter,
+    DeliveryPage, Due, EndpointChange, EntryFilter, EntryPage, Event, Expired, Grant, JobFilter,
+    JobPage, KeyAdmission, Lease, LimitStore, NewJob, NewNotice, NewOrganization, NewRotation,
+    NewSession, NewUser, News, NewsFeed, NewsStore, NodeId, Overdue, ProviderAttempt, Recorded,
+    Recording, RequestCounter, Resending, Rotation, Settled, SettledDelivery, Settlement,
+    StepRoute, Submission, Usage, UserCreation, WebhookStore,
 };
 use vydra_store::{Result, Store, StoreError};
 
@@ -261,6 +262,13 @@ pub(crate) struct FaultyStore {
     pub(crate) life: Life,
 }
 
+/// One that counts requests, and fails where it is told to.
+#[derive(Debug)]
+struct FaultyCounter {
+    inner: Arc<dyn RequestCounter>,
+    life: Life,
+}
+
 /// Busy promises that nothing was done.
 fn failed(done: bool) -> StoreError {
     if done {
@@ -271,7 +279,7 @@ fn failed(done: bool) -> StoreError {
 }
 
 macro_rules! points {
-    ($($store:ident {
+    ($($store:ident for $faulty:ident {
         $(without_fault { $($own:tt)* })?
         $(fn $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*
     })*) => {
@@ -279,7 +287,7 @@ macro_rules! points {
         pub const STORE_POINTS: &[&str] = &[$($(stringify!($name),)*)*];
 
         $(#[async_trait]
-        impl $store for FaultyStore {
+        impl $store for $faulty {
             $($($own)*)?
 
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer> {
@@ -291,7 +299,7 @@ macro_rules! points {
 }
 
 points! {
-Store {
+Store for FaultyStore {
     without_fault {
         fn pepper(&self) -> Pepper {
             self.inner.pepper()
@@ -321,8 +329,6 @@ Store {
     fn create_session(new: NewSession) -> bool;
     fn session(mark: &SessionMark, now: Timestamp) -> Option<(User, Role, Organization)>;
     fn end_session(mark: &SessionMark) -> bool;
-    fn record_usage(usage: Usage) -> ();
-    fn admissions(since: Timestamp) -> Vec<(OrgId, Vec<Timestamp>)>;
     fn open_jobs(org: &OrgId, mode: Mode) -> u32;
     fn grant(grant: Grant) -> Option<Credits>;
     fn credit_totals(org: &OrgId, mode: Mode) -> CreditTotals;
@@ -351,7 +357,24 @@ Store {
     fn next_due() -> Due;
 }
 
-AssetStore {
+LimitStore for FaultyStore {
+    without_fault {
+        fn request_counter(&self, plans: &Plans, unlisted: Limits) -> Option<Arc<dyn RequestCounter>> {
+            let inner = self.inner.request_counter(plans, unlisted)?;
+            let life = self.life.clone();
+            Some(Arc::new(FaultyCounter { inner, life }))
+        }
+    }
+    fn record_usage(usage: Usage) -> ();
+    fn admissions(since: Timestamp) -> Vec<(OrgId, Vec<Timestamp>)>;
+}
+
+RequestCounter for FaultyCounter {
+    fn admit_key(hash: &KeyHash, now: Timestamp) -> KeyAdmission;
+    fn admit(org: &OrgId) -> Option<Admission>;
+}
+
+AssetStore for FaultyStore {
     fn record_asset(asset: &Asset) -> Recording;
     fn asset(org: &OrgId, mode: Mode, id: &AssetId) -> Option<Asset>;
     fn asset_by_storage_key(storage_key: &str) -> Option<Asset>;
@@ -369,7 +392,7 @@ AssetStore {
     fn record_erased(ids: &[AssetId], now: Timestamp) -> ();
 }
 
-NewsStore {
+NewsStore for FaultyStore {
     without_fault {
         fn tell(&self, news: News) {
             self.inner.tell(news);
@@ -382,14 +405,14 @@ NewsStore {
     fn release_leases_of(node: NodeId, now: Timestamp) -> u64;
 }
 
-AttemptStore {
+AttemptStore for FaultyStore {
     fn record_attempt(attempt: &ProviderAttempt) -> ();
     fn attempts(filter: AttemptFilter) -> Vec<ProviderAttempt>;
     fn count_provider_day(provider: &str, credits: Credits, cap: u64, now: Timestamp) -> bool;
     fn uncount_provider_day(provider: &str, credits: Credits, counted_at: Timestamp) -> ();
 }
 
-WebhookStore {
+WebhookStore for FaultyStore {
     fn webhook_secrets(org: &OrgId, mode: Mode, fresh: &WebhookSecret) -> Option<WebhookSecrets>;
     fn rotate_webhook_secret(org: &OrgId, mode: Mode, fresh: &WebhookSecret, previous_until: Timestamp, now: Timestamp) -> Option<WebhookSecrets>;
     fn create_endpoint(new: &Endpoint, most: u32) -> bool;

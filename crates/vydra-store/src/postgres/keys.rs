@@ -11,10 +11,11 @@ use vydra_core::organization::Organization;
 use vydra_core::scope::GrantedScopes;
 use vydra_core::time::Timestamp;
 
-const COLUMNS: &str = "k.id, k.org_id, k.name, k.shown_prefix, k.mode, k.scopes, k.created_at, k.expires_at, k.revoked_at,
+/// The columns of [`read`], from `api_keys k`.
+pub(super) const COLUMNS: &str = "k.id, k.org_id, k.name, k.shown_prefix, k.mode, k.scopes, k.created_at, k.expires_at, k.revoked_at,
     k.user_id, k.origin_id, k.request_count, k.last_used_at";
 
-fn read(row: &mut Columns<'_>) -> Result<ApiKey> {
+pub(super) fn read(row: &mut Columns<'_>) -> Result<ApiKey> {
     Ok(ApiKey {
         id: KeyId::trusted(row.take()?),
         org_id: OrgId::trusted(row.take()?),

@@ -13,6 +13,10 @@ const MIGRATIONS: &[(u32, &str)] = &[
         8,
         include_str!("../../migrations/postgres/0008_commands.sql"),
     ),
+    (
+        9,
+        include_str!("../../migrations/postgres/0009_windows.sql"),
+    ),
 ];
 /// Of the lock under which one process at a time migrates: any number that nobody else uses.
 const LOCK: i64 = 0x7679_6472_6120_0001;

@@ -4,6 +4,7 @@ mod assets;
 mod attempts;
 mod audit;
 mod chains;
+mod counter;
 mod credits;
 mod db;
 mod deliveries;
@@ -33,11 +34,12 @@ use crate::new_job::{Written, begun, fresh};
 use crate::store::{
     Cancellation, Claim, Claimed, Creation, Due, EntryFilter, EntryPage, Expired, Grant, JobFilter,
     JobPage, Lease, NewJob, NewOrganization, NewRotation, NewSession, NewUser, NodeId, Overdue,
-    Recorded, Rotation, Settlement, StepRoute, Store, Submission, Usage, UserCreation,
+    Recorded, Rotation, Settlement, StepRoute, Store, Submission, UserCreation,
 };
 use async_trait::async_trait;
 use db::Db;
 use lanes::{Durability, Lanes, Turn};
+use limits::Forgetting;
 use news::Voice;
 use pool::{Connector, Pool};
 use std::sync::{Arc, OnceLock};
@@ -52,7 +54,7 @@ use vydra_core::ledger::{Audit, CreditTotals};
 use vydra_core::organization::Organization;
 use vydra_core::plan::LimitOverrides;
 use vydra_core::session::SessionMark;
-use vydra_core::time::Timestamp;
+use vydra_core::time::{Clock, Timestamp};
 use vydra_core::usage::{UsageBy, UsageRow};
 use vydra_core::user::{Membership, PasswordHash, Role, User};
 
@@ -65,11 +67,15 @@ const LANES: usize = 5;
 /// Durable at every commit, but for the few commands that say otherwise.
 #[derive(Debug)]
 pub struct PostgresStore {
+    connector: Connector,
     lanes: Lanes,
     pool: Pool,
     pepper: Pepper,
     /// Of a server that listens to others.
     voice: OnceLock<Arc<Voice>>,
+    /// By which requests are counted; the database's own when there is none.
+    clock: Option<Arc<dyn Clock>>,
+    forgetting: Arc<Forgetting>,
 }
 
 impl PostgresStore {
@@ -89,15 +95,27 @@ impl PostgresStore {
         let pepper = migrations::pepper(&db, fresh_pepper).await?;
         Ok(Self {
             lanes: Lanes::start(&connector, LANES)?,
-            pool: Pool::new(connector, Handle::current(), settings.readers),
+            pool: Pool::new(connector.clone(), Handle::current(), settings.readers),
+            connector,
             pepper,
             voice: OnceLock::new(),
+            clock: None,
+            forgetting: Arc::default(),
         })
     }
 
     /// The node that this is, if it listens to others.
     fn node(&self) -> Option<NodeId> {
         self.voice.get().map(|voice| voice.node)
+    }
+
+    /// Counts requests by this clock in place of the database's own: for tests, which move time.
+    #[must_use]
+    pub fn windows_by(self, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock: Some(clock),
+            ..self
+        }
     }
 
     /// `whose` decides which commands follow one another on one connection.
@@ -220,19 +238,6 @@ impl Store for PostgresStore {
             keys::revoke(db, &id, now).await
         })
         .await
-    }
-
-    async fn record_usage(&self, usage: Usage) -> Result<()> {
-        self.write_relaxed("~2 usage", async move |db: &Db| {
-            limits::record(db, &usage).await
-        })
-        .await
-    }
-
-    async fn admissions(&self, since: Timestamp) -> Result<Vec<(OrgId, Vec<Timestamp>)>> {
-        let snapshot = self.pool.snapshot().await?;
-        let found = limits::admissions(&snapshot, since).await;
-        snapshot.end(found).await
     }
 
     async fn open_jobs(&self, org: &OrgId, mode: Mode) -> Result<u32> {

@@ -1,15 +1,19 @@
+use super::SqliteStore;
 use super::rows::collect;
-use crate::store::Usage;
+use crate::store::{LimitStore, RequestCounter, Usage};
 use crate::{Result, StoreError};
+use async_trait::async_trait;
 use rusqlite::{Connection, params};
+use std::sync::Arc;
 use vydra_core::ids::OrgId;
+use vydra_core::plan::{Limits, Plans};
 use vydra_core::time::Timestamp;
 use vydra_core::window::{pack, unpack};
 
 /// How many rows one call forgets at least, if so many are too old.
 const FORGETS: usize = 1_000;
 
-pub(super) fn record(db: &Connection, usage: &Usage) -> Result<()> {
+fn record(db: &Connection, usage: &Usage) -> Result<()> {
     // One that is gone must not keep the others from being remembered.
     let mut insert = db.prepare_cached(
         "INSERT INTO admissions (org_id, last_at, moments) SELECT id, ?2, ?3 FROM organizations WHERE id = ?1",
@@ -44,10 +48,7 @@ pub(super) fn record(db: &Connection, usage: &Usage) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn admissions(
-    db: &Connection,
-    since: Timestamp,
-) -> Result<Vec<(OrgId, Vec<Timestamp>)>> {
+fn admissions(db: &Connection, since: Timestamp) -> Result<Vec<(OrgId, Vec<Timestamp>)>> {
     let mut statement = db.prepare_cached(
         "SELECT org_id, moments FROM admissions WHERE last_at > ?1 ORDER BY last_at, seq",
     )?;
@@ -57,4 +58,24 @@ pub(super) fn admissions(
             .ok_or_else(|| StoreError::Corrupt(format!("an admission of {org} cannot be read")))?;
         Ok((org, moments))
     })
+}
+
+#[async_trait]
+impl LimitStore for SqliteStore {
+    /// One server at a time works on a file.
+    fn request_counter(
+        &self,
+        _plans: &Plans,
+        _unlisted: Limits,
+    ) -> Option<Arc<dyn RequestCounter>> {
+        None
+    }
+
+    async fn record_usage(&self, usage: Usage) -> Result<()> {
+        self.write_relaxed(move |db| record(db, &usage)).await
+    }
+
+    async fn admissions(&self, since: Timestamp) -> Result<Vec<(OrgId, Vec<Timestamp>)>> {
+        self.scan(move |db| admissions(db, since)).await
+    }
 }

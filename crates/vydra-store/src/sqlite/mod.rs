@@ -30,7 +30,7 @@ use crate::new_job::{Written, begun, fresh};
 use crate::store::{
     Cancellation, Claim, Claimed, Creation, Due, EntryFilter, EntryPage, Expired, Grant, JobFilter,
     JobPage, Lease, NewJob, NewOrganization, NewRotation, NewSession, NewUser, Overdue, Recorded,
-    Rotation, Settlement, StepRoute, Store, Submission, Usage, UserCreation,
+    Rotation, Settlement, StepRoute, Store, Submission, UserCreation,
 };
 use crate::{Result, StoreError};
 use async_trait::async_trait;
@@ -265,15 +265,6 @@ impl Store for SqliteStore {
         let id = id.clone();
         self.write_callers(move |db| keys::revoke(db, &id, now))
             .await
-    }
-
-    async fn record_usage(&self, usage: Usage) -> Result<()> {
-        self.write_relaxed(move |db| limits::record(db, &usage))
-            .await
-    }
-
-    async fn admissions(&self, since: Timestamp) -> Result<Vec<(OrgId, Vec<Timestamp>)>> {
-        self.scan(move |db| limits::admissions(db, since)).await
     }
 
     async fn open_jobs(&self, org: &OrgId, mode: Mode) -> Result<u32> {

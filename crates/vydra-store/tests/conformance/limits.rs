@@ -1,4 +1,5 @@
 use crate::fixture::{Fixture, check, fresh};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use vydra_core::ids::{KeyId, OrgId};
 use vydra_core::job::Mode;
@@ -7,8 +8,15 @@ use vydra_store::store::{KeyUse, Usage};
 
 pub(crate) const NEVER: Timestamp = Timestamp::from_micros(0);
 
+/// So late that no clock has forgotten it.
+const LATE: i64 = 4_000_000_000_000_000;
+
 pub(crate) fn moments(micros: impl IntoIterator<Item = i64>) -> Vec<Timestamp> {
     micros.into_iter().map(Timestamp::from_micros).collect()
+}
+
+fn late(micros: impl IntoIterator<Item = i64>) -> Vec<Timestamp> {
+    moments(micros.into_iter().map(|micros| LATE + micros))
 }
 
 pub(crate) fn usage(admissions: Vec<(OrgId, Vec<Timestamp>)>) -> Usage {
@@ -30,9 +38,14 @@ fn used(key: &KeyId, requests: u64, last_used_at: Timestamp) -> Usage {
     }
 }
 
-async fn remembered(f: &Fixture, since: i64) -> Vec<(OrgId, Vec<Timestamp>)> {
+/// In one list for each organization.
+async fn remembered(f: &Fixture, since: i64) -> BTreeMap<OrgId, Vec<Timestamp>> {
     let since = Timestamp::from_micros(since);
-    f.store.admissions(since).await.unwrap()
+    let mut by_org: BTreeMap<OrgId, Vec<Timestamp>> = BTreeMap::new();
+    for (org, moments) in f.store.admissions(since).await.unwrap() {
+        by_org.entry(org).or_default().extend(moments);
+    }
+    by_org
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,52 +53,24 @@ async fn admissions_come_back_as_they_were() {
     let f = fresh().await;
     let (one, two) = (f.org(0).await.id, f.org(0).await.id);
     let first = vec![
-        (one.clone(), moments([10, 10, 11, 5_000_000_000])),
-        (two.clone(), moments([12])),
+        (one.clone(), late([10, 10, 11, 5_000_000_000])),
+        (two.clone(), late([12])),
     ];
     f.store.record_usage(usage(first)).await.unwrap();
-    let many = moments((0..10_000).map(|n| 6_000_000_000 + n * n));
+    let many = late((0..10_000).map(|n| 6_000_000_000 + n * n));
     let second = vec![(one.clone(), many.clone()), (two.clone(), Vec::new())];
     f.store.record_usage(usage(second)).await.unwrap();
-    let all = remembered(&f, 0).await;
-    let expected = vec![
-        (two.clone(), moments([12])),
-        (one.clone(), moments([10, 10, 11, 5_000_000_000])),
-        (one.clone(), many.clone()),
-    ];
-    assert_eq!(all, expected);
-    // Whatever has a moment later than that, in whole.
-    assert_eq!(remembered(&f, 12).await, expected[1..]);
-    assert_eq!(remembered(&f, 5_000_000_000).await, expected[2..]);
-    check(f).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_old_is_forgotten_bit_by_bit() {
-    let f = fresh().await;
-    let org = f.org(0).await.id;
-    let old = (1..=2_500).map(|n| (org.clone(), moments([n]))).collect();
-    f.store.record_usage(usage(old)).await.unwrap();
-    let mut left = Vec::new();
-    for _ in 0..3 {
-        let forget = Timestamp::from_micros(2_400);
-        let nothing = Usage {
-            forget,
-            ..usage(Vec::new())
-        };
-        f.store.record_usage(nothing).await.unwrap();
-        left.push(remembered(&f, 0).await.len());
+    let all = [late([10, 10, 11, 5_000_000_000]), many].concat();
+    let expected = BTreeMap::from([(one.clone(), all), (two.clone(), late([12]))]);
+    assert_eq!(remembered(&f, 0).await, expected);
+    // Those that are later, and nobody who has none.
+    for since in [LATE + 12, LATE + 5_000_000_000] {
+        let found = remembered(&f, since).await;
+        let later = |moment: &&Timestamp| moment.as_micros() > since;
+        assert_eq!(found.keys().collect::<Vec<_>>(), [&one]);
+        let [found, all] = [&found[&one], &expected[&one]].map(|all| all.iter().filter(later));
+        assert_eq!(found.collect::<Vec<_>>(), all.collect::<Vec<_>>());
     }
-    assert_eq!(left, [1_500, 500, 100]);
-    assert_eq!(remembered(&f, 0).await[0].1, moments([2_401]));
-    // It is always more than comes in.
-    let storm = (0..2_000).map(|n| (org.clone(), moments([3_000 + n])));
-    let busy = Usage {
-        forget: Timestamp::from_micros(2_500),
-        ..usage(storm.collect())
-    };
-    f.store.record_usage(busy).await.unwrap();
-    assert_eq!(remembered(&f, 0).await.len(), 2_000);
     check(f).await;
 }
 
@@ -113,11 +98,12 @@ async fn what_is_gone_is_passed_over() {
     let f = fresh().await;
     let org = f.org(0).await.id;
     let record = Usage {
-        admissions: vec![(f.org_id(), moments([1])), (org.clone(), moments([2]))],
+        admissions: vec![(f.org_id(), late([1])), (org.clone(), late([2]))],
         ..used(&f.key_id(), 1, f.now())
     };
     f.store.record_usage(record).await.unwrap();
-    assert_eq!(remembered(&f, 0).await, [(org, moments([2]))]);
+    let expected = BTreeMap::from([(org, late([2]))]);
+    assert_eq!(remembered(&f, 0).await, expected);
     check(f).await;
 }
 
@@ -130,12 +116,12 @@ async fn a_record_that_fails_leaves_nothing() {
     f.store.create_key(&key, &hash).await.unwrap();
     let too_many = used(&key.id, u64::MAX, f.now()).keys;
     let mut record = Usage {
-        admissions: vec![(org.id.clone(), moments([1]))],
+        admissions: vec![(org.id.clone(), late([1]))],
         ..used(&key.id, 1, f.now())
     };
     record.keys.extend(too_many);
     f.store.record_usage(record).await.unwrap_err();
-    assert_eq!(remembered(&f, 0).await, []);
+    assert_eq!(remembered(&f, 0).await, BTreeMap::new());
     let (found, _) = f.store.key_by_hash(&hash).await.unwrap().unwrap();
     assert_eq!(found.request_count, 0);
     check(f).await;

@@ -11,7 +11,7 @@ use vydra_core::api_key::Pepper;
 use vydra_core::ids::{AssetId, JobId, OrgId};
 use vydra_core::job::Mode;
 use vydra_core::time::Timestamp;
-use vydra_store::store::{AssetStore as _, EntryFilter, PriorStep, Submission};
+use vydra_store::store::{AssetStore as _, EntryFilter, PriorStep, Submission, Usage};
 use vydra_store::{SqliteStore, Store, StoreError};
 
 fn open(path: &Path) -> Arc<dyn Store> {
@@ -153,7 +153,7 @@ async fn a_newer_database_is_refused_and_left_alone() {
             refused,
             Err(StoreError::SchemaTooNew {
                 found: 99,
-                known: 8
+                known: 9
             })
         ),
         "{refused:?}"
@@ -437,5 +437,35 @@ async fn an_older_database_keeps_its_books_and_its_jobs() {
         [(0, asked)].into(),
         "not to be bought again"
     );
+    check(f).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn admissions_that_are_too_old_are_forgotten_bit_by_bit() {
+    let (f, _) = sqlite();
+    let org = f.org(0).await.id;
+    let old = (1..=2_500).map(|n| (org.clone(), moments([n]))).collect();
+    f.store.record_usage(usage(old)).await.unwrap();
+    let remembered = async || f.store.admissions(NEVER).await.unwrap();
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        let forget = Timestamp::from_micros(2_400);
+        let nothing = Usage {
+            forget,
+            ..usage(Vec::new())
+        };
+        f.store.record_usage(nothing).await.unwrap();
+        left.push(remembered().await.len());
+    }
+    assert_eq!(left, [1_500, 500, 100]);
+    assert_eq!(remembered().await[0].1, moments([2_401]));
+    // It is always more than comes in.
+    let storm = (0..2_000).map(|n| (org.clone(), moments([3_000 + n])));
+    let busy = Usage {
+        forget: Timestamp::from_micros(2_500),
+        ..usage(storm.collect())
+    };
+    f.store.record_usage(busy).await.unwrap();
+    assert_eq!(remembered().await.len(), 2_000);
     check(f).await;
 }

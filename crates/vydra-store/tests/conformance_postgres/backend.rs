@@ -39,7 +39,7 @@ pub(crate) fn url(directory: &Path) -> String {
 }
 
 /// There is no way to skip one test, and no test here that does without: they all end at the first that misses it.
-fn server() -> &'static Postgres {
+pub(crate) fn server() -> &'static Postgres {
     Postgres::shared().unwrap_or_else(|| std::process::exit(0))
 }
 

@@ -66,5 +66,7 @@ mod users;
 #[path = "../conformance/webhooks.rs"]
 mod webhooks;
 #[cfg(test)]
+mod windows;
+#[cfg(test)]
 #[path = "../conformance/worker.rs"]
 mod worker;

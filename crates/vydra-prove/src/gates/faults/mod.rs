@@ -39,6 +39,14 @@ const UNREACHED: &[(&str, &str)] = &[
         "release_leases_of",
         "for the jobs of another server; a file has one server alone",
     ),
+    (
+        "admit_key",
+        "asked of a store that several processes share; `windows` proves it",
+    ),
+    (
+        "admit",
+        "asked of a store that several processes share; `windows` proves it",
+    ),
 ];
 
 /// How often a point may be reached in one flow before it is a loop that never ends.

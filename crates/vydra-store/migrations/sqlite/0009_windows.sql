@@ -1,0 +1,1 @@
+-- Nothing: the one server of a file counts requests in its memory, and `admissions` is where it writes them down.
