@@ -1,7 +1,12 @@
 //! What a person or a program reads: data on stdout, complaints and hints on stderr, colours only on a terminal.
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// How often the spinner turns.
+const TICK: Duration = Duration::from_millis(200);
 
 /// One line of data. A reader that has gone away, as `head` does, is no failure.
 pub fn line(text: &str) {
@@ -54,4 +59,20 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) {
     for row in rows {
         print(&mut row.iter().map(String::as_str));
     }
+}
+
+/// Only for whoever looks at it: nobody knows beforehand how much there is.
+pub fn spinner() -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let spinner = ProgressBar::with_draw_target(None, target);
+    // Only a template that is wrong in this line could fail; then the plain spinner serves.
+    if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg}  {elapsed}") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(TICK);
+    spinner
 }

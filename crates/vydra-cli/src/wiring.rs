@@ -55,6 +55,7 @@ pub async fn engine(config: &Config, purpose: Purpose) -> anyhow::Result<Arc<Eng
                 lease: config.worker.lease.0,
                 max_attempts: config.worker.max_attempts,
                 drain: config.worker.drain.0,
+                keep_jobs: config.keep_jobs()?,
             },
             webhooks: WebhookSettings {
                 retries: config.retry_schedule(),

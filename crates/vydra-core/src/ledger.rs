@@ -143,7 +143,11 @@ pub struct Imbalance {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Audit {
     pub organizations: u64,
+    /// Rows of the ledger and jobs that are there.
     pub entries: u64,
     pub jobs: u64,
+    /// Those that were old and are gone: what they come to was carried forward.
+    pub carried_entries: u64,
+    pub carried_jobs: u64,
     pub imbalances: Vec<Imbalance>,
 }

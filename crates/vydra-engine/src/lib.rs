@@ -37,6 +37,7 @@ mod streams;
 mod throttle;
 mod thumbnails;
 mod transactions;
+mod upkeep;
 mod uploads;
 mod usage;
 mod users;
@@ -63,6 +64,7 @@ pub use sessions::{LoggedIn, LoginRequest, Person};
 pub use streams::{EventKind, JobEvent, JobEvents, Watching};
 pub use thumbnails::{has_thumbnail, thumbnail_key};
 pub use transactions::{JobCharges, TransactionQuery};
+pub use upkeep::SHORTEST_KEPT;
 pub use uploads::{Upload, max_upload, no_file, upload_too_large};
 pub use usage::{Usage, UsageQuery};
 pub use users::{CreatedUser, NewUserRequest};
@@ -182,6 +184,8 @@ pub struct WorkerSettings {
     pub max_attempts: u32,
     /// How long a stop waits for jobs that run.
     pub drain: Duration,
+    /// How long jobs are kept that have ended, if not for ever.
+    pub keep_jobs: Option<Duration>,
 }
 
 /// The one place of decisions. Cheap to share.

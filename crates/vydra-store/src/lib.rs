@@ -12,6 +12,7 @@ mod document;
 mod error;
 mod new_job;
 mod postgres;
+mod prune;
 mod sqlite;
 pub mod store;
 

@@ -4,6 +4,7 @@ mod assets;
 mod attempts;
 mod limits;
 mod news;
+mod upkeep;
 mod webhooks;
 mod worker;
 
@@ -11,6 +12,7 @@ pub use assets::{AssetFilter, AssetPage, AssetStore, Deleted};
 pub use attempts::{AttemptFilter, AttemptStore, ProviderAttempt};
 pub use limits::{Admission, KeyAdmission, KeyUse, LimitStore, RequestCounter, Usage};
 pub use news::{Hearing, JobChange, News, NewsFeed, NewsStore, NodeId};
+pub use upkeep::{Old, PruneAt, PruneCounts, PruneStep, UpkeepStore};
 pub use webhooks::{
     ClaimedDeliveries, ClaimedDelivery, DeliveryClaim, DeliveryFilter, DeliveryOutcome,
     DeliveryPage, EndpointChange, Event, Lane, NewNotice, Resending, Settled, SettledDelivery,
@@ -40,7 +42,15 @@ use vydra_core::user::{Membership, PasswordHash, Role, User};
 
 #[async_trait]
 pub trait Store:
-    AssetStore + AttemptStore + LimitStore + NewsStore + WebhookStore + Send + Sync + std::fmt::Debug
+    AssetStore
+    + AttemptStore
+    + LimitStore
+    + NewsStore
+    + UpkeepStore
+    + WebhookStore
+    + Send
+    + Sync
+    + std::fmt::Debug
 {
     /// The secret under which keys are marked; the same for every process on this database.
     fn pepper(&self) -> Pepper;

@@ -124,6 +124,7 @@ impl Default for Setup {
                 lease: Duration::from_mins(1),
                 max_attempts: 3,
                 drain: Duration::ZERO,
+                keep_jobs: None,
             },
             limits: LimitSettings {
                 unauthenticated_per_minute: 60,

@@ -38,9 +38,10 @@ use vydra_store::store::{
     Claim, Claimed, ClaimedDeliveries, Creation, Deleted, DeliveryClaim, DeliveryFilter,
     DeliveryPage, Due, EndpointChange, EntryFilter, EntryPage, Event, Expired, Grant, JobFilter,
     JobPage, KeyAdmission, Lease, LimitStore, NewJob, NewNotice, NewOrganization, NewRotation,
-    NewSession, NewUser, News, NewsFeed, NewsStore, NodeId, Overdue, ProviderAttempt, Recorded,
-    Recording, RequestCounter, Resending, Rotation, Settled, SettledDelivery, Settlement,
-    StepRoute, Submission, Usage, UserCreation, WebhookStore,
+    NewSession, NewUser, News, NewsFeed, NewsStore, NodeId, Old, Overdue, ProviderAttempt, PruneAt,
+    PruneCounts, PruneStep, Recorded, Recording, RequestCounter, Resending, Rotation, Settled,
+    SettledDelivery, Settlement, StepRoute, Submission, UpkeepStore, Usage, UserCreation,
+    WebhookStore,
 };
 use vydra_store::{Result, Store, StoreError};
 
@@ -410,6 +411,11 @@ AttemptStore for FaultyStore {
     fn attempts(filter: AttemptFilter) -> Vec<ProviderAttempt>;
     fn count_provider_day(provider: &str, credits: Credits, cap: u64, now: Timestamp) -> bool;
     fn uncount_provider_day(provider: &str, credits: Credits, counted_at: Timestamp) -> ();
+}
+
+UpkeepStore for FaultyStore {
+    fn prune(old: Old, at: PruneAt, limit: u32) -> PruneStep;
+    fn prunable(old: Old) -> PruneCounts;
 }
 
 WebhookStore for FaultyStore {

@@ -1,15 +1,9 @@
 use super::{DataAndOutput, told};
 use crate::output;
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
-use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::time::Duration;
 use vydra_engine::{GRACE, HeldBack, Pruned, Pruning};
-
-/// How often the spinner turns.
-const TICK: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Subcommand)]
 pub enum Assets {
@@ -43,7 +37,7 @@ impl Assets {
 impl Prune {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let engine = self.data.open_existing().await?;
-        let bar = spinner();
+        let bar = output::spinner();
         let show = |how_far| match how_far {
             Pruning::Files(count) => bar.set_message(format!("{count} files looked at")),
             Pruning::Rows(count) => bar.set_message(format!("{count} rows looked at")),
@@ -116,20 +110,4 @@ impl Prune {
             output::line("  …");
         }
     }
-}
-
-/// Only for whoever looks at it: nobody knows beforehand how much there is.
-fn spinner() -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let spinner = ProgressBar::with_draw_target(None, target);
-    // Only a template that is wrong in this line could fail; then the plain spinner serves.
-    if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg}  {elapsed}") {
-        spinner.set_style(style);
-    }
-    spinner.enable_steady_tick(TICK);
-    spinner
 }

@@ -49,11 +49,21 @@ impl Audit {
                 "organizations": audit.organizations,
                 "entries": audit.entries,
                 "jobs": audit.jobs,
+                "carriedEntries": audit.carried_entries,
+                "carriedJobs": audit.carried_jobs,
                 "imbalances": audit.imbalances.iter().map(describe).collect::<Vec<_>>(),
             }));
         } else {
+            let carried = if audit.carried_entries > 0 {
+                format!(
+                    ", and {} rows of {} jobs carried forward",
+                    audit.carried_entries, audit.carried_jobs
+                )
+            } else {
+                String::new()
+            };
             let checked = format!(
-                "{} organizations, {} ledger rows, {} jobs",
+                "{} organizations, {} ledger rows, {} jobs{carried}",
                 audit.organizations, audit.entries, audit.jobs
             );
             if balanced {

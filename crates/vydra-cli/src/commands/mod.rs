@@ -3,6 +3,7 @@
 mod assets;
 mod config;
 mod credits;
+mod db;
 mod dev;
 mod doctor;
 mod key;
@@ -52,6 +53,9 @@ pub enum Command {
     /// The ledger of all credits
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// The database: what is old in it
+    #[command(subcommand)]
+    Db(db::Db),
     /// Providers: what they were asked, and how they answered
     #[command(subcommand)]
     Provider(provider::Provider),
@@ -151,6 +155,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Credits(credits) => block_on(credits.run()),
         Command::Assets(assets) => block_on(assets.run()),
         Command::Ledger(ledger) => block_on(ledger.run()),
+        Command::Db(db) => block_on(db.run()),
         Command::Provider(provider) => block_on(provider.run()),
         Command::Models(models) => block_on(models.run()),
         Command::Webhook(webhook) => block_on(webhook.run()),

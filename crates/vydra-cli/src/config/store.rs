@@ -5,6 +5,7 @@ use serde::Deserialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use vydra_engine::SHORTEST_KEPT;
 use vydra_store::PostgresSettings;
 
 const FILE: &str = "vydra.db";
@@ -18,6 +19,7 @@ pub struct Store {
     pub url_file: PathBuf,
     pub connections: usize,
     pub connect_timeout: Span,
+    keep_jobs: String,
 }
 
 #[derive(Debug, Clone)]
@@ -84,6 +86,20 @@ impl Config {
         }
     }
 
+    /// None: for ever.
+    pub fn keep_jobs(&self) -> Result<Option<Duration>, ConfigError> {
+        const KEY: &str = "store.keep_jobs";
+        let text = &self.store.keep_jobs;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match text.parse::<Span>() {
+            Ok(Span(kept)) if kept >= SHORTEST_KEPT => Ok(Some(kept)),
+            Ok(_) => Err(ConfigError::key(KEY, "must be at least 24h")),
+            Err(problem) => Err(ConfigError::key(KEY, problem)),
+        }
+    }
+
     pub(super) fn check_store(&self) -> Result<(), ConfigError> {
         if !(1..=MOST_CONNECTIONS).contains(&self.store.connections) {
             let problem = format!("must be from 1 to {MOST_CONNECTIONS}");
@@ -93,6 +109,7 @@ impl Config {
             let problem = "must be at most 1h";
             return Err(ConfigError::key("store.connect_timeout", problem));
         }
+        self.keep_jobs()?;
         self.database()?;
         Ok(())
     }

@@ -42,6 +42,8 @@ mod server;
 #[cfg(test)]
 mod stops;
 #[cfg(test)]
+mod upkeep;
+#[cfg(test)]
 mod usage;
 #[cfg(test)]
 mod webhooks;

@@ -215,6 +215,7 @@ async fn every_command_explains_itself() {
         "config check",
         "config defaults",
         "credits grant",
+        "db prune",
         "dev",
         "doctor",
         "key create",

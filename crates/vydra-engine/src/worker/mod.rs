@@ -10,6 +10,7 @@ mod walk;
 
 pub(crate) use floor::Floor;
 use floor::{Aside, Room, SHARE};
+use sweep::{Chore, Pruning};
 
 use crate::{Engine, Result};
 use std::sync::{Arc, Mutex};
@@ -36,6 +37,7 @@ pub struct Worker {
     last_forgotten: Mutex<Option<Timestamp>>,
     /// The deleted file behind which the next sweep goes on; none when it begins with the first one.
     swept_to: Mutex<Option<AssetId>>,
+    pruning: Mutex<Pruning>,
 }
 
 impl Worker {
@@ -45,6 +47,7 @@ impl Worker {
             engine,
             last_forgotten: Mutex::default(),
             swept_to: Mutex::default(),
+            pruning: Mutex::default(),
         }
     }
 
@@ -64,7 +67,11 @@ impl Worker {
     /// Works until `stop`, then drains.
     pub async fn run(self, stop: CancellationToken) {
         self.engine.open_floor(&self.floor);
-        tokio::join!(self.work(&stop), self.sweep(&stop));
+        tokio::join!(
+            self.work(&stop),
+            self.sweep(Chore::Files, &stop),
+            self.sweep(Chore::OldJobs, &stop)
+        );
         self.engine.close_floor();
         self.drain().await;
     }
@@ -95,6 +102,7 @@ impl Worker {
         self.expire().await?;
         self.forget().await?;
         while self.sweep_assets().await? {}
+        while self.prune().await? {}
         let mut count = 0;
         for room in &self.floor.rooms {
             let aside = room.set_aside(|free| free);

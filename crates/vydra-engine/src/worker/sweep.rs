@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::{AssetId, EntryId};
 use vydra_core::job::Failure;
-use vydra_store::store::Overdue;
+use vydra_core::time::Timestamp;
+use vydra_store::store::{Overdue, PruneAt, PruneCounts};
 
 const BATCH: usize = 100;
 /// Forgetting is a write like any other: often enough to keep up, and seldom enough not to be in anybody's way.
@@ -19,6 +20,8 @@ const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Few enough that nobody who waits for the store's writer notices.
 const SWEEP_AT_ONCE: u32 = 200;
 const PAUSE_AFTER_BATCH: Duration = Duration::from_millis(100);
+/// What stays is looked at again each time.
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
 pub(super) fn timeout_failure() -> Failure {
     Failure {
@@ -52,6 +55,31 @@ fn sentence_of(span: Duration) -> String {
     };
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {unit}{s}")
+}
+
+/// How far the removing of old jobs is.
+#[derive(Debug, Default)]
+pub(super) struct Pruning {
+    /// None when there is none under way.
+    at: Option<PruneAt>,
+    begun: Option<Timestamp>,
+    counts: PruneCounts,
+}
+
+/// What is removed beside the work: it is much, and no job waits for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Chore {
+    Files,
+    OldJobs,
+}
+
+impl Chore {
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::OldJobs => "old jobs",
+        }
+    }
 }
 
 impl Worker {
@@ -102,15 +130,15 @@ impl Worker {
         Ok(())
     }
 
-    /// Until `stop`, beside the work: files are many and slow to remove, and no job waits for it.
-    pub(super) async fn sweep(&self, stop: &CancellationToken) {
+    /// Until `stop`.
+    pub(super) async fn sweep(&self, chore: Chore, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             // Broken off at once by a stop, which must not wait for a storage that is away: to remove a file twice is to
             // remove it.
             let swept = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                swept = self.sweep_assets() => swept,
+                swept = self.sweep_some(chore) => swept,
             };
             let rest = match swept {
                 // Others have their turn in between.
@@ -119,7 +147,8 @@ impl Worker {
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
-                        "files could not be swept"
+                        "{} could not be swept",
+                        chore.what()
                     );
                     SWEEP_EVERY
                 }
@@ -129,6 +158,13 @@ impl Worker {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(rest) => {}
             }
+        }
+    }
+
+    async fn sweep_some(&self, chore: Chore) -> Result<bool> {
+        match chore {
+            Chore::Files => self.sweep_assets().await,
+            Chore::OldJobs => self.prune().await,
         }
     }
 
@@ -163,6 +199,45 @@ impl Worker {
         }
         let more = is_full && !erasing.is_broken_off;
         Ok(expired == u64::from(SWEEP_AT_ONCE) || more)
+    }
+
+    fn pruning(&self) -> MutexGuard<'_, Pruning> {
+        self.pruning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes some jobs that are older than they are to be kept. Whether there may be more.
+    pub(super) async fn prune(&self) -> Result<bool> {
+        let engine = &self.engine;
+        let Some(kept) = engine.settings().worker.keep_jobs else {
+            return Ok(false);
+        };
+        let now = engine.now();
+        let at = {
+            let mut pruning = self.pruning();
+            let is_due = |begun| now.since(begun) >= PRUNE_EVERY;
+            match pruning.at {
+                Some(at) => at,
+                None if pruning.begun.is_none_or(is_due) => {
+                    pruning.begun = Some(now);
+                    pruning.counts = PruneCounts::default();
+                    PruneAt::START
+                }
+                None => return Ok(false),
+            }
+        };
+        let step = engine.prune_some_jobs(kept, at).await?;
+        let mut pruning = self.pruning();
+        pruning.at = step.next;
+        pruning.counts.add(step.counts);
+        if pruning.at.is_none() && pruning.counts != PruneCounts::default() {
+            let counts = pruning.counts;
+            tracing::info!(
+                jobs = counts.jobs,
+                ledger.rows = counts.entries,
+                "old jobs were removed"
+            );
+        }
+        Ok(pruning.at.is_some())
     }
 }
 

@@ -33,4 +33,6 @@ mod sandbox;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
+mod upkeep;
+#[cfg(test)]
 mod workflows;

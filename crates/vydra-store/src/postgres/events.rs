@@ -31,6 +31,17 @@ async fn number(db: &Db, org: &OrgId, mode: Mode, event: &EventId) -> Result<Opt
     read(row.as_ref(), Columns::take)
 }
 
+/// How many events there are before the first one that is there.
+async fn carried(db: &Db, org: &OrgId, mode: Mode) -> Result<i64> {
+    let row = db
+        .first(
+            "SELECT events FROM carried WHERE org_id = $1 AND mode = $2",
+            &[&org.as_str(), &mode.as_str()],
+        )
+        .await?;
+    Ok(read(row.as_ref(), Columns::take)?.unwrap_or(0))
+}
+
 /// To be called in one snapshot.
 pub(super) async fn list(
     db: &Db,
@@ -40,7 +51,7 @@ pub(super) async fn list(
     limit: u32,
 ) -> Result<Option<Vec<Event>>> {
     let seen = match after {
-        None => 0,
+        None => carried(db, org, mode).await?,
         Some(after) => match number(db, org, mode, after).await? {
             Some(number) => number,
             None => return Ok(None),

@@ -119,14 +119,14 @@ pub(super) async fn list(db: &Db, org: &OrgId, mode: Mode, filter: &JobFilter) -
     let count: i64 = if status.is_none() && workflow.is_none() {
         head.count
     } else {
-        let chain = Chain::Jobs.from("$1");
+        let chain = Chain::Jobs.from("$1", "$4");
         let row = db
             .one(
                 &format!(
                     "WITH RECURSIVE {chain}
                      SELECT count(*) FROM job_chain JOIN jobs ON seq = number WHERE {WANTED}"
                 ),
-                &[&head.last, &status, workflow],
+                &[&head.last, &status, workflow, &head.end],
             )
             .await?;
         Columns::of(&row).take()?
@@ -143,7 +143,7 @@ pub(super) async fn list(db: &Db, org: &OrgId, mode: Mode, filter: &JobFilter) -
             rows::read(row.as_ref(), Columns::take::<Option<i64>>)?.flatten()
         }
     };
-    let page = Chain::Jobs.page("$1", WANTED, "$4::bigint + $5::bigint");
+    let page = Chain::Jobs.page("$1", "$6", WANTED, "$4::bigint + $5::bigint");
     let found = db
         .all(
             &format!(
@@ -157,6 +157,7 @@ pub(super) async fn list(db: &Db, org: &OrgId, mode: Mode, filter: &JobFilter) -
                 workflow,
                 &i64::from(filter.limit),
                 &i64::from(filter.offset),
+                &head.end,
             ],
         )
         .await?;

@@ -17,6 +17,7 @@ const MIGRATIONS: &[(u32, &str)] = &[
         9,
         include_str!("../../migrations/postgres/0009_windows.sql"),
     ),
+    (10, include_str!("../../migrations/postgres/0010_prune.sql")),
 ];
 /// Of the lock under which one process at a time migrates: any number that nobody else uses.
 const LOCK: i64 = 0x7679_6472_6120_0001;

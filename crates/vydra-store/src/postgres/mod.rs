@@ -23,6 +23,7 @@ mod rows;
 mod sessions;
 mod settings;
 mod transactions;
+mod upkeep;
 mod usage;
 mod users;
 mod webhooks;

@@ -164,32 +164,42 @@ impl Pool {
         })
     }
 
-    pub(super) async fn snapshot(&self) -> Result<Snapshot<'_>> {
+    /// What is read over it is of one moment.
+    pub(super) async fn snapshot(&self) -> Result<Transaction<'_>> {
+        self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await
+    }
+
+    /// For a chore that changes much, so that nobody's writes wait for it in a lane. What is locked is read anew.
+    pub(super) async fn chore(&self) -> Result<Transaction<'_>> {
+        self.begin("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+            .await
+    }
+
+    async fn begin(&self, how: &str) -> Result<Transaction<'_>> {
         let mut reader = self.get().await?;
         reader.is_clean = false;
-        reader
-            .db()
-            .script("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .await?;
-        Ok(Snapshot { reader })
+        reader.db().script(how).await?;
+        Ok(Transaction { reader })
     }
 }
 
-/// What is read over it is of one moment. Whoever drops it before its [`end`](Self::end) gives the connection up.
+/// Whoever drops it before its [`end`](Self::end) gives the connection up, and undoes what was done over it.
 #[derive(Debug)]
-pub(super) struct Snapshot<'a> {
+pub(super) struct Transaction<'a> {
     reader: Reader<'a>,
 }
 
-impl Snapshot<'_> {
+impl Transaction<'_> {
     pub(super) async fn end<T>(mut self, found: Result<T>) -> Result<T> {
+        // After a statement that failed it is a rollback.
         self.reader.db().script("COMMIT").await?;
         self.reader.is_clean = true;
         found
     }
 }
 
-impl Deref for Snapshot<'_> {
+impl Deref for Transaction<'_> {
     type Target = Db;
 
     fn deref(&self) -> &Db {

@@ -68,20 +68,21 @@ async fn of_chain(
     let count = if kind.is_none() {
         head.count
     } else {
-        let chain = Chain::Ledger.from("$1");
+        let chain = Chain::Ledger.from("$1", "$3");
         let counted = db
             .one(
                 &format!(
                     "WITH RECURSIVE {chain}
                      SELECT count(*) FROM ledger_chain JOIN ledger ON seq = number WHERE kind = $2"
                 ),
-                &[&head.last, &kind],
+                &[&head.last, &kind, &head.end],
             )
             .await?;
         Columns::of(&counted).take()?
     };
     let chain = Chain::Ledger.page(
         "$1",
+        "$5",
         "$2::text IS NULL OR kind = $2::text",
         "$3::bigint + $4::bigint",
     );
@@ -97,6 +98,7 @@ async fn of_chain(
                 &kind,
                 &i64::from(filter.limit),
                 &i64::from(filter.offset),
+                &head.end,
             ],
         )
         .await?;

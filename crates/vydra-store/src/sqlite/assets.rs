@@ -155,7 +155,7 @@ fn job_input(db: &Connection, job: &JobId, id: &AssetId) -> Result<Option<Asset>
 
 fn listed(db: &Connection, org: &OrgId, mode: Mode, id: &AssetId) -> Result<Option<ListedAsset>> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS}, j.workflow FROM assets a LEFT JOIN jobs j ON j.id = a.job_id
+        "SELECT {COLUMNS}, coalesce(j.workflow, a.workflow) FROM assets a LEFT JOIN jobs j ON j.id = a.job_id
          WHERE a.id = ?1 AND a.org_id = ?2 AND a.mode = ?3 AND {LISTED}"
     ))?;
     let rows = statement.query(params![id.as_str(), org.as_str(), mode.as_str()])?;
@@ -172,7 +172,7 @@ impl ListSql {
     /// up where its workflow matters.
     fn new(of_workflow: bool) -> Self {
         let found = if of_workflow {
-            "assets a CROSS JOIN jobs w ON w.id = a.job_id WHERE w.workflow = ?3"
+            "assets a LEFT JOIN jobs w ON w.id = a.job_id WHERE coalesce(w.workflow, a.workflow) = ?3"
         } else {
             "assets a WHERE ?3 IS NULL"
         };
@@ -180,7 +180,7 @@ impl ListSql {
         Self {
             count: format!("SELECT count(*) FROM {found}"),
             page: format!(
-                "SELECT {COLUMNS}, j.workflow FROM (
+                "SELECT {COLUMNS}, coalesce(j.workflow, a.workflow) FROM (
                      SELECT a.id FROM {found} AND (a.created_at, a.id) < (?4, ?5)
                      ORDER BY a.created_at DESC, a.id DESC LIMIT ?6 OFFSET ?7) p
                  CROSS JOIN assets a ON a.id = p.id LEFT JOIN jobs j ON j.id = a.job_id

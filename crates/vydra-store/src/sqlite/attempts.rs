@@ -12,7 +12,7 @@ use vydra_core::time::Timestamp;
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
 
-const fn day(time: Timestamp) -> i64 {
+pub(super) const fn day(time: Timestamp) -> i64 {
     time.as_micros().div_euclid(MICROS_A_DAY)
 }
 

@@ -65,7 +65,12 @@ pub(super) fn list(
     limit: u32,
 ) -> Result<Option<Vec<Event>>> {
     let seen: i64 = match after {
-        None => 0,
+        // From the first one that is there.
+        None => db
+            .prepare_cached("SELECT events FROM carried WHERE org_id = ?1 AND mode = ?2")?
+            .query_row(params![org.as_str(), mode.as_str()], |row| row.get(0))
+            .optional()?
+            .unwrap_or(0),
         Some(after) => {
             let number = db
                 .prepare_cached(

@@ -166,7 +166,7 @@ pub(super) fn list(
 ) -> Result<JobPage> {
     const WANTED: &str = "(?2 IS NULL OR status = ?2) AND (?3 IS NULL OR workflow = ?3)";
     let (status, workflow) = (filter.status.map(JobStatus::as_str), &filter.workflow);
-    let chain = Chain::Jobs.from("?1");
+    let chain = Chain::Jobs.from("?1", "?4");
     let head = Chain::Jobs.head(db, org, mode)?;
     let count: i64 = if status.is_none() && workflow.is_none() {
         head.count
@@ -175,7 +175,9 @@ pub(super) fn list(
             "WITH RECURSIVE {chain}
              SELECT count(*) FROM job_chain CROSS JOIN jobs ON seq = number WHERE {WANTED}"
         ))?
-        .query_row(params![head.last, status, workflow], |row| row.get(0))?
+        .query_row(params![head.last, status, workflow, head.end], |row| {
+            row.get(0)
+        })?
     };
     let first = match &filter.after {
         None => head.last,
@@ -192,9 +194,16 @@ pub(super) fn list(
     };
     let mut statement = db.prepare_cached(&format!(
         "WITH RECURSIVE {chain}
-         SELECT {COLUMNS} FROM job_chain CROSS JOIN jobs ON seq = number WHERE {WANTED} LIMIT ?4 OFFSET ?5"
+         SELECT {COLUMNS} FROM job_chain CROSS JOIN jobs ON seq = number WHERE {WANTED} LIMIT ?5 OFFSET ?6"
     ))?;
-    let page = params![first, status, workflow, filter.limit, filter.offset];
+    let page = params![
+        first,
+        status,
+        workflow,
+        head.end,
+        filter.limit,
+        filter.offset
+    ];
     let jobs = collect(statement.query(page)?, read)?
         .into_iter()
         .map(|job| with_outputs(db, job))

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0007_attempts.sql"),
     include_str!("../../migrations/sqlite/0008_commands.sql"),
     include_str!("../../migrations/sqlite/0009_windows.sql"),
+    include_str!("../../migrations/sqlite/0010_prune.sql"),
 ];
 
 /// Brings the schema up to date, all or nothing, also when two processes start at once.

@@ -20,6 +20,7 @@ mod readers;
 mod rows;
 mod sessions;
 mod transactions;
+mod upkeep;
 mod usage;
 mod users;
 mod webhooks;

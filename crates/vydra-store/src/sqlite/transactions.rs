@@ -67,7 +67,7 @@ fn of_chain(
     (kind, first): From<'_>,
     filter: &EntryFilter,
 ) -> Result<(i64, Vec<Entry>)> {
-    let chain = Chain::Ledger.from("?1");
+    let chain = Chain::Ledger.from("?1", "?3");
     let count = if kind.is_none() {
         head.count
     } else {
@@ -75,14 +75,14 @@ fn of_chain(
             "WITH RECURSIVE {chain}
              SELECT count(*) FROM ledger_chain CROSS JOIN ledger ON seq = number WHERE kind = ?2"
         ))?
-        .query_row(params![head.last, kind], |row| row.get(0))?
+        .query_row(params![head.last, kind, head.end], |row| row.get(0))?
     };
     let mut statement = db.prepare_cached(&format!(
         "WITH RECURSIVE {chain}
          SELECT {COLUMNS} FROM ledger_chain CROSS JOIN ledger ON seq = number
-         WHERE (?2 IS NULL OR kind = ?2) LIMIT ?3 OFFSET ?4"
+         WHERE (?2 IS NULL OR kind = ?2) LIMIT ?4 OFFSET ?5"
     ))?;
-    let page = params![first, kind, filter.limit, filter.offset];
+    let page = params![first, kind, head.end, filter.limit, filter.offset];
     Ok((count, collect(statement.query(page)?, read)?))
 }
 

@@ -44,8 +44,11 @@ pub(super) fn rows(
         group(by, "l.created_at"),
     );
     let last = |column| format!("(SELECT {column} FROM balances WHERE org_id = ?1 AND mode = ?2)");
-    let jobs = Chain::Jobs.from(&last("last_job"));
-    let ledger = Chain::Ledger.from(&last("last_entry"));
+    let end = |column| {
+        format!("coalesce((SELECT {column} FROM carried WHERE org_id = ?1 AND mode = ?2), 0)")
+    };
+    let jobs = Chain::Jobs.from(&last("last_job"), &end("job"));
+    let ledger = Chain::Ledger.from(&last("last_entry"), &end("entry"));
     // Each thing counts when it happened, so that the credits of a span are those that the ledger moved in it, also for
     // a job that was made before it. One statement sees one snapshot.
     let mut statement = db.prepare_cached(&format!(

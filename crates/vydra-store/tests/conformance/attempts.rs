@@ -6,7 +6,12 @@ use vydra_core::credits::Credits;
 use vydra_core::job::Job;
 use vydra_store::store::{AttemptFilter, ProviderAttempt};
 
-fn attempt(f: &Fixture, job: &Job, provider: &str, failure: Option<&str>) -> ProviderAttempt {
+pub(crate) fn attempt(
+    f: &Fixture,
+    job: &Job,
+    provider: &str,
+    failure: Option<&str>,
+) -> ProviderAttempt {
     ProviderAttempt {
         job: job.id.clone(),
         step: 0,

@@ -16,7 +16,13 @@ pub(crate) const UNGUARDED: &str = "
     DROP INDEX ledger_of_job;
     DROP TRIGGER jobs_go_forwards;
     DROP TRIGGER ended_jobs_stay;
-    DROP TRIGGER jobs_are_never_removed;";
+    DROP TRIGGER jobs_are_never_removed;
+    DROP TRIGGER events_are_never_removed;";
+
+/// And what keeps from changing what was carried forward.
+pub(crate) const UNGUARDED_CARRIED: &str = "
+    DROP TRIGGER carried_goes_forwards;
+    DROP TRIGGER carried_is_never_removed;";
 
 /// The store of this folder, which is empty at first.
 #[expect(
@@ -52,4 +58,12 @@ pub(crate) fn execute(directory: &Path, sql: &str) {
 pub(crate) fn text(directory: &Path, sql: &str) -> String {
     let raw = Connection::open(file(directory)).unwrap();
     raw.query_row(sql, (), |row| row.get(0)).unwrap()
+}
+
+/// Whether the database itself refuses these statements, as one.
+pub(crate) fn refuses(directory: &Path, sql: &str) -> bool {
+    let raw = Connection::open(file(directory)).unwrap();
+    let answer = raw.execute_batch(&format!("BEGIN; {sql}; COMMIT"));
+    let code = answer.err().and_then(|error| error.sqlite_error_code());
+    code == Some(rusqlite::ErrorCode::ConstraintViolation)
 }

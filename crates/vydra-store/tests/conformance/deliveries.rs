@@ -56,7 +56,11 @@ impl Fixture {
             .deliveries
     }
 
-    async fn settle_delivery(&self, sent: &ClaimedDelivery, outcome: DeliveryOutcome) -> Settled {
+    pub(crate) async fn settle_delivery(
+        &self,
+        sent: &ClaimedDelivery,
+        outcome: DeliveryOutcome,
+    ) -> Settled {
         let now = self.now();
         let is_delivered = outcome == DeliveryOutcome::Delivered;
         let settled = SettledDelivery {
@@ -89,7 +93,11 @@ impl Fixture {
         found.unwrap().unwrap()
     }
 
-    async fn deliveries(&self, org: &OrgId, filter: DeliveryFilter) -> (Vec<Delivery>, u64) {
+    pub(crate) async fn deliveries(
+        &self,
+        org: &OrgId,
+        filter: DeliveryFilter,
+    ) -> (Vec<Delivery>, u64) {
         let filter = DeliveryFilter {
             limit: filter.limit.max(1_000),
             ..filter

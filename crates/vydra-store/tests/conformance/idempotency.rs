@@ -18,7 +18,8 @@ fn fingerprint(word: &str) -> Fingerprint {
     Fingerprint::of("POST", "/jobs", &document(&json!({"prompt": word})))
 }
 
-fn keyed(f: &Fixture, org: &OrgId, text: &str) -> NewJob {
+/// It holds for a day.
+pub(crate) fn keyed(f: &Fixture, org: &OrgId, text: &str) -> NewJob {
     let new = f.new_job(org, 5);
     NewJob {
         idempotency: Some(NewIdempotency {
@@ -30,7 +31,12 @@ fn keyed(f: &Fixture, org: &OrgId, text: &str) -> NewJob {
     }
 }
 
-async fn found(f: &Fixture, org: &OrgId, text: &str, now: Timestamp) -> Option<IdempotencyRecord> {
+pub(crate) async fn found(
+    f: &Fixture,
+    org: &OrgId,
+    text: &str,
+    now: Timestamp,
+) -> Option<IdempotencyRecord> {
     let found = f.store.idempotency(org, Mode::Live, &key(text), now).await;
     found.unwrap()
 }

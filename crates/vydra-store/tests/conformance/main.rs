@@ -30,6 +30,8 @@ mod limits;
 #[cfg(test)]
 mod organizations;
 #[cfg(test)]
+mod prune;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod sessions;

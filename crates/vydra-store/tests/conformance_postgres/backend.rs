@@ -20,6 +20,9 @@ pub(crate) const UNGUARDED: &str = "
         END LOOP;
     END $$;";
 
+/// They are triggers too.
+pub(crate) const UNGUARDED_CARRIED: &str = "";
+
 /// The store of this folder, which is empty at first.
 pub(crate) async fn open(directory: &Path) -> Arc<dyn Store> {
     let settings = url(directory).parse().unwrap();
@@ -51,4 +54,20 @@ pub(crate) fn execute(directory: &Path, sql: &str) {
 /// The only text that is found.
 pub(crate) fn text(directory: &Path, sql: &str) -> String {
     server().psql(&url(directory), sql)
+}
+
+/// Whether the database itself refuses these statements, as one.
+pub(crate) fn refuses(directory: &Path, sql: &str) -> bool {
+    let sql = sql.replace('\'', "''");
+    let attempt = format!(
+        "CREATE FUNCTION pg_temp.is_refused() RETURNS boolean LANGUAGE plpgsql AS $$
+         BEGIN
+             EXECUTE '{sql}';
+             RETURN false;
+         EXCEPTION WHEN raise_exception OR integrity_constraint_violation THEN
+             RETURN true;
+         END $$;
+         SELECT pg_temp.is_refused()"
+    );
+    server().psql(&url(directory), &attempt) == "t"
 }

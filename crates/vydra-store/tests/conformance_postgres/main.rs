@@ -48,6 +48,9 @@ mod nodes;
 #[path = "../conformance/organizations.rs"]
 mod organizations;
 #[cfg(test)]
+#[path = "../conformance/prune.rs"]
+mod prune;
+#[cfg(test)]
 #[path = "../conformance/races.rs"]
 mod races;
 #[cfg(test)]

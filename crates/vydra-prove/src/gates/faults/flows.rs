@@ -507,6 +507,12 @@ async fn operator(sim: &mut Sim, _: &Prepared) -> anyhow::Result<Vec<String>> {
     })
     .await?;
     sim.chore(async |engine| {
+        let kept = Duration::from_hours(720);
+        engine.prunable_jobs(kept).await?;
+        engine.prune_jobs(kept, |_| {}).await.map(drop)
+    })
+    .await?;
+    sim.chore(async |engine| {
         let new = NewKey {
             organization: org.id.clone(),
             name: "k".to_owned(),
