@@ -1,5 +1,6 @@
 //! The only place where everything meets.
 
+pub mod concerns;
 mod providers;
 mod store;
 

@@ -17,6 +17,6 @@ mod sqlite;
 pub mod store;
 
 pub use error::{Result, StoreError};
-pub use postgres::{Found, PostgresSettings, PostgresStore, UrlError};
+pub use postgres::{Found, PostgresReport, PostgresSettings, PostgresStore, UrlError};
 pub use sqlite::{SqliteStore, sqlite_version};
 pub use store::Store;

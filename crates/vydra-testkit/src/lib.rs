@@ -14,6 +14,7 @@
 )]
 
 mod app;
+pub mod certificates;
 mod clock;
 mod cluster;
 mod database;

@@ -3,6 +3,7 @@
 //! A small shell looks after it. It waits for the end of what it reads, which comes when the server is dropped and also
 //! when the process of the tests ends, however that ends; then it stops the server and removes the folder.
 
+use crate::certificates::Pair;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -108,6 +109,15 @@ impl Postgres {
 
     /// None where there are no programs of it: then it says so.
     pub fn start(options: Options) -> Option<Self> {
+        Self::start_as(options, None)
+    }
+
+    /// One that speaks TLS to whoever asks for it.
+    pub fn start_encrypted(pair: &Pair) -> Option<Self> {
+        Self::start_as(Options::default(), Some(pair))
+    }
+
+    fn start_as(options: Options, pair: Option<&Pair>) -> Option<Self> {
         let Some(programs) = programs() else {
             // Not by a macro, whose output the harness keeps to itself.
             let _ = writeln!(
@@ -116,25 +126,36 @@ impl Postgres {
             );
             return None;
         };
-        let mut launched = Self::launch(&programs, options);
+        let mut launched = Self::launch(&programs, options, pair);
         for _ in 1..ATTEMPTS {
-            launched = launched.or_else(|_| Self::launch(&programs, options));
+            launched = launched.or_else(|_| Self::launch(&programs, options, pair));
         }
         let why = launched.as_ref().err();
         assert!(why.is_none(), "postgres does not start:\n{}", why.unwrap());
         launched.ok()
     }
 
-    fn launch(programs: &Path, options: Options) -> Result<Self, String> {
+    fn launch(programs: &Path, options: Options, pair: Option<&Pair>) -> Result<Self, String> {
         // Not where temporary files are to be: the path of a socket is short, and another user must get there.
         let folder = tempfile::Builder::new()
             .prefix("vydra-postgres-")
             .tempdir_in("/tmp")
             .unwrap();
+        let mut settings = settings(options);
+        if let Some(pair) = pair {
+            // Beside the data, where its user alone can read them.
+            std::fs::copy(&pair.certificate, folder.path().join("server.pem")).unwrap();
+            std::fs::copy(&pair.key, folder.path().join("server.key")).unwrap();
+            settings.extend(["-c", "ssl=on"]);
+            settings.extend(["-c", "ssl_cert_file=../server.pem"]);
+            settings.extend(["-c", "ssl_key_file=../server.key"]);
+        }
         let is_root = folder.path().metadata().unwrap().uid() == 0;
         let mut keeper = if is_root {
             let mut own = Command::new("chown");
-            own.arg(RUNS_AS).arg(folder.path()).stdin(Stdio::null());
+            own.args(["-R", RUNS_AS])
+                .arg(folder.path())
+                .stdin(Stdio::null());
             run(own);
             let mut keeper = Command::new("runuser");
             keeper.args(["-u", RUNS_AS, "--", "sh"]);
@@ -147,7 +168,7 @@ impl Postgres {
             .args(["-c", KEEPER, "keeper"])
             .args([programs.as_os_str(), folder.path().as_os_str()])
             .arg(port.to_string())
-            .args(settings(options))
+            .args(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // What interrupts the tests must not keep it from cleaning up.

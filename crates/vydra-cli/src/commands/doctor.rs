@@ -3,7 +3,7 @@
 use super::DataAndOutput;
 use crate::config::{Config, Database};
 use crate::output;
-use crate::wiring::{self, Purpose};
+use crate::wiring::{self, Purpose, concerns};
 use clap::Args;
 use serde_json::json;
 use std::process::{Command, ExitCode, Stdio};
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use vydra_core::job::Mode;
 use vydra_engine::{CheckedProvider, CheckedRoute, Engine, RouteStanding as Standing};
 use vydra_outbound::provider::ErrorKind;
+use vydra_store::{PostgresSettings, PostgresStore};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  vydra doctor --config /etc/vydra.toml")]
@@ -155,16 +156,52 @@ fn examine_provider(
     }
 }
 
+async fn examine_postgres(
+    settings: &PostgresSettings,
+    tell: &mut impl FnMut(Verdict, &'static str, String),
+) {
+    const CHECK: &str = "database";
+    let report = match PostgresStore::report(settings).await {
+        Ok(report) => report,
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            tell(Verdict::Bad, CHECK, format!("{settings}: {error:#}"));
+            return;
+        }
+    };
+    tell(
+        Verdict::Good,
+        CHECK,
+        format!(
+            "PostgreSQL {}, {}, {:.1} ms there and back; a server makes up to {} of its {} connections, of which {} are taken",
+            report.version,
+            if report.is_encrypted {
+                "encrypted"
+            } else {
+                "not encrypted"
+            },
+            report.round_trip.as_secs_f64() * 1_000.0,
+            PostgresStore::most_connections(settings),
+            report.most_connections,
+            report.taken_connections,
+        ),
+    );
+    for concern in concerns::of_postgres(settings, &report) {
+        tell(Verdict::Note, CHECK, concern);
+    }
+}
+
 async fn examine(
     config: &Config,
     engine: &Arc<Engine>,
     tell: &mut impl FnMut(Verdict, &'static str, String),
 ) {
+    let database = config.database();
     match engine.check_store().await {
         Ok(()) => tell(
             Verdict::Good,
             "storage",
-            match config.database() {
+            match &database {
                 Ok(Database::Postgres(settings)) => format!("{settings} can be written"),
                 _ => format!(
                     "{} can be written (SQLite {})",
@@ -181,6 +218,15 @@ async fn examine(
                 anyhow::Error::new(error)
             ),
         ),
+    }
+    if let Ok(Database::Postgres(settings)) = &database {
+        examine_postgres(settings, tell).await;
+        if let Some(concern) = concerns::of_files(config) {
+            tell(Verdict::Note, "media", concern);
+        }
+        if let Some(concern) = concerns::of_public_url(config) {
+            tell(Verdict::Note, "public_url", concern);
+        }
     }
     match (config.media_place(), engine.check_media().await) {
         (Ok(place), Ok(())) => tell(Verdict::Good, "media", format!("{place} can be written")),

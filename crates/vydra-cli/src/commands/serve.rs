@@ -1,11 +1,11 @@
 //! The server and the worker, in one process or apart.
 
 use super::DataArguments;
-use crate::config::{Config, Sources};
+use crate::config::{Config, Role, Sources};
 use crate::output;
 use crate::system::SystemRandom;
 use crate::telemetry::{self, Telemetry};
-use crate::wiring::{self, Purpose, ServerLock};
+use crate::wiring::{self, Purpose, ServerLock, concerns};
 use anyhow::{Context, bail};
 use clap::Args;
 use std::net::SocketAddr;
@@ -79,6 +79,7 @@ impl Server {
         let telemetry = telemetry::start(&config.log)?;
         let mut signal = StopSignal::listen()?;
         warn_of_open_networks(&config);
+        warn_of_what_is_shared(&config);
         let lock = ServerLock::of(&config)?;
         let listener = listen(config.server.listen).await?;
         let address = listener
@@ -296,5 +297,16 @@ fn warn_of_open_networks(config: &Config) {
         if !networks.is_empty() {
             tracing::warn!(networks = %networks.join(", "), "{key} lets callers reach private networks");
         }
+    }
+}
+
+/// One server on a database may well have a folder and an address of its own.
+fn warn_of_what_is_shared(config: &Config) {
+    if config.server.role == Role::Both {
+        return;
+    }
+    let concerns = [concerns::of_files(config), concerns::of_public_url(config)];
+    for concern in concerns.into_iter().flatten() {
+        tracing::warn!("{concern}");
     }
 }

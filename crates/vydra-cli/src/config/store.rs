@@ -43,7 +43,7 @@ impl Config {
         let (key, url) = self.database_url()?;
         let refused = |problem: String| Err(ConfigError::key(key, problem));
         if url.starts_with("postgres") {
-            return match url.parse::<PostgresSettings>() {
+            return match PostgresSettings::read(&url, &self.data_dir) {
                 Ok(mut settings) => {
                     settings.readers = self.store.connections;
                     Ok(Database::Postgres(Box::new(settings)))

@@ -1,5 +1,6 @@
 //! The database of a configuration, opened for a purpose.
 
+use super::concerns;
 use crate::config::{Config, Database};
 use anyhow::{Context, bail};
 use std::fs::{DirBuilder, File, TryLockError};
@@ -44,9 +45,11 @@ pub(super) async fn open(
                 Purpose::Server(_) => config.store.connect_timeout.0,
                 Purpose::Migration | Purpose::Command | Purpose::Look => Duration::ZERO,
             };
-            Ok(Arc::new(
-                postgres(&settings, purpose, patience, &pepper).await?,
-            ))
+            let store = postgres(&settings, purpose, patience, &pepper).await?;
+            if let Purpose::Server(_) = purpose {
+                introduce(&settings).await;
+            }
+            Ok(Arc::new(store))
         }
     }
 }
@@ -110,6 +113,26 @@ async fn postgres(
         );
         tokio::time::sleep(pause.min(left)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// What the log of a server says of its database; a server that cannot learn it works all the same.
+async fn introduce(settings: &PostgresSettings) {
+    match PostgresStore::report(settings).await {
+        Ok(report) => {
+            tracing::info!(
+                version = %report.version,
+                is_encrypted = report.is_encrypted,
+                "the database is {settings}"
+            );
+            for concern in concerns::of_postgres(settings, &report) {
+                tracing::warn!("the database {settings}: {concern}");
+            }
+        }
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the database {settings} does not tell how it is set up"
+        ),
     }
 }
 

@@ -1,12 +1,14 @@
 //! The program on a database of Postgres, which several servers share.
 
-use crate::programs::until;
+use crate::programs::{run, until};
 use crate::refusals::{SERVE, refuse};
 use crate::server::{Data, Server, text};
 use serde_json::{Value, json};
+use std::path::Path;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use vydra_testkit::certificates::Authority;
 use vydra_testkit::postgres::{GUARDED, Postgres};
 
 const PUBLIC_URL: &str = "VYDRA__SERVER__PUBLIC_URL";
@@ -66,8 +68,102 @@ async fn commands_work_on_it_and_a_look_makes_nothing() {
         (&json!(true), &json!(1))
     );
     assert!(!data.path("vydra.db").exists());
-    let fit = data.run(&["doctor"]).await;
-    assert_eq!(fit.code, Some(0), "{fit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_tells_how_the_database_is_set_up() {
+    let Some((postgres, url)) = database() else {
+        return;
+    };
+    let data = Data::on(&url);
+    data.json(&["migrate"]).await;
+    let told = data.run(&["doctor"]).await;
+    assert_eq!(told.code, Some(0), "notes are no illness: {told:?}");
+    let version = postgres.psql(&url, "SHOW server_version");
+    for said in [
+        format!("PostgreSQL {version}, not encrypted, "),
+        " ms there and back; a server makes up to 15 of its 397 connections".to_owned(),
+        // The server of the tests lasts no longer than they do.
+        "note  database       its fsync is off".to_owned(),
+        "its full_page_writes is off".to_owned(),
+        format!(
+            "files are kept in the folder {}",
+            data.path("media").display()
+        ),
+        format!("ok    storage        {url} can be written"),
+    ] {
+        assert!(told.stdout.contains(&said), "{said}: {told:?}");
+    }
+    for unsaid in [
+        "synchronous_commit",
+        "raise max_connections",
+        "is not encrypted: ",
+    ] {
+        assert!(!told.stdout.contains(unsaid), "{unsaid}: {told:?}");
+    }
+    let name = url.rsplit_once('/').unwrap().1;
+    postgres.psql(
+        &url,
+        &format!("ALTER DATABASE {name} SET synchronous_commit = off; ALTER DATABASE {name} CONNECTION LIMIT 9"),
+    );
+    let told = data.run(&["doctor"]).await;
+    assert!(
+        told.stdout.contains("its synchronous_commit is off"),
+        "{told:?}"
+    );
+    assert!(
+        told.stdout
+            .contains("up to 15 connections, and it allows 9: raise"),
+        "{told:?}"
+    );
+
+    let mut server = Server::begin(data.vydra(&SERVE));
+    server.line_with("listening on").await;
+    let log = server.stop().await;
+    for said in ["the database is postgres://", "its fsync is off"] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
+    assert!(!log.contains("must share it"), "one server need not: {log}");
+}
+
+/// `system` are the authorities of the machine; here they are those of a file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_authority_the_system_knows_is_believed() {
+    let Some(authority) = Authority::new() else {
+        return;
+    };
+    let pair = authority.issue("database", "DNS:localhost");
+    let Some(postgres) = Postgres::start_encrypted(&pair) else {
+        return;
+    };
+    let url = postgres.database().replace("127.0.0.1", "localhost");
+    let data = Data::on(&format!("{url}?sslmode=verify-full")).unaudited();
+    let trusting = |file: &Path| {
+        let mut command = data.vydra(&["migrate"]);
+        command
+            .env("SSL_CERT_FILE", file)
+            .env_remove("SSL_CERT_DIR");
+        command
+    };
+    let stranger = Authority::new().unwrap();
+    let refused = run(trusting(&stranger.pair().certificate)).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.contains("no authority that is trusted here"),
+        "{refused:?}"
+    );
+    let migrated = run(trusting(&authority.pair().certificate)).await;
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+
+    let file = authority
+        .pair()
+        .certificate
+        .display()
+        .to_string()
+        .replace('/', "%2F");
+    let data = Data::on(&format!("{url}?sslrootcert={file}"));
+    let told = data.prose(&["doctor"]).await;
+    assert!(told.contains(", encrypted, "), "{told}");
 }
 
 async fn made(server: &Server, key: &str) -> Value {
@@ -105,6 +201,21 @@ async fn servers_share_one_database_and_each_does_whole_jobs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_quick_start_works_on_it() {
+    let Some((_, url)) = database() else { return };
+    // What it starts does everything, whatever is set.
+    let data = Data::on(&url).with("VYDRA__SERVER__ROLE", "api");
+    let server = data.dev(&["--quiet-start"]).await;
+    let keys = std::fs::read_to_string(data.path("dev-keys.env")).unwrap();
+    let key = keys
+        .lines()
+        .find_map(|line| line.strip_prefix("VYDRA_API_KEY="))
+        .unwrap();
+    made(&server, key).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_server_answers_and_another_works() {
     let Some((_, url)) = database() else { return };
     let data = Data::on(&url).with(PUBLIC_URL, "http://vydra.example");
@@ -136,8 +247,14 @@ async fn one_server_answers_and_another_works() {
     }
     let refused = behind.post("health", &json!({})).await;
     refused.refused(404, "NOT_FOUND");
-    front.stop().await;
-    back.stop().await;
+    let shared = format!(
+        "files are kept in the folder {}",
+        data.path("media").display()
+    );
+    for log in [front.stop().await, back.stop().await] {
+        assert!(log.contains(&shared), "{log}");
+        assert!(!log.contains("server.public_url is empty"), "{log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

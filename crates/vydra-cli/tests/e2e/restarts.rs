@@ -16,6 +16,8 @@ use tokio_util::task::TaskTracker;
 use vydra_testkit::postgres::Postgres;
 
 const DELAY: &str = "VYDRA__SERVER__DRAIN_DELAY";
+/// They ask more than any plan allows.
+const PER_MINUTE: (&str, &str) = ("VYDRA__PLANS__ENTERPRISE__RPM", "100000");
 
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -103,7 +105,9 @@ async fn is_ready(address: SocketAddr) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_is_told_first_and_cuts_nobody_off() {
     const CALLERS: usize = 8;
-    let data = Data::new().with(DELAY, "2s");
+    let data = Data::new()
+        .with(DELAY, "2s")
+        .with(PER_MINUTE.0, PER_MINUTE.1);
     let org = data.org("acme", 10).await;
     let key = data.key(&org, &[]).await;
     let mut server = data.serve().await;
@@ -213,6 +217,7 @@ async fn no_request_fails_while_all_servers_are_replaced() {
     };
     let data = Data::on(&postgres.database())
         .with("VYDRA__PROVIDERS__LOCAL__INSTANT", "true")
+        .with(PER_MINUTE.0, PER_MINUTE.1)
         .with(DELAY, "1s");
     let mut servers = vec![data.serve().await, data.serve().await];
     let org = data.org("acme", 1_000_000).await;
@@ -259,7 +264,8 @@ async fn no_request_fails_while_all_servers_are_replaced() {
                     0 => generate(&key),
                     _ => get("/api/v1/organization", &key),
                 };
-                let told = open.ask(&request).await.expect("a ready server answers");
+                let told = open.ask(&request).await;
+                let told = told.expect("a ready server answers");
                 assert_eq!(told.status, 200, "{told:?}");
                 calls[next % 2] += 1;
                 if told.is_last {

@@ -137,6 +137,7 @@ pub async fn serve(
         }
     };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = accepting => {}
     }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use vydra_http::{ApiState, ServeOptions, serve};
 
 #[tokio::test]
@@ -102,6 +103,51 @@ async fn the_first_request_of_a_connection_is_answered_though_the_server_has_sto
         (200, Some("close"))
     );
     fresh.end("fresh").await;
+    served.ended().await;
+}
+
+/// In HTTP/2 the end of a connection is a word of its own: whoever hears it opens another, and nothing is lost.
+#[tokio::test]
+async fn a_connection_of_http_2_ends_with_what_has_begun_on_it() {
+    use axum::body::Body;
+    use axum::http::Request;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let api = Api::new().await;
+    let gate = api.provider.hold_next();
+    let served = Served::of(api, |_| {}).await;
+    let stream = TcpStream::connect(served.address).await.unwrap();
+    let handshake =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    let tasks = TaskTracker::new();
+    let ended = tasks.spawn(connection);
+    let health = || {
+        Request::get("http://x/api/v1/health")
+            .body(Body::empty())
+            .unwrap()
+    };
+    assert_eq!(sender.send_request(health()).await.unwrap().status(), 200);
+    let call = Request::post("http://x/api/v1/models/gemini/generate")
+        .header("authorization", format!("Bearer {}", served.key))
+        .header("content-type", "application/json")
+        .body(Body::from(json!({"prompt": "p"}).to_string()));
+    let busy = tasks.spawn(sender.send_request(call.unwrap()));
+    gate.reached().await;
+    served.engine.leave();
+    assert_eq!(sender.send_request(health()).await.unwrap().status(), 200);
+    served.stop.cancel();
+    timeout(FAULT, async {
+        while sender.send_request(health()).await.is_ok() {}
+    })
+    .await
+    .expect("it is told that the connection ends");
+    gate.open();
+    assert_eq!(busy.await.unwrap().unwrap().status(), 200);
+    timeout(FAULT, ended)
+        .await
+        .expect("it ends")
+        .unwrap()
+        .unwrap();
     served.ended().await;
 }
 

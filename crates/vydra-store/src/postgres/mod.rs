@@ -19,9 +19,11 @@ mod news;
 mod organizations;
 mod pool;
 mod refusal;
+mod report;
 mod rows;
 mod sessions;
 mod settings;
+mod tls;
 mod transactions;
 mod upkeep;
 mod usage;
@@ -60,6 +62,7 @@ use vydra_core::usage::{UsageBy, UsageRow};
 use vydra_core::user::{Membership, PasswordHash, Role, User};
 
 pub use migrations::Found;
+pub use report::PostgresReport;
 pub use settings::{PostgresSettings, UrlError};
 
 /// The last of them is for chores.
@@ -82,13 +85,24 @@ pub struct PostgresStore {
 impl PostgresStore {
     /// Looks at a database without changing it.
     pub async fn look(settings: &PostgresSettings) -> Result<Found> {
-        migrations::look(&Connector::new(settings).connect().await?).await
+        migrations::look(&Connector::new(settings)?.connect().await?).await
+    }
+
+    /// Over a connection of its own, and without changing anything.
+    pub async fn report(settings: &PostgresSettings) -> Result<PostgresReport> {
+        report::report(&Connector::new(settings)?.connect().await?).await
+    }
+
+    /// How many connections a store makes at most, with what else a server opens: it listens over one, and asks over another
+    /// what became of a commit.
+    pub fn most_connections(settings: &PostgresSettings) -> usize {
+        settings.readers + LANES + 2
     }
 
     /// Connects and brings the schema up to date. `fresh_pepper` is kept only in a new database. Connections of readers live on
     /// the runtime that this is called on.
     pub async fn open(settings: &PostgresSettings, fresh_pepper: &Pepper) -> Result<Self> {
-        let connector = Connector::new(settings);
+        let connector = Connector::new(settings)?;
         let db = connector.connect().await?;
         if migrations::look(&db).await? != Found::Current {
             migrations::migrate(&db).await?;

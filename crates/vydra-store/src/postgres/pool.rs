@@ -4,6 +4,7 @@ use super::db::Db;
 use super::refusal::refusal;
 use super::settings::PostgresSettings;
 use crate::{Result, StoreError};
+use std::fmt;
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_postgres::config::TargetSessionAttrs;
-use tokio_postgres::{AsyncMessage, Config, Connection, NoTls};
+use tokio_postgres::{AsyncMessage, Config, Connection};
+use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::TaskTracker;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -22,15 +24,16 @@ const SESSION: &str = "SET synchronous_commit = on; SET lock_timeout = '5s'; SET
 /// How long a reader waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Connector {
     config: Arc<Config>,
+    tls: MakeRustlsConnect,
     /// For one attempt at each of its hosts.
     patience: Duration,
 }
 
 impl Connector {
-    pub(super) fn new(settings: &PostgresSettings) -> Self {
+    pub(super) fn new(settings: &PostgresSettings) -> Result<Self> {
         let mut config = settings.config.clone();
         let connect = *config.get_connect_timeout().unwrap_or(&CONNECT);
         if config.get_application_name().is_none() {
@@ -45,10 +48,11 @@ impl Connector {
             .keepalives_retries(3)
             .tcp_user_timeout(Duration::from_secs(10));
         let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
-        Self {
+        Ok(Self {
             patience: connect * u32::try_from(hosts).unwrap_or(1),
             config: Arc::new(config),
-        }
+            tls: settings.trust.connector()?,
+        })
     }
 
     /// A connection that lives on the runtime of whoever asks.
@@ -71,7 +75,7 @@ impl Connector {
     }
 
     async fn try_connect(&self, heard: Option<mpsc::Sender<String>>) -> Result<Db> {
-        let connected = self.config.connect(NoTls).await;
+        let connected = self.config.connect(self.tls.clone()).await;
         let (client, connection) =
             connected.map_err(|error| refusal(&error).unwrap_or_else(|| error.into()))?;
         // Ends with the client.
@@ -82,6 +86,14 @@ impl Connector {
         let db = Db::over(client);
         db.script(SESSION).await?;
         Ok(db)
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 

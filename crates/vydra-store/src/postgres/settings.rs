@@ -1,16 +1,22 @@
-//! Where a database is, as its URL says.
+//! Where a database is, and whether what goes there is encrypted: as its URL says.
 
+use super::tls::Trust;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode};
 
 const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 const PORT: u16 = 5432;
 const READERS: usize = 8;
 /// What else of a URL is ours to decide: which server takes writes, and when a silent one is given up.
-const PARAMETERS: [&str; 14] = [
+const PARAMETERS: [&str; 15] = [
     "application_name",
     "channel_binding",
     "connect_timeout",
@@ -23,14 +29,16 @@ const PARAMETERS: [&str; 14] = [
     "port",
     "sslmode",
     "sslnegotiation",
+    "sslrootcert",
     "target_session_attrs",
     "user",
 ];
 
 /// How a database of Postgres is reached. Nothing that shows it tells the password.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PostgresSettings {
     pub(super) config: Config,
+    pub(super) trust: Trust,
     /// How many connections are kept for reading.
     pub readers: usize,
 }
@@ -44,7 +52,13 @@ impl FromStr for PostgresSettings {
     type Err = UrlError;
 
     fn from_str(url: &str) -> Result<Self, UrlError> {
-        let refused = |why: &str| Err(UrlError(why.to_owned()));
+        Self::read(url, Path::new(""))
+    }
+}
+
+impl PostgresSettings {
+    /// Files that the URL names are relative to `folder`.
+    pub fn read(url: &str, folder: &Path) -> Result<Self, UrlError> {
         let Some(place) = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
             return refused("must begin with postgres:// or postgresql://");
         };
@@ -55,31 +69,43 @@ impl FromStr for PostgresSettings {
                 "has an @ too many: in the name and the password of the user write %40 for @, %2F for / and %3F for ?",
             );
         }
-        let query = place.split_once('?').map_or("", |(_, query)| query);
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let (mut mode, mut root, mut others) = (None, None, Vec::new());
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            let (name, _) = parameter.split_once('=').unwrap_or((parameter, ""));
-            if !PARAMETERS.contains(&name) {
-                return Err(UrlError(format!(
-                    "has a parameter that is none of {}",
-                    PARAMETERS.join(", ")
-                )));
+            match parameter.split_once('=').unwrap_or((parameter, "")) {
+                ("sslmode", value) => mode = Some(value),
+                ("sslrootcert", value) => root = Some(value),
+                (name, _) if PARAMETERS.contains(&name) => others.push(parameter),
+                _ => {
+                    let known = PARAMETERS.join(", ");
+                    return Err(UrlError(format!("has a parameter that is none of {known}")));
+                }
             }
         }
-        let config = url.parse::<Config>().map_err(|error| {
+        let url = format!("{base}?{}", others.join("&"));
+        let mut config = url.parse::<Config>().map_err(|error| {
             let why = std::error::Error::source(&error).map(ToString::to_string);
             UrlError(why.unwrap_or_else(|| "is no URL of a database".to_owned()))
         })?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        let hosts = config.get_hosts();
+        if hosts.is_empty() && config.get_hostaddrs().is_empty() {
             return refused("names no host");
         }
+        let leaves = !hosts.iter().all(|host| matches!(host, Host::Unix(_)));
+        let (mode, trust) = encryption(mode, root, folder)?;
+        // A socket of this machine is not encrypted, whatever is asked for.
+        config.ssl_mode(if leaves || hosts.is_empty() {
+            mode
+        } else {
+            SslMode::Disable
+        });
         Ok(Self {
             config,
+            trust,
             readers: READERS,
         })
     }
-}
 
-impl PostgresSettings {
     /// Whether whatever is sent stays on this machine.
     pub fn is_local(&self) -> bool {
         let is_loopback = |host: &Host| match host {
@@ -91,6 +117,77 @@ impl PostgresSettings {
         let addresses = self.config.get_hostaddrs();
         self.config.get_hosts().iter().all(is_loopback) && addresses.iter().all(IpAddr::is_loopback)
     }
+}
+
+fn refused<T>(why: &str) -> Result<T, UrlError> {
+    Err(UrlError(why.to_owned()))
+}
+
+/// As libpq understands the two, but for `prefer` and `disable`, which have no use for authorities.
+fn encryption(
+    mode: Option<&str>,
+    root: Option<&str>,
+    folder: &Path,
+) -> Result<(SslMode, Trust), UrlError> {
+    // Who names an authority wants it asked.
+    let mode = mode.unwrap_or(if root.is_some() {
+        "verify-full"
+    } else {
+        "prefer"
+    });
+    match (mode, root) {
+        ("disable", None) => Ok((SslMode::Disable, Trust::Anybody)),
+        ("prefer", None) => Ok((SslMode::Prefer, Trust::Anybody)),
+        ("disable" | "prefer", Some(_)) => refused(
+            "names an sslrootcert that would not be asked: say sslmode=verify-full beside it",
+        ),
+        ("require", None) => Ok((SslMode::Require, Trust::Anybody)),
+        ("verify-full", None | Some("system")) => Ok((SslMode::Require, Trust::System)),
+        ("verify-full", Some(file)) => {
+            Ok((SslMode::Require, Trust::Named(authorities(file, folder)?)))
+        }
+        ("require" | "verify-ca", Some("system")) => refused(
+            "trusts whomever an authority of the system vouches for, which is anybody: say sslmode=verify-full",
+        ),
+        ("require" | "verify-ca", Some(file)) => Ok((
+            SslMode::Require,
+            Trust::Authorities(authorities(file, folder)?),
+        )),
+        ("verify-ca", None) => refused("must name an sslrootcert for sslmode=verify-ca"),
+        _ => refused(
+            "has an sslmode that is none of disable, prefer, require, verify-ca and verify-full",
+        ),
+    }
+}
+
+fn authorities(file: &str, folder: &Path) -> Result<Arc<RootCertStore>, UrlError> {
+    let Some(file) = decoded(file) else {
+        return refused("has an sslrootcert that is no text");
+    };
+    let path = folder.join(file);
+    let failed =
+        |why: &dyn fmt::Display| UrlError(format!("has an sslrootcert, {}: {why}", path.display()));
+    let text = std::fs::read(&path).map_err(|error| failed(&error))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate.map_err(|error| failed(&error))?;
+        roots.add(certificate).map_err(|error| failed(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(failed(&"there is no certificate in it"));
+    }
+    Ok(Arc::new(roots))
+}
+
+/// What is written %2F is a slash.
+fn decoded(text: &str) -> Option<String> {
+    let mut pieces = text.split('%');
+    let mut bytes = pieces.next()?.as_bytes().to_vec();
+    for piece in pieces {
+        bytes.push(u8::from_str_radix(piece.get(..2)?, 16).ok()?);
+        bytes.extend(piece.get(2..)?.bytes());
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// For an operator: `postgres://user@host/database`.
@@ -173,11 +270,60 @@ mod tests {
                 "connect_timeout",
             ),
             ("postgres:///vydra", "no host"),
+            (
+                "postgres://db/vydra?sslmode=allow",
+                "none of disable, prefer",
+            ),
+            (
+                "postgres://db/vydra?sslmode=verify-ca",
+                "must name an sslrootcert",
+            ),
+            (
+                "postgres://db/vydra?sslmode=require&sslrootcert=system",
+                "verify-full",
+            ),
+            (
+                "postgres://db/vydra?sslmode=prefer&sslrootcert=ca.pem",
+                "verify-full",
+            ),
+            (
+                "postgres://db/vydra?sslrootcert=/nowhere%2Fca.pem",
+                "/nowhere/ca.pem: No such file",
+            ),
+            ("postgres://db/vydra?sslrootcert=%FF", "no text"),
+            ("postgres://db/vydra?sslrootcert=%2", "no text"),
+            (
+                "postgres://db/vydra?sslrootcert=Cargo.toml",
+                "no certificate in it",
+            ),
         ] {
             let refused = url.parse::<PostgresSettings>().unwrap_err().to_string();
             assert!(refused.contains(why), "{url}: {refused}");
             assert!(!refused.contains("ter2"), "{url}: {refused}");
         }
+    }
+
+    #[test]
+    fn what_is_encrypted_is_as_the_url_says() {
+        for (query, mode) in [
+            ("", SslMode::Prefer),
+            ("?sslmode=disable", SslMode::Disable),
+            ("?sslmode=require&connect_timeout=3", SslMode::Require),
+            ("?connect_timeout=3&sslmode=verify-full", SslMode::Require),
+            ("?sslrootcert=system", SslMode::Require),
+        ] {
+            let url = format!("postgres://db/vydra{query}");
+            let settings: PostgresSettings = url.parse().unwrap();
+            assert_eq!(settings.config.get_ssl_mode(), mode, "{query}");
+            assert_eq!(
+                matches!(settings.trust, Trust::System),
+                query.contains("verify-full") || query.contains("system"),
+                "{query}"
+            );
+        }
+        let socket = "postgres:///vydra?host=/run/postgresql&sslmode=verify-full";
+        let settings: PostgresSettings = socket.parse().unwrap();
+        assert_eq!(settings.config.get_ssl_mode(), SslMode::Disable);
     }
 
     #[test]

@@ -23,6 +23,8 @@ mod credits;
 #[path = "../conformance/deliveries.rs"]
 mod deliveries;
 #[cfg(test)]
+mod encryption;
+#[cfg(test)]
 #[path = "../conformance/events.rs"]
 mod events;
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use crate::commands::told;
 use anyhow::Context;
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use vydra_core::credits::Credits;
 use vydra_core::job::Mode;
@@ -52,6 +52,12 @@ impl Identity {
         let live_key = new_key(engine, &organization, Mode::Live).await?;
         let test_key = new_key(engine, &organization, Mode::Test).await?;
         let text = format!("VYDRA_API_KEY={live_key}\nVYDRA_TEST_KEY={test_key}\n");
+        // The database and the files may be elsewhere.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
         OpenOptions::new()
             .create(true)
             .truncate(true)
