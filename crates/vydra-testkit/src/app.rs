@@ -23,7 +23,6 @@ use vydra_core::catalog::{Catalog, DEFAULT};
 use vydra_core::credits::Credits;
 use vydra_core::job::{Job, Mode};
 use vydra_core::organization::Organization;
-use vydra_core::plan::{Limits, Plans};
 use vydra_core::user::{Password, Role, User};
 use vydra_core::webhook::RetrySchedule;
 use vydra_engine::worker::Worker;
@@ -497,7 +496,7 @@ fn start(
         clock: Arc::clone(clock) as _,
         random: Arc::clone(random) as _,
         settings: Settings {
-            plans: plans(),
+            plans: crate::plans::plans(),
             public_url: PUBLIC_URL.to_owned(),
             sync_wait: setup.sync_wait,
             auth: setup.auth.clone(),
@@ -577,26 +576,4 @@ fn media(folder: &Path, memory: &Arc<InMemory>, life: Option<&Life>) -> MediaSto
         ),
         None => MediaStore::folder(&folder.join("media")).unwrap(),
     }
-}
-
-/// Contract, section 4.
-pub(crate) fn plans() -> Plans {
-    let plan = |name: &str, rpm, rph, rpd, concurrent| {
-        let limits = Limits {
-            rpm,
-            rph,
-            rpd,
-            concurrent,
-        };
-        (name.to_owned(), limits)
-    };
-    Plans::new(
-        [
-            plan("free", 10, 100, 500, 2),
-            plan("starter", 30, 500, 5_000, 5),
-            plan("creator", 60, 1_500, 20_000, 10),
-            plan("enterprise", 6_000, 100_000, 1_000_000, 100),
-        ]
-        .into(),
-    )
 }

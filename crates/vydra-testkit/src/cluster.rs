@@ -69,9 +69,7 @@ impl Cluster {
 
     /// Breaks the connections over which the servers hear, and none of the others.
     pub fn deafen_all(&self) {
-        let ears = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE datname = current_database() AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')";
-        Postgres::shared().unwrap().psql(&self.url, ears);
+        Postgres::shared().unwrap().hang_up_on_ears(&self.url);
     }
 
     /// The same, which neither tells the others anything nor hears of them.
@@ -123,7 +121,7 @@ impl Cluster {
             clock: Arc::clone(&self.clock) as _,
             random: Arc::clone(&self.random) as _,
             settings: Settings {
-                plans: app::plans(),
+                plans: crate::plans::plans(),
                 public_url: PUBLIC_URL.to_owned(),
                 sync_wait: setup.sync_wait,
                 auth: setup.auth.clone(),
@@ -150,11 +148,16 @@ impl Node {
         self.working.spawn(deliverer.run(self.stop_working.clone()));
     }
 
-    /// As a server stops: what has begun is ended or handed back, and the last of it is told.
-    pub async fn stop(self) {
+    /// What has begun is ended or handed back.
+    pub async fn stop_working(&self) {
         self.stop_working.cancel();
         self.working.close();
         self.working.wait().await;
+    }
+
+    /// As a server stops: the same, and the last of it is told.
+    pub async fn stop(self) {
+        self.stop_working().await;
         self.stop_hearing.cancel();
         self.hearing.wait().await;
     }

@@ -40,9 +40,9 @@ impl Backend {
                 return Self::Sqlite;
             };
             let known = Self::ALL.into_iter().find(|one| word == one.as_str());
-            let chosen = known.unwrap_or_else(|| {
-                panic!("{VARIABLE} is {}, and must be sqlite or postgres", word.display())
-            });
+            let word = word.display();
+            assert!(known.is_some(), "{VARIABLE} is {word}, and must be sqlite or postgres");
+            let chosen = known.unwrap();
             // Not by a macro, whose output the harness keeps to itself.
             let said = format!("{VARIABLE}: these applications remember on {}", chosen.as_str());
             let _ = writeln!(std::io::stdout(), "{said}");
@@ -106,7 +106,7 @@ fn template(server: &'static Postgres) -> &'static str {
         let store = open(&url, &Pepper::new([7; 32]));
         drop(store);
         // Each application has a pepper of its own.
-        server.psql(&url, "DELETE FROM settings");
+        server.empty(&url, "settings");
         server.make_template(&url);
         url
     })

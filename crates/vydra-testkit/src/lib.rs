@@ -22,6 +22,7 @@ mod faults;
 mod faulty_files;
 pub mod files;
 mod mailbox;
+mod plans;
 pub mod postgres;
 mod provider;
 mod random;

@@ -202,6 +202,17 @@ impl Postgres {
         self.psql(url, KEEP);
     }
 
+    pub fn empty(&self, url: &str, table: &str) {
+        self.psql(url, &format!("DELETE FROM {table}"));
+    }
+
+    /// Breaks the connections over which servers hear of each other: they alone hold locks of no table.
+    pub fn hang_up_on_ears(&self, url: &str) {
+        let ears = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')";
+        self.psql(url, ears);
+    }
+
     /// A new database that begins as that one.
     pub fn database_from(&self, template: &str) -> String {
         self.create(name(template))

@@ -10,7 +10,7 @@ use vydra_store::store::PruneCounts;
 pub enum Db {
     /// Remove jobs that ended long ago, with their rows of the ledger; what they come to is carried forward
     #[command(
-        after_help = "The whole ledger before them goes too, grants and purchases as well: balances and totals stay, and `vydra ledger audit` goes on proving them. Files stay. A job stays while it is open, or somebody is still to be told of its end, and so does what is behind it. It cannot be taken back: `vydra backup` or `vydra export` keeps what was.\n\nExamples:\n  vydra db prune --older-than 90d --dry-run\n  vydra db prune --older-than 90d\n  vydra db prune --older-than 90d --json | jq .jobs"
+        after_help = "The whole ledger before them goes too, grants and purchases as well: balances and totals stay, and `vydra ledger audit` goes on proving them. Files stay. A job stays while it is open, or somebody is still to be told of its end, and so does what is behind it. It cannot be taken back: a copy of the database keeps what was.\n\nExamples:\n  vydra db prune --older-than 90d --dry-run\n  vydra db prune --older-than 90d\n  vydra db prune --older-than 90d --json | jq .jobs"
     )]
     Prune(Prune),
 }

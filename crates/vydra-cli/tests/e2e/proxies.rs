@@ -1,4 +1,4 @@
-//! Two servers behind HAProxy, with the configuration that `deploy/compose` ships: both are replaced, and no caller notices.
+//! Two servers behind `HAProxy`, with the configuration that `deploy/compose` ships: both are replaced, and no caller notices.
 
 use crate::programs::{installed, until};
 use crate::restarts::{Line, generate, get};

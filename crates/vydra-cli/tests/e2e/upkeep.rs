@@ -5,6 +5,7 @@ use crate::programs::until;
 use crate::refusals::refuse;
 use crate::server::{Data, text};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 
 /// Makes all that there is older, as if nothing had been written for so many days.
 fn age(data: &Data, days: i64) {
@@ -19,7 +20,7 @@ fn age(data: &Data, days: i64) {
         .collect();
     let mut script = String::from("BEGIN;");
     for (name, _) in &triggers {
-        script += &format!("DROP TRIGGER {name};");
+        write!(script, "DROP TRIGGER {name};").unwrap();
     }
     for (table, columns) in [
         ("jobs", &["created_at", "started_at", "completed_at"][..]),
@@ -29,11 +30,11 @@ fn age(data: &Data, days: i64) {
     ] {
         for column in columns {
             let micros = days * 86_400_000_000;
-            script += &format!("UPDATE {table} SET {column} = {column} - {micros};");
+            write!(script, "UPDATE {table} SET {column} = {column} - {micros};").unwrap();
         }
     }
     for (_, sql) in &triggers {
-        script += &format!("{sql};");
+        write!(script, "{sql};").unwrap();
     }
     database.execute_batch(&(script + "COMMIT")).unwrap();
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use vydra_core::job::Mode;
 use vydra_core::plan::LimitOverrides;
 use vydra_core::time::{Clock, Timestamp};
+use vydra_testkit::Database;
 
 #[tokio::test]
 async fn each_answer_tells_how_much_is_left() {
@@ -294,7 +295,12 @@ async fn a_crash_forgets_only_what_was_not_yet_written() {
         api.get("organization").send().await.ok(200);
     }
     api.crash().await;
-    assert_eq!(used(&api).await, [4, 4, 4]);
+    // Where several servers count, each request is written down at once.
+    let forgotten = match api.database() {
+        Database::Sqlite(_) => 2,
+        Database::Postgres(_) => 0,
+    };
+    assert_eq!(used(&api).await, [6 - forgotten; 3]);
 }
 
 /// As the server does it: nobody asks for a flush.

@@ -86,11 +86,7 @@ fn of_file(path: &Path, statements: &[&str]) -> anyhow::Result<Vec<Vec<Row>>> {
         .iter()
         .map(|sql| {
             let mut statement = snapshot.prepare(sql)?;
-            let names: Vec<String> = statement
-                .column_names()
-                .into_iter()
-                .map(str::to_owned)
-                .collect();
+            let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
             let rows = statement.query_map((), |row| {
                 let columns = names.iter().enumerate().map(|(place, name)| {
                     let value = match row.get_ref(place)? {

@@ -30,6 +30,7 @@ mod usage;
 mod users;
 mod webhooks;
 mod worker;
+mod writes;
 
 use crate::Result;
 use crate::document::to_json;
@@ -41,7 +42,7 @@ use crate::store::{
 };
 use async_trait::async_trait;
 use db::Db;
-use lanes::{Durability, Lanes, Turn};
+use lanes::Lanes;
 use limits::Forgetting;
 use news::Voice;
 use pool::{Connector, Pool};
@@ -131,38 +132,6 @@ impl PostgresStore {
             clock: Some(clock),
             ..self
         }
-    }
-
-    /// `whose` decides which commands follow one another on one connection.
-    async fn write<T, F>(&self, whose: &str, command: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: AsyncFn(&Db) -> Result<T> + Send + 'static,
-    {
-        let turn = Turn::Later;
-        self.lanes.run(whose, turn, Durability::Disk, command).await
-    }
-
-    /// For what takes from the balance of an organization, or gives to it.
-    async fn write_balance<T, F>(&self, org: &str, command: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: AsyncFn(&Db) -> Result<T> + Send + 'static,
-    {
-        let turn = Turn::Balance;
-        self.lanes.run(org, turn, Durability::Disk, command).await
-    }
-
-    /// For what may be lost with the power of the database's machine, though not with its process.
-    async fn write_relaxed<T, F>(&self, whose: &str, command: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: AsyncFn(&Db) -> Result<T> + Send + 'static,
-    {
-        let turn = Turn::Later;
-        self.lanes
-            .run(whose, turn, Durability::Process, command)
-            .await
     }
 }
 

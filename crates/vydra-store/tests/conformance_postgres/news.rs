@@ -246,6 +246,8 @@ async fn a_node_that_is_cut_off_without_a_word_notices_it_and_is_taken_for_gone(
     here.sees(1).await;
     let cut_at = Instant::now();
     wire.cut();
+    // Sent, and not known to have arrived.
+    let sent_in_vain = away.marks(&f);
     until(|| away.feed.hearing().is_deaf()).await;
     assert!(cut_at.elapsed() < Duration::from_secs(8));
     let unheard = here.marks(&f);
@@ -256,6 +258,7 @@ async fn a_node_that_is_cut_off_without_a_word_notices_it_and_is_taken_for_gone(
     wire.mend();
     assert_eq!(away.hears().await, News::Missed);
     away.sees(1).await;
+    assert_eq!(here.hears().await, sent_in_vain);
     assert_eq!(here.hears().await, told_late);
     here.sees(1).await;
     let mark = here.marks(&f);

@@ -41,11 +41,11 @@ const UNREACHED: &[(&str, &str)] = &[
     ),
     (
         "admit_key",
-        "asked of a store that several processes share; `windows` proves it",
+        "asked of a store that several processes share; the store's own suite proves it",
     ),
     (
         "admit",
-        "asked of a store that several processes share; `windows` proves it",
+        "asked of a store that several processes share; the store's own suite proves it",
     ),
 ];
 
