@@ -82,7 +82,7 @@ async fn the_doctor_tells_how_the_database_is_set_up() {
     let version = postgres.psql(&url, "SHOW server_version");
     for said in [
         format!("PostgreSQL {version}, not encrypted, "),
-        " ms there and back; a server makes up to 15 of its 397 connections".to_owned(),
+        " ms there and back; a server makes up to 18 of its 397 connections".to_owned(),
         // The server of the tests lasts no longer than they do.
         "note  database       its fsync is off".to_owned(),
         "its full_page_writes is off".to_owned(),
@@ -113,7 +113,7 @@ async fn the_doctor_tells_how_the_database_is_set_up() {
     );
     assert!(
         told.stdout
-            .contains("up to 15 connections, and it allows 9: raise"),
+            .contains("up to 18 connections, and it allows 9: raise"),
         "{told:?}"
     );
 

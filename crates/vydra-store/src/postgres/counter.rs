@@ -25,7 +25,7 @@ use vydra_core::time::{Clock, Timestamp};
 use vydra_core::window::{Found, Tally, Window};
 
 /// Each works for its own share of the callers.
-const CONNECTIONS: usize = 3;
+pub(super) const CONNECTIONS: usize = 3;
 /// How many requests may wait for a connection: beyond it callers are told that the store is busy.
 const QUEUE: usize = 4_096;
 /// How many are taken from the queue at once.

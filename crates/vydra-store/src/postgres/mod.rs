@@ -97,7 +97,7 @@ impl PostgresStore {
     /// How many connections a store makes at most, with what else a server opens: it listens over one, and asks over another
     /// what became of a commit.
     pub fn most_connections(settings: &PostgresSettings) -> usize {
-        settings.readers + LANES + 2
+        settings.readers + LANES + counter::CONNECTIONS + 2
     }
 
     /// Connects and brings the schema up to date. `fresh_pepper` is kept only in a new database. Connections of readers live on
