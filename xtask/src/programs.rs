@@ -229,6 +229,7 @@ mod tests {
                 "curl",
                 "espeak-ng",
                 "ffmpeg",
+                "haproxy",
                 "postgresql",
                 "iproute2",
                 "nodejs",
