@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use tokio_postgres::NoTls;
+use tokio_util::task::TaskTracker;
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
 use vydra_core::ids::OrgId;
 use vydra_core::plan::{LimitOverrides, Limits, Plans};
@@ -482,19 +484,15 @@ async fn windows_that_somebody_holds_are_waited_for_and_then_given_up() {
     let node = Node::of(&f).await;
     node.ask(&org).await.unwrap();
     let url = backend::url(f.directory.path());
-    let holding = std::thread::spawn({
-        let sql =
-            format!("SELECT FROM windows WHERE org_id = '{org}' FOR UPDATE; SELECT pg_sleep(4)");
-        move || backend::server().psql(&url, &sql)
-    });
-    let held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
-    while backend::text(f.directory.path(), held) != "1" {
-        tokio::task::yield_now().await;
-    }
+    let (mut holder, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    TaskTracker::new().spawn(connection);
+    let holding = holder.transaction().await.unwrap();
+    let held = "SELECT FROM windows WHERE org_id = $1 FOR UPDATE";
+    assert_eq!(holding.execute(held, &[&org.as_str()]).await.unwrap(), 1);
     let refused = node.counter.admit(&org).await;
     assert!(matches!(refused, Err(StoreError::Busy)), "{refused:?}");
     assert_eq!(node.ask(&other).await, Ok([1, 1, 1]));
-    holding.join().unwrap();
+    holding.rollback().await.unwrap();
     assert_eq!(node.ask(&org).await, Ok([2, 2, 2]));
     check(f).await;
 }
