@@ -138,8 +138,6 @@ impl Engine {
                 self.mail.notify_one();
             }
             News::Job { org, id, change } => self.heard_of_job(&org, &id, change),
-            // They are looked up at each request.
-            News::Callers => {}
             News::Left(node) => {
                 self.nodes.add_gone(node);
                 self.work.notify_one();

@@ -1,6 +1,6 @@
 use super::db::Db;
+use super::organizations;
 use super::rows::{self, Columns, collect};
-use super::{news, organizations};
 use crate::document::to_json;
 use crate::store::{NewRotation, Rotation};
 use crate::{Result, StoreError};
@@ -81,15 +81,11 @@ pub(super) async fn list(db: &Db, org: &OrgId) -> Result<Vec<ApiKey>> {
 }
 
 pub(super) async fn revoke(db: &Db, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>> {
-    let revoked = db
-        .run(
-            "UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
-            &[&id.as_str(), &now.as_micros()],
-        )
-        .await?;
-    if revoked > 0 {
-        news::callers_changed(db).await?;
-    }
+    db.run(
+        "UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
+        &[&id.as_str(), &now.as_micros()],
+    )
+    .await?;
     get(db, id).await
 }
 
@@ -99,15 +95,11 @@ pub(super) async fn revoke_of(
     id: &KeyId,
     now: Timestamp,
 ) -> Result<Option<ApiKey>> {
-    let revoked = db
-        .run(
-            "UPDATE api_keys SET revoked_at = $3 WHERE id = $2 AND org_id = $1 AND revoked_at IS NULL",
-            &[&org.as_str(), &id.as_str(), &now.as_micros()],
-        )
-        .await?;
-    if revoked > 0 {
-        news::callers_changed(db).await?;
-    }
+    db.run(
+        "UPDATE api_keys SET revoked_at = $3 WHERE id = $2 AND org_id = $1 AND revoked_at IS NULL",
+        &[&org.as_str(), &id.as_str(), &now.as_micros()],
+    )
+    .await?;
     of(db, org, id).await
 }
 
@@ -149,7 +141,6 @@ pub(super) async fn rotate(db: &Db, rotation: &NewRotation) -> Result<Rotation> 
         ],
     )
     .await?;
-    news::callers_changed(db).await?;
     let new = of(db, &rotation.org_id, &rotation.new).await?;
     let old = of(db, &rotation.org_id, &rotation.old).await?;
     match (new, old) {

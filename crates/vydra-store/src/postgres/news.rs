@@ -25,7 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vydra_core::time::Timestamp;
-use words::{CALLERS, GOODBYE, HELLO, Untold, Word};
+use words::{GOODBYE, HELLO, Untold, Word};
 
 /// Of the locks of all nodes: any number that nobody else uses.
 const LOCKS: u32 = 0x7679_6472;
@@ -77,12 +77,6 @@ impl NewsStore for PostgresStore {
         })
         .await
     }
-}
-
-/// For the transaction that changes them: whoever has no ear is heard too, and nothing is lost.
-pub(super) async fn callers_changed(db: &Db) -> Result<()> {
-    db.run("SELECT pg_notify('vydra', $1)", &[&CALLERS]).await?;
-    Ok(())
 }
 
 /// Selects the numbers of the nodes that are here, but for the one that is this parameter.

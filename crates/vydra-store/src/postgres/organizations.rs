@@ -1,6 +1,6 @@
 use super::db::Db;
 use super::rows::{self, Columns, collect};
-use super::{credits, keys, news};
+use super::{credits, keys};
 use crate::Result;
 use crate::store::{Creation, NewOrganization};
 use std::time::Duration;
@@ -172,7 +172,6 @@ pub(super) async fn set_plan(
         ],
     )
     .await?;
-    news::callers_changed(db).await?;
     get(db, id).await
 }
 
@@ -188,6 +187,5 @@ pub(super) async fn set_retention(
         &[&id.as_str(), &micros, &now.as_micros()],
     )
     .await?;
-    news::callers_changed(db).await?;
     get(db, id).await
 }

@@ -1,5 +1,4 @@
 use super::db::Db;
-use super::news;
 use super::rows::{self, Columns, collect};
 use crate::Result;
 use crate::store::{NewUser, UserCreation};
@@ -69,7 +68,6 @@ pub(super) async fn set_membership(
             ],
         )
         .await?;
-    news::callers_changed(db).await?;
     Ok(changed > 0)
 }
 
@@ -130,6 +128,5 @@ pub(super) async fn set_password(
         .await?;
     db.run("DELETE FROM sessions WHERE user_id = $1", &[&user.as_str()])
         .await?;
-    news::callers_changed(db).await?;
     Ok(changed > 0)
 }

@@ -55,8 +55,6 @@ pub enum News {
         id: JobId,
         change: JobChange,
     },
-    /// A key, a plan, a membership or a password is another one: what is remembered of callers is old.
-    Callers,
     /// Only heard: this node has been gone for a while, and whatever it held is held by nobody.
     Left(NodeId),
     /// Only heard: there was something that was not heard.

@@ -12,8 +12,6 @@ use tokio_util::task::TaskTracker;
 use vydra_core::api_key::Pepper;
 use vydra_core::ids::{JobId, OrgId};
 use vydra_core::job::Mode;
-use vydra_core::plan::LimitOverrides;
-use vydra_core::user::{PasswordHash, Role};
 use vydra_store::store::{JobChange, Lane, LeaseToken, News, NewsFeed, NodeId};
 use vydra_store::{PostgresStore, Store};
 use vydra_testkit::wire::Wire;
@@ -320,50 +318,6 @@ async fn whoever_starts_learns_of_those_who_died_before() {
     let freed = starting.store.release_leases_of(dead, f.now()).await;
     assert_eq!(freed.unwrap(), 1);
     starting.sees(1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_callers_is_heard_whoever_makes_it() {
-    let f = fresh().await;
-    let mut node = Node::of(&f, 1).await;
-    let org = f.org(100).await;
-    let user = f.user("ada@example.com", &org.id).await;
-    let (key, hash) = f.new_key(&org.id);
-    f.store.create_key(&key, &hash).await.unwrap();
-    let (own, hash) = f.new_key(&org.id);
-    f.store.create_key(&own, &hash).await.unwrap();
-    let (store, now) = (&f.store, f.now());
-    store
-        .set_plan(&org.id, "starter", LimitOverrides::default(), now)
-        .await
-        .unwrap();
-    assert_eq!(node.hears().await, News::Callers);
-    store.set_retention(&org.id, None, now).await.unwrap();
-    assert_eq!(node.hears().await, News::Callers);
-    store
-        .rotate_key(f.new_rotation(&key, f.until()))
-        .await
-        .unwrap();
-    assert_eq!(node.hears().await, News::Callers);
-    store.revoke_key(&key.id, now).await.unwrap();
-    assert_eq!(node.hears().await, News::Callers);
-    store.revoke_key_of(&org.id, &own.id, now).await.unwrap();
-    assert_eq!(node.hears().await, News::Callers);
-    store
-        .set_membership(&user.id, &org.id, Role::Member, now)
-        .await
-        .unwrap();
-    assert_eq!(node.hears().await, News::Callers);
-    let password = PasswordHash::new("$argon2id$second".to_owned());
-    store.set_password(&user.id, &password, now).await.unwrap();
-    assert_eq!(node.hears().await, News::Callers);
-    // Changes nothing, and is no news.
-    store.revoke_key(&key.id, now).await.unwrap();
-    store.revoke_key_of(&org.id, &own.id, now).await.unwrap();
-    let second = Node::of(&f, 2).await;
-    second.sees(1).await;
-    let mark = second.marks(&f);
-    assert_eq!(node.hears().await, mark);
 }
 
 /// Whatever anybody else notifies on the same channel.

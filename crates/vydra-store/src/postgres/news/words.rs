@@ -19,19 +19,15 @@ pub(super) const HELLO: &str = "hello";
 pub(super) const GOODBYE: &str = "goodbye";
 const WORK: &str = "work";
 const MAIL: &str = "mail";
-const CHANGED: &str = "callers";
 const OPEN: &str = "open";
 const RUNS: &str = "runs";
 const ENDED: &str = "ended";
-/// Told by nobody.
-pub(super) const CALLERS: &str = "- callers";
 
 /// What a node has to tell, each thing once.
 #[derive(Debug, Default)]
 pub(super) struct Untold {
     work: bool,
     mail: bool,
-    callers: bool,
     opened: HashSet<Lane>,
     jobs: HashMap<JobId, (OrgId, JobChange)>,
     /// How many of them have only come further.
@@ -44,12 +40,11 @@ impl Untold {
         let Self {
             work,
             mail,
-            callers,
             opened,
             jobs,
             ..
         } = self;
-        !(*work || *mail || *callers) && opened.is_empty() && jobs.is_empty()
+        !(*work || *mail) && opened.is_empty() && jobs.is_empty()
     }
 
     /// For so many others.
@@ -57,7 +52,6 @@ impl Untold {
         match news {
             News::Work => self.work = true,
             News::Mail => self.mail = true,
-            News::Callers => self.callers = true,
             News::Opened(Lane(name)) => {
                 let is_one_word = name.len() <= LONGEST_LANE && !name.contains(char::is_whitespace);
                 if is_one_word && self.opened.len() < OPENED {
@@ -99,11 +93,7 @@ impl Untold {
                 "more happened than other nodes could be told"
             );
         }
-        let flags = [
-            (self.work, WORK),
-            (self.mail, MAIL),
-            (self.callers, CHANGED),
-        ];
+        let flags = [(self.work, WORK), (self.mail, MAIL)];
         let flags = flags.into_iter().filter(|(is_set, _)| *is_set);
         let flags = flags.map(|(_, word)| word.to_owned());
         let opened = self.opened.into_iter();
@@ -152,7 +142,6 @@ fn read_word(word: &str) -> Option<Word> {
         GOODBYE => return Some(Word::Goodbye),
         WORK => News::Work,
         MAIL => News::Mail,
-        CHANGED => News::Callers,
         OPEN => News::Opened(Lane(of.to_owned())),
         RUNS => read_job(of, JobChange::Progress)?,
         ENDED => read_job(of, JobChange::Ended)?,
@@ -221,7 +210,6 @@ mod tests {
             News::Work,
             News::Mail,
             News::Opened(lane.clone()),
-            News::Callers,
             News::Work,
             News::Opened(lane.clone()),
             News::Mail,
@@ -235,7 +223,6 @@ mod tests {
             [
                 News::Work,
                 News::Mail,
-                News::Callers,
                 News::Opened(lane),
                 change(1, JobChange::Progress),
             ]
@@ -313,9 +300,6 @@ mod tests {
                 (None, None)
             );
         }
-        let (from, words) = read(CALLERS);
-        assert_eq!(from, None);
-        assert_eq!(words.collect::<Vec<_>>(), [Word::News(News::Callers)]);
         assert_eq!(NodeId::parse("+badf00d"), None);
         assert_eq!(NodeId::parse(&ME.to_string()), Some(ME));
     }
