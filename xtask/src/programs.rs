@@ -13,7 +13,7 @@ struct Need {
     purpose: &'static str,
 }
 
-const NEEDS: [Need; 12] = [
+const NEEDS: [Need; 13] = [
     Need {
         program: "cc",
         package: "g++",
@@ -73,6 +73,11 @@ const NEEDS: [Need; 12] = [
         program: "python3",
         package: "python3-venv",
         purpose: "runs the generator of requests, and SDKs of providers",
+    },
+    Need {
+        program: "redis-server",
+        package: "redis-server",
+        purpose: "counts requests in the tests of several servers",
     },
 ];
 
@@ -234,7 +239,8 @@ mod tests {
                 "iproute2",
                 "nodejs",
                 "npm",
-                "python3-venv"
+                "python3-venv",
+                "redis-server"
             ]
         );
     }

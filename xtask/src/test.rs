@@ -11,24 +11,37 @@ use crate::{process, sdks};
 const STORE: &str = "VYDRA_TEST_STORE";
 /// The suites of whole applications: the same tests run on each store.
 const SUITES: [&str; 2] = ["flows", "api"];
+/// Says to the applications of the tests where their requests are counted (vydra-testkit).
+const LIMITS: &str = "VYDRA_TEST_LIMITS";
 
 /// Runs the tests and hands on the exit code of `cargo test`.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<ExitCode> {
     sdks::ensure(root)?;
-    let code = cargo_test(root, &cargo_arguments(arguments), None)?;
+    let code = cargo_test(root, &cargo_arguments(arguments), &[])?;
     if code != Some(0) || !arguments.is_empty() || is_chosen() {
         return Ok(exit_code(code));
     }
-    let again = on_postgres();
-    Ok(exit_code(cargo_test(root, &again, Some("postgres"))?))
+    let code = cargo_test(root, &on_postgres(), &[(STORE, "postgres")])?;
+    if code != Some(0) {
+        return Ok(exit_code(code));
+    }
+    Ok(exit_code(cargo_test(
+        root,
+        &of_limits(),
+        &[(LIMITS, "redis")],
+    )?))
 }
 
-fn cargo_test(root: &Path, arguments: &[&str], store: Option<&str>) -> anyhow::Result<Option<i32>> {
+fn cargo_test(
+    root: &Path,
+    arguments: &[&str],
+    chosen: &[(&str, &str)],
+) -> anyhow::Result<Option<i32>> {
     let mut cargo = process::cargo(root);
     let mut told = format!("cargo {}", arguments.join(" "));
-    if let Some(store) = store {
-        cargo.env(STORE, store);
-        told = format!("{STORE}={store} {told}");
+    for (variable, word) in chosen {
+        cargo.env(variable, word);
+        told = format!("{variable}={word} {told}");
     }
     println!("test: {told}");
     let status = cargo.args(arguments).status();
@@ -58,6 +71,20 @@ fn on_postgres() -> Vec<&'static str> {
     // Servers that share a database have Postgres in either run.
     arguments.extend(["--", "--skip", "nodes::"]);
     arguments
+}
+
+/// Those of limits.
+fn of_limits() -> [&'static str; 7] {
+    let suite = SUITES[1];
+    [
+        "test",
+        "--locked",
+        "--workspace",
+        "--test",
+        suite,
+        "--",
+        "limits::",
+    ]
 }
 
 /// `--workspace` would silently win over a package that the caller chose, so it is left out then.

@@ -1,6 +1,7 @@
 //! The only place where everything meets.
 
 pub mod concerns;
+mod limits;
 mod providers;
 mod store;
 
@@ -32,6 +33,7 @@ pub async fn engine(config: &Config, purpose: Purpose) -> anyhow::Result<Arc<Eng
     let catalog = catalog(config)?;
     let parts = Parts {
         store: store::open(config, purpose, random.as_ref()).await?,
+        windows: limits::windows(config, purpose).await?,
         providers: providers::providers(config, &catalog)?,
         catalog: Arc::new(catalog),
         media: media(config)?,

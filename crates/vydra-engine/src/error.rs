@@ -8,6 +8,7 @@ use vydra_core::credits::Credits;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::job::{Job, JobStatus};
 use vydra_outbound::media::MediaError;
+use vydra_outbound::windows::WindowsError;
 use vydra_store::StoreError;
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -154,6 +155,12 @@ impl From<Violations> for Error {
             fields: violations.fields,
             allowed: Vec::new(),
         }
+    }
+}
+
+impl From<WindowsError> for Error {
+    fn from(error: WindowsError) -> Self {
+        Self::Unavailable(Box::new(error))
     }
 }
 

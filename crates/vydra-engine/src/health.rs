@@ -8,7 +8,7 @@ use vydra_store::StoreError;
 pub(crate) type Health = std::result::Result<(), &'static str>;
 
 impl Engine {
-    /// Ok when a job could be taken now: the store and the media storage can be written. Anybody may ask, so the disk is
+    /// Ok when a job could be taken now: the store and the media storage can be written, and requests be counted. Anybody may ask, so the disk is
     /// touched at most once a second, and a bucket, which charges for it, more rarely.
     pub async fn check_health(&self) -> Health {
         let holds = self.parts.media.check_holds();
@@ -37,6 +37,13 @@ impl Engine {
                 "the media storage cannot be written"
             );
             return Err("media");
+        }
+        if let Err(error) = self.check_windows().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "requests cannot be counted"
+            );
+            return Err("limits");
         }
         Ok(())
     }

@@ -76,9 +76,8 @@ use deliverer::Lanes;
 use endings::{Endings, Running};
 use health::Health;
 use idempotency::InFlight;
-use limits::{Counting, UnwrittenUsage, Windows};
+use limits::{Counting, UnwrittenUsage};
 use news::Nodes;
-use organizations::STRICTEST;
 use passwords::Passwords;
 use routing::Routing;
 use sessions::LoginTries;
@@ -102,6 +101,7 @@ use vydra_outbound::media::MediaStore;
 use vydra_outbound::registry::Registry;
 use vydra_outbound::url_guard::Network;
 use vydra_outbound::webhook::Courier;
+use vydra_outbound::windows::RedisWindows;
 use vydra_store::Store;
 use worker::Floor;
 
@@ -114,6 +114,8 @@ const INPUT_BUDGET_MIB: u32 = 512;
 #[derive(Debug)]
 pub struct Parts {
     pub store: Arc<dyn Store>,
+    /// Where requests are counted, if not by the store or in the memory of the one process on it.
+    pub windows: Option<RedisWindows>,
     pub catalog: Arc<Catalog>,
     pub providers: Registry,
     pub media: MediaStore,
@@ -232,11 +234,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub fn new(parts: Parts) -> Arc<Self> {
+    pub fn new(mut parts: Parts) -> Arc<Self> {
         let routing = Routing::new(&parts.providers);
-        let counter = (parts.store).request_counter(&parts.settings.plans, STRICTEST);
-        let counting =
-            counter.map_or_else(|| Counting::Memory(Windows::default()), Counting::Store);
+        let counting = Counting::of(&mut parts);
         Arc::new(Self {
             strangers: Strangers::new(parts.settings.limits.unauthenticated_per_minute),
             nodes: Nodes::new(parts.random.as_ref()),

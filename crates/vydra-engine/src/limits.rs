@@ -6,7 +6,8 @@
 mod usage;
 mod windows;
 
-use crate::{Caller, Engine, Error, Result};
+use crate::organizations::STRICTEST;
+use crate::{Caller, Engine, Error, Parts, Result};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +17,11 @@ use vydra_core::organization::Organization;
 use vydra_core::plan::Limits;
 use vydra_core::time::Timestamp;
 use vydra_core::window::{Full, Tally, Window, whole_seconds};
+use vydra_outbound::windows::{RedisWindows, WindowsError};
 use vydra_store::store::{Admission, RequestCounter};
+use windows::Windows;
 
 pub(crate) use usage::UnwrittenUsage;
-pub(crate) use windows::Windows;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -109,6 +111,18 @@ pub(crate) enum Counting {
     Memory(Windows),
     /// The store, for all processes that work on it.
     Store(Arc<dyn RequestCounter>),
+    /// For all processes that share it, without work for the store.
+    Redis(Box<RedisWindows>),
+}
+
+impl Counting {
+    pub(crate) fn of(parts: &mut Parts) -> Self {
+        if let Some(windows) = parts.windows.take() {
+            return Self::Redis(Box::new(windows));
+        }
+        let counter = (parts.store).request_counter(&parts.settings.plans, STRICTEST);
+        counter.map_or_else(|| Self::Memory(Windows::default()), Self::Store)
+    }
 }
 
 /// What became of a request that was counted.
@@ -164,6 +178,19 @@ impl Engine {
                 let admission = admission.ok_or(Error::NotLoggedIn)?;
                 Ok(Counted::from(&admission))
             }
+            Counting::Redis(windows) => {
+                let limits = self.limits_of(organization);
+                let tally = windows.count(&organization.id, limits).await?;
+                Ok(Counted { tally, before: 0 })
+            }
+        }
+    }
+
+    /// Ok when requests can be counted, as far as that is not the store's.
+    pub(crate) async fn check_windows(&self) -> std::result::Result<(), WindowsError> {
+        match &self.counting {
+            Counting::Redis(windows) => windows.check_writable().await,
+            Counting::Memory(_) | Counting::Store(_) => Ok(()),
         }
     }
 
@@ -181,7 +208,7 @@ impl Engine {
     pub async fn flush_usage(&self) -> Result<()> {
         let now = match &self.counting {
             Counting::Memory(windows) => windows.now(self.clock()),
-            Counting::Store(_) => self.now(),
+            Counting::Store(_) | Counting::Redis(_) => self.now(),
         };
         let forget = a_day_before(now);
         Ok(self.usage.write(self.store(), forget).await?)

@@ -25,3 +25,4 @@ pub mod thumbnail;
 pub mod upstream;
 pub mod url_guard;
 pub mod webhook;
+pub mod windows;

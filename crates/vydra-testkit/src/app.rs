@@ -5,6 +5,7 @@ use crate::faults::{Faults, FaultyCourier, FaultyProvider, FaultyStore, Life};
 use crate::faulty_files::FaultyFiles;
 use crate::mailbox::Mailbox;
 use crate::provider::ScriptedProvider;
+use crate::redis;
 use crate::web::Names;
 use crate::{ManualClock, SeededRandom};
 use object_store::memory::InMemory;
@@ -37,6 +38,7 @@ use vydra_outbound::providers::sandbox::Sandbox;
 use vydra_outbound::registry::{Bounds, Registry};
 use vydra_outbound::url_guard::{Network, UrlGuard};
 use vydra_outbound::webhook::{Courier, WebhookSender};
+use vydra_outbound::windows::{RedisAddress, RedisWindows};
 use vydra_store::Store;
 
 /// The address that the application believes to have.
@@ -75,6 +77,8 @@ pub struct Setup {
     pub auth: AuthSettings,
     pub worker: WorkerSettings,
     pub limits: LimitSettings,
+    /// Where requests are counted, if not by the store.
+    pub redis: Option<RedisAddress>,
     /// In place of the scripted provider: serves every model that has no other route, and draws for the sandbox.
     pub provider: Option<Arc<dyn Provider>>,
     /// With these, every command of the store and every call of a provider and of the files passes through them, and the files
@@ -129,6 +133,7 @@ impl Default for Setup {
                 unauthenticated_per_minute: 60,
                 trusted_proxies: Vec::new(),
             },
+            redis: redis::chosen(),
             provider: None,
             faults: None,
             fetcher: None,
@@ -444,6 +449,12 @@ impl Drop for TestApp {
     }
 }
 
+/// By the clock of the test.
+pub(crate) fn windows(setup: &Setup, clock: &Arc<ManualClock>) -> Option<RedisWindows> {
+    let windows = RedisWindows::new(setup.redis.clone()?).unwrap();
+    Some(windows.by(Arc::clone(clock) as _))
+}
+
 fn start(
     (folder, database): (&Path, &Database),
     setup: &Setup,
@@ -480,6 +491,7 @@ fn start(
     }
     providers.set_sandbox(Arc::new(Sandbox::new(provider)));
     let engine = Engine::new(Parts {
+        windows: windows(setup, clock),
         store: match &life {
             Some(life) => Arc::new(FaultyStore {
                 inner: Arc::clone(&store),

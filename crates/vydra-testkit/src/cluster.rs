@@ -112,6 +112,7 @@ impl Cluster {
         let setup = &self.setup;
         Parts {
             store,
+            windows: app::windows(setup, &self.clock),
             catalog: app::catalog(&setup.catalog),
             providers,
             media: MediaStore::folder(&self.folder.path().join("media")).unwrap(),

@@ -26,6 +26,7 @@ mod plans;
 pub mod postgres;
 mod provider;
 mod random;
+pub mod redis;
 pub mod s3;
 pub mod upstream;
 mod web;

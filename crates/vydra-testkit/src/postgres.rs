@@ -346,7 +346,7 @@ fn path() -> Option<std::ffi::OsString> {
     std::env::var_os("PATH")
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use vydra_core::job::Mode;
 use vydra_engine::{CheckedProvider, CheckedRoute, Engine, RouteStanding as Standing};
 use vydra_outbound::provider::ErrorKind;
+use vydra_outbound::windows::RedisWindows;
 use vydra_store::{PostgresSettings, PostgresStore};
 
 #[derive(Debug, Args)]
@@ -191,6 +192,35 @@ async fn examine_postgres(
     }
 }
 
+async fn examine_redis(config: &Config, tell: &mut impl FnMut(Verdict, &'static str, String)) {
+    const CHECK: &str = "limits";
+    let Ok(Some(address)) = config.redis() else {
+        return;
+    };
+    let looked = async {
+        let windows = RedisWindows::new(address.clone())?;
+        windows.check_writable().await?;
+        windows.report().await
+    };
+    match looked.await {
+        Ok(report) => {
+            let sentence = format!("requests are counted at {address} ({})", report.version);
+            tell(Verdict::Good, CHECK, sentence);
+            for concern in concerns::of_redis(&address, &report) {
+                tell(Verdict::Note, CHECK, concern);
+            }
+        }
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            tell(
+                Verdict::Bad,
+                CHECK,
+                format!("requests cannot be counted at {address}, and are refused: {error:#}"),
+            );
+        }
+    }
+}
+
 async fn examine(
     config: &Config,
     engine: &Arc<Engine>,
@@ -228,6 +258,7 @@ async fn examine(
             tell(Verdict::Note, "public_url", concern);
         }
     }
+    examine_redis(config, tell).await;
     match (config.media_place(), engine.check_media().await) {
         (Ok(place), Ok(())) => tell(Verdict::Good, "media", format!("{place} can be written")),
         (Ok(place), Err(error)) => tell(

@@ -105,33 +105,18 @@ impl Config {
     }
 
     fn secret_access_key(&self) -> Result<String, ConfigError> {
+        const KEY: &str = "media.secret_access_key";
         let media = &self.media;
-        let file = &media.secret_access_key_file;
-        let (key, secret) = match (media.secret_access_key.reveal(), file.as_os_str()) {
-            ("", file) if file.is_empty() => {
-                return Err(ConfigError::key(
-                    "media.secret_access_key",
-                    "must be given for a bucket, here or as secret_access_key_file",
-                ));
-            }
-            ("", _) => {
-                let key = "media.secret_access_key_file";
-                let path = self.data_dir.join(file);
-                let text = std::fs::read_to_string(&path).map_err(|error| {
-                    ConfigError::key(key, format!("cannot read {}: {error}", path.display()))
-                })?;
-                (key, text.trim_end_matches(['\r', '\n']).to_owned())
-            }
-            (secret, file) if file.is_empty() => ("media.secret_access_key", secret.to_owned()),
-            _ => {
-                return Err(ConfigError::key(
-                    "media.secret_access_key",
-                    "is given twice: here and as secret_access_key_file",
-                ));
-            }
-        };
+        let (_, secret) = self.given_or_in_file(
+            (KEY, &media.secret_access_key),
+            (
+                "media.secret_access_key_file",
+                &media.secret_access_key_file,
+            ),
+        )?;
         if secret.is_empty() {
-            return Err(ConfigError::key(key, "is an empty file"));
+            let problem = "must be given for a bucket, here or as secret_access_key_file";
+            return Err(ConfigError::key(KEY, problem));
         }
         Ok(secret)
     }

@@ -3,11 +3,13 @@
 
 mod duration;
 mod layers;
+mod limits;
 mod media;
 mod providers;
 mod store;
 
 pub use duration::Span;
+pub use limits::Limiting;
 pub use media::{Media, MediaPlace};
 pub use providers::{Hosted, HostedAuth, Kind, Provider};
 use serde::Deserialize;
@@ -29,7 +31,6 @@ pub use layers::Sources;
 /// The manual: every key with its default.
 pub const DEFAULTS: &str = include_str!("../../../../config.default.toml");
 const MOST_AT_ONCE: usize = 10_000;
-const MOST_STRANGERS: u32 = 10_000;
 const LONGEST_DELAY: Duration = Duration::from_mins(10);
 const MIN_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_hours(8_760);
@@ -132,13 +133,6 @@ pub struct Outbound {
     pub proxy: Secret,
     pub webhook_allow_networks: Vec<String>,
     pub input_allow_networks: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limiting {
-    pub unauthenticated_per_minute: u32,
-    pub trusted_proxies: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -278,14 +272,7 @@ impl Config {
             let problem = format!("must be from 1 to {MOST_AT_ONCE}");
             return Err(ConfigError::key("webhooks.concurrency", problem));
         }
-        if !(1..=MOST_STRANGERS).contains(&self.limits.unauthenticated_per_minute) {
-            let problem = format!("must be from 1 to {MOST_STRANGERS}");
-            return Err(ConfigError::key(
-                "limits.unauthenticated_per_minute",
-                problem,
-            ));
-        }
-        self.trusted_proxies()?;
+        self.check_limits()?;
         self.check_store()?;
         self.check_role()?;
         self.media_place()?;
@@ -344,8 +331,27 @@ impl Config {
             .map_err(|error| ConfigError::key("outbound.proxy", error.to_string()))
     }
 
-    pub fn trusted_proxies(&self) -> Result<Vec<Network>, ConfigError> {
-        networks("limits.trusted_proxies", &self.limits.trusted_proxies)
+    /// A secret that stands in the configuration or in a file of its own, with the key that gives it; empty where neither does.
+    fn given_or_in_file(
+        &self,
+        (key, value): (&'static str, &Secret),
+        (file_key, file): (&'static str, &Path),
+    ) -> Result<(&'static str, String), ConfigError> {
+        if file.as_os_str().is_empty() {
+            return Ok((key, value.reveal().to_owned()));
+        }
+        if !value.is_empty() {
+            let problem = format!("is given beside {key}; one of them is enough");
+            return Err(ConfigError::key(file_key, problem));
+        }
+        let path = self.data_dir.join(file);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            ConfigError::key(file_key, format!("cannot read {}: {error}", path.display()))
+        })?;
+        match text.trim() {
+            "" => Err(ConfigError::key(file_key, "is an empty file")),
+            value => Ok((file_key, value.to_owned())),
+        }
     }
 
     pub fn plans(&self) -> Plans {

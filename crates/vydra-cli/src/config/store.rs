@@ -40,7 +40,8 @@ impl fmt::Display for Database {
 
 impl Config {
     pub fn database(&self) -> Result<Database, ConfigError> {
-        let (key, url) = self.database_url()?;
+        let Store { url, url_file, .. } = &self.store;
+        let (key, url) = self.given_or_in_file(("store.url", url), ("store.url_file", url_file))?;
         let refused = |problem: String| Err(ConfigError::key(key, problem));
         if url.starts_with("postgres") {
             return match PostgresSettings::read(&url, &self.data_dir) {
@@ -63,27 +64,6 @@ impl Config {
             },
         };
         Ok(Database::Sqlite(self.data_dir.join(path)))
-    }
-
-    /// With the key that gives it.
-    fn database_url(&self) -> Result<(&'static str, String), ConfigError> {
-        const FILE_KEY: &str = "store.url_file";
-        let Store { url, url_file, .. } = &self.store;
-        if url_file.as_os_str().is_empty() {
-            return Ok(("store.url", url.reveal().to_owned()));
-        }
-        if !url.is_empty() {
-            let problem = "is given beside store.url; there is one database";
-            return Err(ConfigError::key(FILE_KEY, problem));
-        }
-        let path = self.data_dir.join(url_file);
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            ConfigError::key(FILE_KEY, format!("cannot read {}: {error}", path.display()))
-        })?;
-        match text.trim() {
-            "" => Err(ConfigError::key(FILE_KEY, "is an empty file")),
-            url => Ok((FILE_KEY, url.to_owned())),
-        }
     }
 
     /// None: for ever.

@@ -200,6 +200,24 @@ fn what_is_wrong_is_refused_with_the_keys_name() {
             "[limits]\ntrusted_proxies = [\"10.0.0.5/8\"]",
             "limits.trusted_proxies",
         ),
+        ("[limits]\nbackend = \"memcached\"", "limits.backend"),
+        ("[limits]\nbackend = \"redis\"", "limits.redis_url"),
+        (
+            "[limits]\nredis_url = \"redis://localhost\"",
+            "limits.backend is not redis",
+        ),
+        (
+            "[limits]\nbackend = \"redis\"\nredis_url = \"http://localhost\"",
+            "limits.redis_url",
+        ),
+        (
+            "[limits]\nbackend = \"redis\"\nredis_url_file = \"nowhere\"",
+            "limits.redis_url_file",
+        ),
+        (
+            "[limits]\nbackend = \"redis\"\nredis_url = \"redis://localhost\"\nredis_url_file = \"nowhere\"",
+            "given beside limits.redis_url",
+        ),
         ("[plans.free]\nrpm = -1", "plans.free.rpm"),
         ("[plans.mine]\nrpm = 1", "plans.mine"),
         ("[media]\nurl = \"ftp://x\"", "media.url"),
@@ -328,7 +346,7 @@ fn a_bucket_that_cannot_be_is_refused_with_the_keys_name() {
         (
             "secret_access_key_file",
             "also",
-            "media.secret_access_key: is given twice",
+            "given beside media.secret_access_key",
         ),
     ] {
         let error = bucket(&[(key, &format!("\"{value}\""))]).unwrap_err();

@@ -1,6 +1,7 @@
 //! What works, and may fail or do harm one day: told when a server starts, and by `vydra doctor`.
 
 use crate::config::{Config, Database, MediaPlace, Role};
+use vydra_outbound::windows::{RedisAddress, RedisReport};
 use vydra_store::{PostgresReport, PostgresSettings, PostgresStore};
 
 /// That files which one server keeps are read by another.
@@ -57,6 +58,33 @@ pub fn of_postgres(settings: &PostgresSettings, report: &PostgresReport) -> Vec<
             "this server makes up to {most} connections, and it allows {}: raise max_connections there, or lower store.connections",
             report.most_connections
         ));
+    }
+    concerns
+}
+
+/// Of a Redis that counts requests.
+pub fn of_redis(address: &RedisAddress, report: &RedisReport) -> Vec<String> {
+    let mut concerns = Vec::new();
+    if report.is_replica {
+        concerns.push(
+            "it is a replica, on which nothing can be counted: limits.redis_url must lead to the primary".to_owned(),
+        );
+    }
+    if !address.is_encrypted() && !address.is_local() {
+        concerns.push(
+            "what is sent to it is not encrypted: switch TLS on there, and say rediss:// in limits.redis_url".to_owned(),
+        );
+    }
+    if report.most_memory > 0 && report.eviction != "noeviction" {
+        concerns.push(format!(
+            "when its memory is full it throws away what it holds (maxmemory-policy {}): more requests are admitted than the limits then. Set noeviction.",
+            report.eviction
+        ));
+    }
+    if !report.has_append_only_file {
+        concerns.push(
+            "it keeps no file of its writes: when it starts anew the limits begin anew. Set appendonly yes.".to_owned(),
+        );
     }
     concerns
 }

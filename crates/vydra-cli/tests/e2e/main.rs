@@ -32,6 +32,8 @@ mod providers;
 #[cfg(test)]
 mod proxies;
 #[cfg(test)]
+mod redis;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod restarts;

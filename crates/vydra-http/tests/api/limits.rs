@@ -296,9 +296,9 @@ async fn a_crash_forgets_only_what_was_not_yet_written() {
     }
     api.crash().await;
     // Where several servers count, each request is written down at once.
-    let forgotten = match api.database() {
-        Database::Sqlite(_) => 2,
-        Database::Postgres(_) => 0,
+    let forgotten = match (api.database(), &api.setup.redis) {
+        (Database::Sqlite(_), None) => 2,
+        (Database::Postgres(_), None) | (_, Some(_)) => 0,
     };
     assert_eq!(used(&api).await, [6 - forgotten; 3]);
 }
@@ -313,6 +313,12 @@ async fn what_is_admitted_is_written_behind_the_request() {
     keeping.spawn(async move { engine.keep_usage(stopped).await });
     api.get("organization").send().await.ok(200);
     let since = Timestamp::from_micros(0);
+    if api.setup.redis.is_some() {
+        // Only what the store counts is its business.
+        api.engine.flush_usage().await.unwrap();
+        assert_eq!(api.store.admissions(since).await.unwrap(), []);
+        return;
+    }
     let written = async || api.store.admissions(since).await.unwrap().len();
     let seen = async {
         while written().await == 0 {
