@@ -15,6 +15,7 @@ mod postgres;
 mod prune;
 mod sqlite;
 pub mod store;
+pub mod transfer;
 
 pub use error::{Result, StoreError};
 pub use postgres::{Found, PostgresReport, PostgresSettings, PostgresStore, UrlError};

@@ -18,6 +18,10 @@ const MIGRATIONS: &[(u32, &str)] = &[
         include_str!("../../migrations/postgres/0009_windows.sql"),
     ),
     (10, include_str!("../../migrations/postgres/0010_prune.sql")),
+    (
+        11,
+        include_str!("../../migrations/postgres/0011_transfer.sql"),
+    ),
 ];
 /// Of the lock under which one process at a time migrates: any number that nobody else uses.
 const LOCK: i64 = 0x7679_6472_6120_0001;
@@ -103,7 +107,7 @@ async fn bring_up(db: &Db) -> Result<()> {
     Ok(())
 }
 
-fn known() -> u32 {
+pub(super) fn known() -> u32 {
     MIGRATIONS.last().map_or(0, |(number, _)| *number)
 }
 

@@ -25,6 +25,7 @@ mod sessions;
 mod settings;
 mod tls;
 mod transactions;
+mod transfer;
 mod upkeep;
 mod usage;
 mod users;

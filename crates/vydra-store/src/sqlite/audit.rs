@@ -155,7 +155,11 @@ const AUDITS: &[&str] = &[
 
 pub(super) fn audit(db: &Connection) -> Result<Audit> {
     // One snapshot: a charge that is committed between two of the queries must not look like a difference.
-    let snapshot = db.unchecked_transaction()?;
+    audit_snapshot(&*db.unchecked_transaction()?)
+}
+
+/// To be called in a transaction.
+pub(super) fn audit_snapshot(snapshot: &Connection) -> Result<Audit> {
     let count = |sql: &str| -> Result<u64> {
         let count: i64 = snapshot.query_row(sql, (), |row| row.get(0))?;
         Ok(count.unsigned_abs())

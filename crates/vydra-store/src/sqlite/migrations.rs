@@ -1,5 +1,6 @@
 //! The schema by numbers, and the few settings that live in the database itself.
 
+use crate::transfer::{NOTHING, OUTDATED};
 use crate::{Result, StoreError};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use std::path::Path;
@@ -16,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0008_commands.sql"),
     include_str!("../../migrations/sqlite/0009_windows.sql"),
     include_str!("../../migrations/sqlite/0010_prune.sql"),
+    include_str!("../../migrations/sqlite/0011_transfer.sql"),
 ];
 
 /// Brings the schema up to date, all or nothing, also when two processes start at once.
@@ -63,6 +65,19 @@ pub(super) fn is_outdated(path: &Path) -> Result<bool> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let found = schema(&Connection::open_with_flags(path, flags)?)?;
     Ok((1..known()).contains(&found))
+}
+
+/// Of a database to be read as it is: its number, which must be the one that we know.
+pub(super) fn current(db: &Connection) -> Result<u32> {
+    let (found, known) = (schema(db)?, known());
+    if found > known {
+        return Err(StoreError::SchemaTooNew { found, known });
+    }
+    match found {
+        0 => Err(StoreError::Refused(NOTHING.to_owned())),
+        found if found < known => Err(StoreError::Refused(OUTDATED.to_owned())),
+        _ => Ok(known),
+    }
 }
 
 fn known() -> u32 {

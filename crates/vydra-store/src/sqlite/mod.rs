@@ -20,6 +20,7 @@ mod readers;
 mod rows;
 mod sessions;
 mod transactions;
+mod transfer;
 mod upkeep;
 mod usage;
 mod users;

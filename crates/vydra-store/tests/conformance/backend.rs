@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vydra_core::api_key::Pepper;
+use vydra_store::transfer::{self, Inlet, Moved, Outlet};
 use vydra_store::{SqliteStore, Store};
 
 /// Takes away whatever keeps books from being wrong, for the statements behind it.
@@ -47,6 +48,22 @@ pub(crate) fn sqlite() -> (Fixture, PathBuf) {
     let path = file(directory.path());
     (Fixture::over(open_file(&path), directory), path)
 }
+
+/// All that the database of this folder holds.
+pub(crate) async fn export(directory: &Path, to: Outlet) -> transfer::Result<Moved> {
+    SqliteStore::export(&file(directory), to).await
+}
+
+/// Into the database of this folder, which need not be there.
+pub(crate) async fn import(directory: &Path, from: Inlet) -> transfer::Result<Moved> {
+    SqliteStore::import(&file(directory), from).await
+}
+
+/// Every column of every table, with its table, and the tables that are not moved as they are.
+pub(crate) const COLUMNS: (&str, &[&str]) = (
+    "SELECT group_concat(t.name || '.' || c.name, ',') FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite!_%' ESCAPE '!'",
+    &["admissions"],
+);
 
 /// Runs statements behind the store's back.
 pub(crate) fn execute(directory: &Path, sql: &str) {

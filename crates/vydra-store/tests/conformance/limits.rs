@@ -9,7 +9,7 @@ use vydra_store::store::{KeyUse, Usage};
 pub(crate) const NEVER: Timestamp = Timestamp::from_micros(0);
 
 /// So late that no clock has forgotten it.
-const LATE: i64 = 4_000_000_000_000_000;
+pub(crate) const LATE: i64 = 4_000_000_000_000_000;
 
 pub(crate) fn moments(micros: impl IntoIterator<Item = i64>) -> Vec<Timestamp> {
     micros.into_iter().map(Timestamp::from_micros).collect()

@@ -34,6 +34,8 @@ mod prune;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod rich;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod sqlite_files;
@@ -41,6 +43,8 @@ mod sqlite_files;
 mod start;
 #[cfg(test)]
 mod transactions;
+#[cfg(test)]
+mod transfer;
 #[cfg(test)]
 mod usage;
 #[cfg(test)]

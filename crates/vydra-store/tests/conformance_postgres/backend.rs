@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use vydra_core::api_key::Pepper;
+use vydra_store::transfer::{self, Inlet, Moved, Outlet};
 use vydra_store::{PostgresStore, Store};
 use vydra_testkit::postgres::Postgres;
 
@@ -45,6 +46,22 @@ pub(crate) fn url(directory: &Path) -> String {
 pub(crate) fn server() -> &'static Postgres {
     Postgres::shared().unwrap_or_else(|| std::process::exit(0))
 }
+
+/// All that the database of this folder holds.
+pub(crate) async fn export(directory: &Path, to: Outlet) -> transfer::Result<Moved> {
+    PostgresStore::export(&url(directory).parse().unwrap(), to).await
+}
+
+/// Into the database of this folder, which may be empty.
+pub(crate) async fn import(directory: &Path, from: Inlet) -> transfer::Result<Moved> {
+    PostgresStore::import(&url(directory).parse().unwrap(), from).await
+}
+
+/// Every column of every table, with its table, and the tables that are not moved as they are.
+pub(crate) const COLUMNS: (&str, &[&str]) = (
+    "SELECT string_agg(table_name || '.' || column_name, ',') FROM information_schema.columns WHERE table_schema = 'public'",
+    &["schema_version", "windows", "window_log"],
+);
 
 /// Runs statements behind the store's back.
 pub(crate) fn execute(directory: &Path, sql: &str) {

@@ -43,6 +43,8 @@ mod keys;
 #[path = "../conformance/limits.rs"]
 mod limits;
 #[cfg(test)]
+mod moves;
+#[cfg(test)]
 mod news;
 #[cfg(test)]
 mod nodes;
@@ -56,11 +58,17 @@ mod prune;
 #[path = "../conformance/races.rs"]
 mod races;
 #[cfg(test)]
+#[path = "../conformance/rich.rs"]
+mod rich;
+#[cfg(test)]
 #[path = "../conformance/sessions.rs"]
 mod sessions;
 #[cfg(test)]
 #[path = "../conformance/transactions.rs"]
 mod transactions;
+#[cfg(test)]
+#[path = "../conformance/transfer.rs"]
+mod transfer;
 #[cfg(test)]
 #[path = "../conformance/usage.rs"]
 mod usage;

@@ -1,0 +1,1 @@
+-- References can wait for the end of a transaction as they are.
