@@ -5,6 +5,7 @@
 
 mod commands;
 mod config;
+mod new_file;
 mod output;
 mod system;
 mod telemetry;
@@ -29,7 +30,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
   vydra serve --config /etc/vydra.toml           the production form
   vydra org create --name acme --credits 1000    make a customer
   vydra key create --org acme --name backend     and a key for it
-  vydra ledger audit                             prove that the books agree"
+  vydra ledger audit                             prove that the books agree
+  vydra backup /backups/vydra.db                 copy the database beside a running server"
 )]
 struct Arguments {
     #[command(subcommand)]

@@ -63,16 +63,28 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) {
 
 /// Only for whoever looks at it: nobody knows beforehand how much there is.
 pub fn spinner() -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let spinner = ProgressBar::with_draw_target(None, target);
+    let spinner = ProgressBar::with_draw_target(None, terminal());
     // Only a template that is wrong in this line could fail; then the plain spinner serves.
     if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg}  {elapsed}") {
         spinner.set_style(style);
     }
     spinner.enable_steady_tick(TICK);
     spinner
+}
+
+/// The same where the number of bytes is known.
+pub fn bar(bytes: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(bytes), terminal());
+    if let Ok(style) = ProgressStyle::with_template("  {bar:30} {percent}%  {msg}  {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn terminal() -> ProgressDrawTarget {
+    if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    }
 }

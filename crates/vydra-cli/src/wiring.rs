@@ -4,8 +4,10 @@ pub mod concerns;
 mod limits;
 mod providers;
 mod store;
+mod transfer;
 
 pub use store::{Purpose, ServerLock};
+pub use transfer::{backup, export, import};
 
 use crate::config::{Config, MediaPlace};
 use crate::system::{SystemClock, SystemRandom};

@@ -1,11 +1,14 @@
 //! The commands, one file a noun.
 
 mod assets;
+mod backup;
 mod config;
 mod credits;
 mod db;
 mod dev;
 mod doctor;
+mod export;
+mod import;
 mod key;
 mod ledger;
 mod listen;
@@ -28,6 +31,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use vydra_engine::{Engine, Error};
 use vydra_outbound::secret::Secret;
+use vydra_store::transfer::Moved;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -67,6 +71,12 @@ pub enum Command {
     Webhook(webhook::Webhook),
     /// Forward the webhooks of a server to a program on this machine, for development
     Listen(listen::Listen),
+    /// Copy the SQLite database beside a server that works
+    Backup(backup::Backup),
+    /// Write all that the database holds, of SQLite or Postgres, to a file that `vydra import` takes
+    Export(export::Export),
+    /// Read what `vydra export` has written into a new database, of SQLite or Postgres
+    Import(import::Import),
     /// Create the database or bring it up to date
     Migrate(migrate::Migrate),
     /// The configuration
@@ -160,6 +170,9 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Models(models) => block_on(models.run()),
         Command::Webhook(webhook) => block_on(webhook.run()),
         Command::Listen(listen) => block_on(listen.run()),
+        Command::Backup(backup) => block_on(backup.run()),
+        Command::Export(export) => block_on(export.run()),
+        Command::Import(import) => block_on(import.run()),
         Command::Migrate(migrate) => block_on(migrate.run()),
         Command::Config(config) => config.run(),
         Command::Doctor(doctor) => block_on(doctor.run()),
@@ -173,6 +186,18 @@ fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::
         .build()
         .context("the runtime could not be started")?
         .block_on(command)
+}
+
+/// What was moved, in the words of an operator.
+fn summary(moved: &Moved) -> String {
+    format!(
+        "{} organizations, {} ledger rows, {} jobs and {} assets, {} rows in all,",
+        moved.of("organizations"),
+        moved.of("ledger"),
+        moved.of("jobs"),
+        moved.of("assets"),
+        moved.rows()
+    )
 }
 
 /// The engine's refusals, as sentences for the person at the terminal.

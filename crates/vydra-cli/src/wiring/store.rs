@@ -55,11 +55,8 @@ pub(super) async fn open(
 }
 
 fn sqlite(path: &Path, purpose: Purpose, pepper: &Pepper) -> anyhow::Result<SqliteStore> {
-    if purpose == Purpose::Look && !path.exists() {
-        bail!(
-            "there is no database at {}. `vydra dev`, `vydra serve` or `vydra migrate` makes one; --data-dir points to another.",
-            path.display()
-        );
+    if purpose == Purpose::Look {
+        there_is(path)?;
     }
     if let Some(folder) = path.parent() {
         private_folder(folder)?;
@@ -72,6 +69,16 @@ fn sqlite(path: &Path, purpose: Purpose, pepper: &Pepper) -> anyhow::Result<Sqli
         .context("the database is of an older version and would have to be brought up to date")?;
     SqliteStore::open(path, pepper)
         .with_context(|| format!("cannot open the database {}", path.display()))
+}
+
+pub(super) fn there_is(path: &Path) -> anyhow::Result<()> {
+    if !path.exists() {
+        bail!(
+            "there is no database at {}. `vydra dev`, `vydra serve` or `vydra migrate` makes one; --data-dir points to another.",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 async fn postgres(
@@ -166,7 +173,7 @@ impl ServerLock {
         name.into()
     }
 
-    fn take(database: &Path) -> anyhow::Result<Self> {
+    pub(super) fn take(database: &Path) -> anyhow::Result<Self> {
         let path = Self::path(database);
         if let Some(folder) = path.parent() {
             private_folder(folder)?;

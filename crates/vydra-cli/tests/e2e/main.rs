@@ -24,6 +24,8 @@ mod full_disk;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
+mod moves;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod programs;

@@ -212,12 +212,15 @@ async fn every_command_explains_itself() {
     leaves.sort();
     let all = [
         "assets prune",
+        "backup",
         "config check",
         "config defaults",
         "credits grant",
         "db prune",
         "dev",
         "doctor",
+        "export",
+        "import",
         "key create",
         "key list",
         "key revoke",

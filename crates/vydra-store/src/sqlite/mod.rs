@@ -3,6 +3,7 @@
 mod assets;
 mod attempts;
 mod audit;
+mod backup;
 mod callers;
 mod chains;
 mod checkpoints;
