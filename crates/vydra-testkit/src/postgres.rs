@@ -10,21 +10,23 @@ use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tempfile::TempDir;
 
 /// Who runs the server where we are root, whom Postgres refuses.
 const RUNS_AS: &str = "postgres";
 /// More than one, because somebody else may take the port that was just free.
 const ATTEMPTS: u32 = 3;
+const READY: &str = "ready\n";
 
 /// The role whose members give a password; all others come in without.
 pub const GUARDED: &str = "guarded";
 
 /// Its arguments are the folder of the programs, that of the server, its port, and its further settings. It says `ready`,
-/// or why the server cannot be had. The socket, not the port, tells that it is ready: no other server has that one.
+/// or why the server cannot be had, and then does what it reads: `crash` and `start`. The socket, not the port, tells that the
+/// server is ready: no other one has that.
 const KEEPER: &str = r#"
 programs=$1 folder=$2 port=$3
 shift 3
@@ -37,18 +39,32 @@ ready() {
         { [ "$tries" -lt 1200 ] && kill -0 "$server" && sleep 0.05; } || return
     done
 }
-if "$programs/initdb" --pgdata=data --username=vydra --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync >&2; then
-    echo "host all +guarded all scram-sha-256" | cat - data/pg_hba.conf >hba && mv hba data/pg_hba.conf
+start() {
     "$programs/postgres" -D data -k "$folder" -h 127.0.0.1 -p "$port" "$@" </dev/null >&2 &
     server=$!
     if ready; then
         echo ready
-        read -r end
     else
         cat log
+        return 1
     fi
+}
+crash() {
     kill -QUIT "$server"
     wait "$server"
+}
+if "$programs/initdb" --pgdata=data --username=vydra --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync >&2; then
+    echo "host all +guarded all scram-sha-256" | cat - data/pg_hba.conf >hba && mv hba data/pg_hba.conf
+    start "$@" && while read -r word; do
+        case $word in
+            crash)
+                crash
+                echo crashed
+                ;;
+            start) start "$@" || break ;;
+        esac
+    done
+    crash
 else
     cat log
 fi
@@ -95,8 +111,34 @@ pub struct Postgres {
     programs: PathBuf,
     folder: TempDir,
     port: u16,
-    keeper: Child,
+    keeper: Mutex<Keeper>,
     databases: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Keeper {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Keeper {
+    fn hear(&mut self) -> String {
+        let mut said = String::new();
+        self.output.read_line(&mut said).unwrap();
+        said
+    }
+
+    /// Until it has done so.
+    fn tell(&mut self, word: &str, done: &str) {
+        let input = self.child.stdin.as_mut().unwrap();
+        writeln!(input, "{word}").unwrap();
+        let mut said = self.hear();
+        if said != done {
+            // The end of what it says, as it gives up.
+            self.output.read_to_string(&mut said).unwrap();
+        }
+        assert_eq!(said, done, "postgres does not {word}");
+    }
 }
 
 impl Postgres {
@@ -173,20 +215,20 @@ impl Postgres {
             .stdout(Stdio::piped())
             // What interrupts the tests must not keep it from cleaning up.
             .process_group(0);
-        let mut keeper = keeper.spawn().unwrap();
-        let mut output = BufReader::new(keeper.stdout.take().unwrap());
-        let mut said = String::new();
-        output.read_line(&mut said).unwrap();
-        if said != "ready\n" {
-            output.read_to_string(&mut said).unwrap();
-            keeper.wait().unwrap();
+        let mut child = keeper.spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut keeper = Keeper { child, output };
+        let mut said = keeper.hear();
+        if said != READY {
+            keeper.output.read_to_string(&mut said).unwrap();
+            keeper.child.wait().unwrap();
             return Err(said);
         }
         Ok(Self {
             programs: programs.to_owned(),
             folder,
             port,
-            keeper,
+            keeper: Mutex::new(keeper),
             databases: AtomicU32::new(0),
         })
     }
@@ -260,6 +302,27 @@ impl Postgres {
         answer.trim_end().to_owned()
     }
 
+    /// As `pg_ctl stop -m immediate` does, or a loss of power where it is durable: nobody is told, nothing is brought to an end.
+    pub fn crash(&self) {
+        self.keeper().tell("crash", "crashed\n");
+    }
+
+    /// At its old address; until it has made good what the crash broke off, and lets in.
+    pub fn start_again(&self) {
+        self.keeper().tell("start", READY);
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Keeper> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes all that is in a database to a file, as SQL.
+    pub fn dump(&self, url: &str, file: &Path) -> Result<(), String> {
+        let mut dump = Command::new(self.programs.join("pg_dump"));
+        dump.args(["--dbname", url, "--file"]).arg(file);
+        told(dump.stdin(Stdio::null())).map(drop)
+    }
+
     /// Where its socket is.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -276,8 +339,9 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        let mut keeper = self.keeper();
+        drop(keeper.child.stdin.take());
+        let _ = keeper.child.wait();
     }
 }
 
@@ -289,8 +353,12 @@ fn name(url: &str) -> &str {
 /// What a database answers to some statements, each of them as in [`Postgres::psql`] and all in one session.
 pub fn psql(url: &str, statements: &[&str]) -> Result<String, String> {
     let programs = programs().ok_or("there are no programs of Postgres")?;
-    let output = psql_on(&programs, url, statements).output();
-    let output = output.map_err(|error| error.to_string())?;
+    told(&mut psql_on(&programs, url, statements))
+}
+
+/// What a program tells, or says of its failure.
+fn told(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| error.to_string())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() {
         Ok(text(&output.stdout))
@@ -313,10 +381,18 @@ fn psql_on(programs: &Path, url: &str, statements: &[&str]) -> Command {
 fn settings(options: Options) -> Vec<&'static str> {
     // The log of many small databases is not to fill the disk.
     let mut settings = vec!["-c", "max_connections=400", "-c", "max_wal_size=256MB"];
-    if !options.is_durable {
-        settings.extend(["-c", "fsync=off", "-c", "full_page_writes=off"]);
-    }
+    settings.extend(if options.is_durable {
+        // One call after a crash, in place of one for each file.
+        ["-c", "recovery_init_sync_method=syncfs"].as_slice()
+    } else {
+        ["-c", "fsync=off", "-c", "full_page_writes=off"].as_slice()
+    });
     settings
+}
+
+/// Whether there are programs of it here.
+pub fn is_here() -> bool {
+    programs().is_some()
 }
 
 /// The folder of the newest.
@@ -352,10 +428,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 fn run(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
+    told(&mut command).expect("a program of Postgres does its work")
 }
 
 #[cfg(test)]
@@ -436,6 +509,27 @@ mod tests {
             name(&copy)
         );
         assert_eq!(postgres.psql(&template, &old), "");
+    }
+
+    #[test]
+    fn what_is_committed_outlives_a_crash() {
+        let Some(postgres) = Postgres::start(Options { is_durable: true }) else {
+            return;
+        };
+        let url = postgres.database();
+        for number in 1..=2 {
+            postgres.psql(&url, "create table if not exists kept (id bigint)");
+            postgres.psql(&url, "insert into kept values (1)");
+            postgres.crash();
+            assert!(psql(&url, &["select 1"]).is_err(), "nobody is there");
+            postgres.start_again();
+            let count = postgres.psql(&url, "select count(*) from kept");
+            assert_eq!(count, number.to_string());
+        }
+        postgres.crash();
+        let folder = postgres.folder().to_owned();
+        drop(postgres);
+        assert!(!folder.exists());
     }
 
     #[test]
