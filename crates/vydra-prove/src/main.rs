@@ -15,21 +15,24 @@ mod api;
 mod books;
 mod fixture;
 mod gates;
+mod load;
 mod pool;
 mod report;
 mod server;
 mod sim;
 
 use clap::Parser;
-use gates::{Gate, Run};
+use gates::{Cases, Gate, Run};
 use report::{Format, Reporter};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use vydra_testkit::{Backend, postgres};
 
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask prove                                every gate, as before each commit
   cargo xtask prove kill --seed 7 --count 20       one gate, for a while, by another seed
+  cargo xtask prove kill --store postgres          the same gate on Postgres alone
   cargo xtask prove --tier release                 every gate, as before a release (hours)
   cargo xtask prove simulation --seed 42 --count 1 --log events.txt
                                                    one simulated run again, with all that happened in it
@@ -42,6 +45,9 @@ Examples:
 struct Arguments {
     /// Which gates; all when none is named. Each has a name and a short one, such as `kill` or `G2`.
     gates: Vec<String>,
+    /// On this engine alone, `sqlite` or `postgres`. Otherwise each gate runs on all those of which it says something.
+    #[arg(long, value_name = "ENGINE", value_parser = engine)]
+    store: Option<Backend>,
     /// How much.
     #[arg(long, value_enum, default_value_t = Tier::Commit)]
     tier: Tier,
@@ -82,6 +88,11 @@ enum Tier {
     Release,
 }
 
+fn engine(word: &str) -> Result<Backend, String> {
+    let known = Backend::ALL.into_iter().find(|one| one.as_str() == word);
+    known.ok_or_else(|| "there are sqlite and postgres".to_owned())
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match prove(&arguments) {
@@ -96,7 +107,7 @@ fn main() -> ExitCode {
 
 /// Whether every gate passed.
 fn prove(arguments: &Arguments) -> anyhow::Result<bool> {
-    let chosen = chosen(&arguments.gates)?;
+    let chosen = chosen(&arguments.gates, arguments.store)?;
     std::fs::create_dir_all(&arguments.disk)?;
     let format = if arguments.json {
         Format::Json
@@ -104,13 +115,21 @@ fn prove(arguments: &Arguments) -> anyhow::Result<bool> {
         Format::Line
     };
     let mut passed = true;
-    for gate in chosen {
+    for (gate, store, cases) in chosen {
+        if store == Backend::Postgres && arguments.store.is_none() && !postgres::is_here() {
+            eprintln!(
+                "{}: skipped on postgres, which is not here; `cargo xtask programs` brings it",
+                gate.name
+            );
+            continue;
+        }
         let reporter = Reporter::new(gate.name, format);
         let run = Run {
+            store,
             seed: arguments.seed,
             count: arguments.count.unwrap_or(match arguments.tier {
-                Tier::Commit => gate.commit,
-                Tier::Release => gate.release,
+                Tier::Commit => cases.commit,
+                Tier::Release => cases.release,
             }),
             seconds: arguments.seconds,
             only: arguments.only.clone(),
@@ -127,22 +146,41 @@ fn prove(arguments: &Arguments) -> anyhow::Result<bool> {
     Ok(passed)
 }
 
-fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Gate>> {
-    if names.is_empty() {
-        return Ok(gates::ALL.iter().collect());
+type Chosen = (&'static Gate, Backend, Cases);
+
+/// Each gate on each engine that it knows, unless one is named.
+fn chosen(names: &[String], store: Option<Backend>) -> anyhow::Result<Vec<Chosen>> {
+    let gates: Vec<&Gate> = if names.is_empty() {
+        gates::ALL.iter().collect()
+    } else {
+        names
+            .iter()
+            .map(|name| named(name))
+            .collect::<Result<_, _>>()?
+    };
+    let mut all = Vec::new();
+    for gate in gates {
+        let before = all.len();
+        let wanted = |on: &Backend| store.is_none_or(|store| store == *on);
+        for on in Backend::ALL.into_iter().filter(wanted) {
+            all.extend(gate.cases(on).map(|cases| (gate, on, cases)));
+        }
+        if let (false, Some(store)) = (names.is_empty(), store) {
+            let (name, store) = (gate.name, store.as_str());
+            anyhow::ensure!(all.len() > before, "`{name}` says nothing of {store}");
+        }
     }
-    names
+    Ok(all)
+}
+
+fn named(name: &str) -> anyhow::Result<&'static Gate> {
+    gates::ALL
         .iter()
-        .map(|name| {
-            gates::ALL
-                .iter()
-                .find(|gate| gate.name == name || gate.short.eq_ignore_ascii_case(name))
-                .ok_or_else(|| {
-                    let known: Vec<&str> = gates::ALL.iter().map(|gate| gate.name).collect();
-                    anyhow::anyhow!("there is no gate `{name}`; there are {}", known.join(", "))
-                })
+        .find(|gate| gate.name == name || gate.short.eq_ignore_ascii_case(name))
+        .ok_or_else(|| {
+            let known: Vec<&str> = gates::ALL.iter().map(|gate| gate.name).collect();
+            anyhow::anyhow!("there is no gate `{name}`; there are {}", known.join(", "))
         })
-        .collect()
 }
 
 #[cfg(test)]
@@ -151,13 +189,27 @@ mod tests {
 
     #[test]
     fn gates_are_found_by_either_name_and_unknown_ones_are_named() {
-        let names = |words: &[&str]| {
+        let names = |words: &[&str], store| {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            chosen(&words).map(|gates| gates.iter().map(|gate| gate.name).collect::<Vec<_>>())
+            let name = |(gate, store, _): &Chosen| format!("{} {}", gate.name, store.as_str());
+            chosen(&words, store).map(|all| all.iter().map(name).collect::<Vec<_>>())
         };
-        assert_eq!(names(&["G2", "kill"]).unwrap(), ["kill", "kill"]);
-        assert_eq!(names(&[]).unwrap().len(), gates::ALL.len());
-        assert!(names(&["kil"]).unwrap_err().to_string().contains("`kil`"));
+        let (sqlite, postgres) = (Some(Backend::Sqlite), Some(Backend::Postgres));
+        assert_eq!(
+            names(&["G2"], None).unwrap(),
+            ["kill sqlite", "kill postgres"]
+        );
+        assert_eq!(
+            names(&["G2", "kill"], postgres).unwrap(),
+            ["kill postgres"; 2]
+        );
+        let all = names(&[], None).unwrap().len();
+        let (of_one, of_other) = (names(&[], sqlite).unwrap(), names(&[], postgres).unwrap());
+        assert_eq!(of_one.len() + of_other.len(), all);
+        assert!(!of_other.is_empty());
+        let wrong = |words, store| names(words, store).unwrap_err().to_string();
+        assert!(wrong(&["kil"], None).contains("`kil`"));
+        assert!(wrong(&["ssrf"], postgres).contains("says nothing of postgres"));
     }
 
     #[test]

@@ -91,7 +91,8 @@ fn line(gate: &str, run: &Run, took: Duration, outcome: &Outcome) -> String {
         ),
     };
     format!(
-        "{gate:<12} seed {} count {} {:.1} s {word}: {text}",
+        "{gate:<12} {:<8} seed {} count {} {:.1} s {word}: {text}",
+        run.store.as_str(),
         run.seed,
         run.count,
         took.as_secs_f64()
@@ -101,6 +102,7 @@ fn line(gate: &str, run: &Run, took: Duration, outcome: &Outcome) -> String {
 fn object(gate: &str, run: &Run, took: Duration, outcome: &Outcome) -> serde_json::Value {
     let mut object = json!({
         "gate": gate,
+        "store": run.store.as_str(),
         "seed": run.seed,
         "count": run.count,
         "seconds": took.as_secs_f64(),
@@ -118,10 +120,11 @@ fn object(gate: &str, run: &Run, took: Duration, outcome: &Outcome) -> serde_jso
 
 /// The command that shows a failure again.
 fn again(gate: &str, replay: Option<&str>, run: &Run) -> String {
+    let store = run.store.as_str();
     match replay {
-        Some(arguments) => format!("cargo xtask prove {gate} {arguments}"),
+        Some(arguments) => format!("cargo xtask prove {gate} --store {store} {arguments}"),
         None => format!(
-            "cargo xtask prove {gate} --seed {} --count {}",
+            "cargo xtask prove {gate} --store {store} --seed {} --count {}",
             run.seed, run.count
         ),
     }

@@ -4,12 +4,15 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use vydra_testkit::Database;
+use vydra_testkit::postgres::{Options, Postgres};
 
+const DATABASE: &str = "VYDRA__STORE__URL";
 const LISTENING: &str = "listening on ";
 /// No start and no stop takes this long.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -22,6 +25,8 @@ pub(crate) struct Data {
     binary: PathBuf,
     folder: PathBuf,
     environment: Vec<(&'static str, String)>,
+    /// The server that keeps the database, and its address; without it that is a file.
+    postgres: Option<(Arc<Postgres>, String)>,
 }
 
 impl Data {
@@ -30,7 +35,21 @@ impl Data {
             binary: binary.to_owned(),
             folder: folder.to_owned(),
             environment: Vec::new(),
+            postgres: None,
         }
+    }
+
+    /// With a database on a server of its own, which keeps what it has committed.
+    pub(crate) fn on_postgres(mut self) -> anyhow::Result<Self> {
+        let server = Postgres::start(Options { is_durable: true });
+        let server = server.context("there are no programs of Postgres")?;
+        let url = server.database();
+        self.postgres = Some((Arc::new(server), url.clone()));
+        Ok(self.with(DATABASE, url))
+    }
+
+    pub(crate) fn postgres(&self) -> Option<&Arc<Postgres>> {
+        self.postgres.as_ref().map(|(server, _)| server)
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -39,7 +58,18 @@ impl Data {
     }
 
     pub(crate) fn database(&self) -> Database {
-        Database::Sqlite(self.folder.join("vydra.db"))
+        match &self.postgres {
+            Some((_, url)) => Database::Postgres(url.clone()),
+            None => Database::Sqlite(self.folder.join("vydra.db")),
+        }
+    }
+
+    /// What a server keeps goes with it; this writes it into the folder.
+    pub(crate) fn keep_database(&self) {
+        if let Some((server, url)) = &self.postgres {
+            // A server that is gone keeps it to itself.
+            let _ = server.dump(url, &self.folder.join("vydra.sql"));
+        }
     }
 
     pub(crate) fn media(&self) -> PathBuf {
@@ -81,6 +111,10 @@ impl Data {
 
     /// An organization that nothing stops but its credits, and its test key.
     pub(crate) async fn customer(&self, name: &str) -> anyhow::Result<String> {
+        // A file is made by whatever needs it.
+        if self.postgres.is_some() {
+            self.run(&["migrate"]).await?;
+        }
         self.run(&["org", "create", "--name", name, "--plan", "enterprise"])
             .await?;
         self.run(&[

@@ -21,7 +21,8 @@ pub(super) fn prove(run: &Run) -> Outcome {
         .enable_all()
         .build()?;
     let figures = runtime.block_on(async {
-        let database = Database::Sqlite(folder.path().join("vydra.db"));
+        let database = Database::new(run.store, folder.path());
+        let database = database.context("there are no programs of Postgres")?;
         let fixture = Arc::new(Fixture::new(database, run.seed));
         let mut winners = [0_u64; 4];
         for number in 0..run.count {

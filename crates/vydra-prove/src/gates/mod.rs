@@ -1,4 +1,4 @@
-//! The gates, in the order in which they are carried out: the quick ones first.
+//! The gates, in the order in which they are carried out: the quick ones first. Each says on which engines it runs.
 
 mod bank;
 mod deadlines;
@@ -17,6 +17,7 @@ use crate::report::Progress;
 use crate::server::Data;
 use std::path::PathBuf;
 use tempfile::TempDir;
+use vydra_testkit::Backend;
 
 /// What a gate shows, and how often.
 #[derive(Debug)]
@@ -24,99 +25,119 @@ pub(crate) struct Gate {
     pub(crate) name: &'static str,
     /// As the map of proofs calls it.
     pub(crate) short: &'static str,
-    /// How many cases before each commit.
-    pub(crate) commit: u64,
-    /// How many before a release.
-    pub(crate) release: u64,
+    /// None for a gate that says nothing of this engine.
+    pub(crate) sqlite: Option<Cases>,
+    pub(crate) postgres: Option<Cases>,
     pub(crate) prove: fn(&Run) -> Outcome,
+}
+
+/// How many there are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cases {
+    /// Before each commit.
+    pub(crate) commit: u64,
+    pub(crate) release: u64,
+}
+
+const fn cases(commit: u64, release: u64) -> Cases {
+    Cases { commit, release }
+}
+
+impl Gate {
+    pub(crate) const fn cases(&self, store: Backend) -> Option<Cases> {
+        match store {
+            Backend::Sqlite => self.sqlite,
+            Backend::Postgres => self.postgres,
+        }
+    }
 }
 
 pub(crate) const ALL: &[Gate] = &[
     Gate {
         name: "ledger",
         short: "G1",
-        commit: 2_000,
-        release: 100_000,
+        sqlite: Some(cases(2_000, 100_000)),
+        postgres: None,
         prove: ledger::prove,
     },
     Gate {
         name: "ends",
         short: "G7",
-        commit: 200,
-        release: 10_000,
+        sqlite: Some(cases(200, 10_000)),
+        postgres: Some(cases(100, 2_000)),
         prove: ends::prove,
     },
     Gate {
         name: "deadlines",
         short: "G3",
-        commit: 10_000,
-        release: 100_000,
+        sqlite: Some(cases(10_000, 100_000)),
+        postgres: None,
         prove: deadlines::prove,
     },
     Gate {
         name: "simulation",
         short: "G15",
-        commit: 100,
-        release: 50_000,
+        sqlite: Some(cases(100, 50_000)),
+        postgres: None,
         prove: simulation::prove,
     },
     Gate {
         name: "faults",
         short: "G4",
-        commit: 1,
-        release: 20,
+        sqlite: Some(cases(1, 20)),
+        postgres: None,
         prove: faults::prove,
     },
     Gate {
         name: "fuzz",
         short: "G16",
         // Of each target.
-        commit: 2_000,
-        release: 1_000_000,
+        sqlite: Some(cases(2_000, 1_000_000)),
+        postgres: None,
         prove: fuzz::prove,
     },
     Gate {
         name: "idempotency",
         short: "G6",
-        commit: 100,
-        release: 1_000,
+        sqlite: Some(cases(100, 1_000)),
+        postgres: Some(cases(60, 1_000)),
         prove: idempotency::prove,
     },
     Gate {
         name: "bank",
         short: "G5",
         // Seconds.
-        commit: 20,
-        release: 600,
+        sqlite: Some(cases(20, 600)),
+        postgres: Some(cases(8, 600)),
         prove: bank::prove,
     },
     Gate {
         name: "ssrf",
         short: "G9",
-        commit: 1_500,
-        release: 20_000,
+        sqlite: Some(cases(1_500, 20_000)),
+        postgres: None,
         prove: ssrf::prove,
     },
     Gate {
         name: "uploads",
         short: "G10",
         // Damaged files, beside those that are always sent.
-        commit: 500,
-        release: 100_000,
+        sqlite: Some(cases(500, 100_000)),
+        postgres: None,
         prove: uploads::prove,
     },
     Gate {
         name: "webhooks",
         short: "G14",
-        commit: 500,
-        release: 10_000,
+        sqlite: Some(cases(500, 10_000)),
+        postgres: None,
         prove: webhooks::prove,
     },
     Gate {
         name: "kill",
         short: "G2",
-        commit: 200,
-        release: 10_000,
+        sqlite: Some(cases(200, 10_000)),
+        postgres: Some(cases(40, 2_000)),
         prove: kill::prove,
     },
 ];
@@ -124,6 +145,8 @@ pub(crate) const ALL: &[Gate] = &[
 /// What a gate is given.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
+    /// The engine below.
+    pub(crate) store: Backend,
     pub(crate) seed: u64,
     pub(crate) count: u64,
     /// How long for each part, instead of a count.
@@ -201,9 +224,13 @@ fn on_disk(
     let folder = tempfile::Builder::new()
         .prefix(&format!("{gate}-"))
         .tempdir_in(&run.disk)?;
-    let data = Data::new(&run.binary, folder.path());
+    let mut data = Data::new(&run.binary, folder.path());
+    if run.store == Backend::Postgres {
+        data = data.on_postgres()?;
+    }
     runtime.block_on(prove(&data)).map_err(|error| {
         let kept = folder.keep();
+        data.keep_database();
         Violation::from(error.context(format!("the data are kept in {}", kept.display())))
     })
 }
