@@ -1,7 +1,8 @@
 //! Calls over HTTP to the real program.
 
+use crate::front::Front;
 use anyhow::Context;
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,8 +11,17 @@ use std::time::Duration;
 /// Longer than the server holds any answer back.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Plain HTTP to this machine alone: trusts no certificate and asks no proxy.
 pub(crate) fn client() -> anyhow::Result<Client> {
+    Ok(builder()?.build()?)
+}
+
+/// With a connection for each request: what stood open to a server that goes cannot be met.
+pub(crate) fn client_without_connections() -> anyhow::Result<Client> {
+    Ok(builder()?.pool_max_idle_per_host(0).build()?)
+}
+
+/// Plain HTTP to this machine alone: trusts no certificate and asks no proxy.
+fn builder() -> anyhow::Result<ClientBuilder> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -26,16 +36,21 @@ pub(crate) fn client() -> anyhow::Result<Client> {
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(TIMEOUT)
-        .tls_backend_preconfigured(tls)
-        .build()?)
+        .tls_backend_preconfigured(tls))
 }
 
-/// One caller of one server.
+/// One caller.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
     client: Client,
-    url: String,
+    servers: Servers,
     key: String,
+}
+
+#[derive(Debug, Clone)]
+enum Servers {
+    One(String),
+    Behind(Arc<Front>),
 }
 
 #[derive(Debug, Clone)]
@@ -62,19 +77,32 @@ impl Api {
     pub(crate) fn new(client: &Client, url: &str, key: &str) -> Self {
         Self {
             client: client.clone(),
-            url: url.to_owned(),
+            servers: Servers::One(url.to_owned()),
             key: key.to_owned(),
         }
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    /// Of whichever of them is next; as long as none is ready, it waits.
+    pub(crate) fn behind(front: &Arc<Front>, client: &Client, key: &str) -> Self {
+        Self {
+            client: client.clone(),
+            servers: Servers::Behind(Arc::clone(front)),
+            key: key.to_owned(),
+        }
+    }
+
+    async fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = match &self.servers {
+            Servers::One(url) => url.clone(),
+            Servers::Behind(front) => front.next().await,
+        };
         self.client
-            .request(method, format!("{}/api/v1/{path}", self.url))
+            .request(method, format!("{url}/api/v1/{path}"))
             .bearer_auth(&self.key)
     }
 
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Option<Answer>> {
-        send(self.request(Method::GET, path)).await
+        send(self.request(Method::GET, path).await).await
     }
 
     pub(crate) async fn cancel(&self, job: &str) -> anyhow::Result<Option<Answer>> {
@@ -82,11 +110,11 @@ impl Api {
     }
 
     pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<Option<Answer>> {
-        send(self.request(Method::DELETE, path)).await
+        send(self.request(Method::DELETE, path).await).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Option<Answer>> {
-        send(self.request(Method::POST, path).json(body)).await
+        send(self.request(Method::POST, path).await.json(body)).await
     }
 
     /// A form with one file.
@@ -94,6 +122,7 @@ impl Api {
         let (content_type, body) = form(name, file);
         let request = self
             .request(Method::POST, "upload")
+            .await
             .header("content-type", content_type)
             .body(body);
         send(request).await
@@ -102,6 +131,7 @@ impl Api {
     pub(crate) async fn buy(&self, purchase: &Purchase) -> anyhow::Result<Option<Answer>> {
         let mut request = self
             .request(Method::POST, &purchase.path)
+            .await
             .json(&purchase.body);
         if !purchase.outcome.is_empty() {
             request = request.header("x-vydra-simulate", purchase.outcome);

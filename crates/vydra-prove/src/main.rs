@@ -14,6 +14,7 @@
 mod api;
 mod books;
 mod fixture;
+mod front;
 mod gates;
 mod load;
 mod pool;

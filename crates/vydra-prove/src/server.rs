@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use vydra_testkit::Database;
 use vydra_testkit::postgres::{Options, Postgres};
+use vydra_testkit::wire::Wire;
 
 const DATABASE: &str = "VYDRA__STORE__URL";
 const LISTENING: &str = "listening on ";
@@ -46,6 +47,25 @@ impl Data {
         let url = server.database();
         self.postgres = Some((Arc::new(server), url.clone()));
         Ok(self.with(DATABASE, url))
+    }
+
+    /// Another server on the same database, with a folder of its own.
+    pub(crate) fn beside(&self, name: &str) -> anyhow::Result<Self> {
+        let mut beside = self.clone();
+        beside.folder = self.folder.join(name);
+        std::fs::create_dir_all(&beside.folder)?;
+        Ok(beside)
+    }
+
+    /// It reaches its database over this wire.
+    pub(crate) fn over(self, wire: &Wire) -> Self {
+        match &self.postgres {
+            Some((_, url)) => {
+                let address = wire.address(url);
+                self.with(DATABASE, address)
+            }
+            None => self,
+        }
     }
 
     pub(crate) fn postgres(&self) -> Option<&Arc<Postgres>> {

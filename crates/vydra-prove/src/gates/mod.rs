@@ -1,6 +1,7 @@
 //! The gates, in the order in which they are carried out: the quick ones first. Each says on which engines it runs.
 
 mod bank;
+mod cluster;
 mod deadlines;
 mod ends;
 mod faults;
@@ -110,6 +111,14 @@ pub(crate) const ALL: &[Gate] = &[
         sqlite: Some(cases(20, 600)),
         postgres: Some(cases(8, 600)),
         prove: bank::prove,
+    },
+    Gate {
+        name: "cluster",
+        short: "G17",
+        sqlite: None,
+        // Faults.
+        postgres: Some(cases(6, 500)),
+        prove: cluster::prove,
     },
     Gate {
         name: "ssrf",

@@ -7,6 +7,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a new organization's sandbox has.
@@ -20,6 +21,8 @@ const BACKLOG: usize = 50;
 /// What a caller may meet just now through no fault of what is proved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Weather {
+    /// Nothing: whoever asks is answered.
+    Calm,
     /// A server that dies, or is about to stop.
     #[default]
     Fair,
@@ -64,8 +67,9 @@ pub(crate) struct Journal {
     in_doubt: i64,
     pub(crate) answers: u64,
     pub(crate) cut_off: u64,
-    /// The last answer to a purchase.
+    /// The last answer to a purchase, and the longest time without one.
     answered_at: Option<Instant>,
+    silence: Duration,
 }
 
 pub(crate) type Shared = Arc<Mutex<Journal>>;
@@ -75,9 +79,22 @@ pub(crate) fn lock(journal: &Shared) -> std::sync::MutexGuard<'_, Journal> {
 }
 
 impl Journal {
+    /// The longest time since this was asked last in which nobody was answered.
+    pub(crate) fn take_silence(&mut self) -> Duration {
+        self.note_answer();
+        std::mem::take(&mut self.silence)
+    }
+
     /// Whether a purchase was answered since then.
     pub(crate) fn has_answered_since(&self, moment: Instant) -> bool {
         self.answered_at.is_some_and(|answered| answered > moment)
+    }
+
+    fn note_answer(&mut self) {
+        let now = Instant::now();
+        let before = self.answered_at.replace(now);
+        let silence = before.map_or(Duration::ZERO, |before| now.duration_since(before));
+        self.silence = self.silence.max(silence);
     }
 
     /// Credits that were given by a command, which says whether it came back with success.
@@ -153,6 +170,7 @@ impl Journal {
         sent.open = false;
         let Some(answer) = answer else {
             self.cut_off += 1;
+            ensure!(weather > Weather::Calm, "{key} was cut off");
             return Ok(());
         };
         self.answers += 1;
@@ -170,7 +188,7 @@ impl Journal {
                     return Ok(());
                 }
                 sent.job = Some(job.clone());
-                self.answered_at = Some(Instant::now());
+                self.note_answer();
                 let refund = answer.body["refund"]["creditsRefunded"].as_i64();
                 if answer.status == 500 {
                     ensure!(refund.is_some(), "a failure without its refund: {answer:?}");
@@ -192,7 +210,7 @@ impl Journal {
 /// Whether a request that changes something may be answered so: nothing was taken, or nobody knows.
 pub(crate) fn may_be(answer: &Answer, weather: Weather) -> bool {
     match answer.status {
-        503 => true,
+        503 => weather > Weather::Calm,
         500 => weather == Weather::Storm,
         _ => false,
     }

@@ -140,6 +140,7 @@ async fn cancel(api: &Api, journal: &Shared, job: &str) -> anyhow::Result<bool> 
     let mut journal = lock(journal);
     let weather = journal.weather.max(begun);
     let Some(answer) = answer else {
+        ensure!(weather > Weather::Calm, "the cancel of {job} was cut off");
         return Ok(false);
     };
     journal.answers += 1;
@@ -168,6 +169,7 @@ async fn look(api: &Api, journal: &Shared, job: &str) -> anyhow::Result<bool> {
     let mut journal = lock(journal);
     let weather = journal.weather.max(begun);
     let Some(answer) = answer else {
+        ensure!(weather > Weather::Calm, "a look at {job} was cut off");
         return Ok(false);
     };
     journal.answers += 1;
