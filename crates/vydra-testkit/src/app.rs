@@ -1,26 +1,23 @@
 //! The whole application but its doors: a store and a media folder of its own, an engine, and a worker.
 
 use crate::database::{self, Backend, Database};
-use crate::faults::{Faults, FaultyCourier, FaultyProvider, FaultyStore, Life};
-use crate::faulty_files::FaultyFiles;
+use crate::faults::{Faults, FaultyProvider, FaultyStore, Life};
 use crate::mailbox::Mailbox;
+use crate::parts;
 use crate::provider::ScriptedProvider;
 use crate::redis;
-use crate::web::Names;
 use crate::{ManualClock, SeededRandom};
 use object_store::memory::InMemory;
 use object_store::path::Path as Location;
 use object_store::{GetOptions, ObjectStore};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vydra_core::api_key::Pepper;
-use vydra_core::catalog::{Catalog, DEFAULT};
 use vydra_core::credits::Credits;
 use vydra_core::job::{Job, Mode};
 use vydra_core::organization::Organization;
@@ -29,16 +26,13 @@ use vydra_core::webhook::RetrySchedule;
 use vydra_engine::worker::Worker;
 use vydra_engine::{
     Access, AuthSettings, Caller, Credentials, Deliverer, Engine, LimitSettings, NewKey,
-    NewOrganizationRequest, NewUserRequest, Parts, Settings, WebhookSettings, WorkerSettings,
+    NewOrganizationRequest, NewUserRequest, Parts, WebhookSettings, WorkerSettings,
 };
-use vydra_outbound::fetch::{FetchLimits, InputFetcher};
-use vydra_outbound::media::MediaStore;
+use vydra_outbound::fetch::InputFetcher;
 use vydra_outbound::provider::Provider;
 use vydra_outbound::providers::sandbox::Sandbox;
 use vydra_outbound::registry::{Bounds, Registry};
-use vydra_outbound::url_guard::{Network, UrlGuard};
-use vydra_outbound::webhook::{Courier, WebhookSender};
-use vydra_outbound::windows::{RedisAddress, RedisWindows};
+use vydra_outbound::windows::RedisAddress;
 use vydra_store::Store;
 
 /// The address that the application believes to have.
@@ -449,12 +443,6 @@ impl Drop for TestApp {
     }
 }
 
-/// By the clock of the test.
-pub(crate) fn windows(setup: &Setup, clock: &Arc<ManualClock>) -> Option<RedisWindows> {
-    let windows = RedisWindows::new(setup.redis.clone()?).unwrap();
-    Some(windows.by(Arc::clone(clock) as _))
-}
-
 fn start(
     (folder, database): (&Path, &Database),
     setup: &Setup,
@@ -491,7 +479,7 @@ fn start(
     }
     providers.set_sandbox(Arc::new(Sandbox::new(provider)));
     let engine = Engine::new(Parts {
-        windows: windows(setup, clock),
+        windows: parts::windows(setup, clock),
         store: match &life {
             Some(life) => Arc::new(FaultyStore {
                 inner: Arc::clone(&store),
@@ -499,23 +487,18 @@ fn start(
             }),
             None => Arc::clone(&store),
         },
-        catalog: catalog(&setup.catalog),
+        catalog: parts::catalog(&setup.catalog),
         providers,
-        media: media(folder, memory, life.as_ref()),
-        fetcher: setup.fetcher.clone().unwrap_or_else(|| fetcher(setup)),
-        webhooks: courier(setup, life.as_ref()),
+        media: parts::media(folder, memory, life.as_ref()),
+        fetcher: setup
+            .fetcher
+            .clone()
+            .unwrap_or_else(|| parts::fetcher(setup)),
+        webhooks: parts::courier(setup, life.as_ref()),
         show_job: setup.show_job,
         clock: Arc::clone(clock) as _,
         random: Arc::clone(random) as _,
-        settings: Settings {
-            plans: crate::plans::plans(),
-            public_url: PUBLIC_URL.to_owned(),
-            sync_wait: setup.sync_wait,
-            auth: setup.auth.clone(),
-            worker: setup.worker.clone(),
-            webhooks: setup.webhooks.clone(),
-            limits: setup.limits.clone(),
-        },
+        settings: parts::settings(setup),
     });
     // Looked at without faults, and in one poll as well: a paused clock must not leap while a test looks.
     let store: Arc<dyn Store> = match &life {
@@ -529,63 +512,5 @@ fn start(
         store,
         engine,
         life,
-    }
-}
-
-/// To read and to compile it takes longer than most tests do otherwise.
-pub(crate) fn catalog(own: &str) -> Arc<Catalog> {
-    static KNOWN: Mutex<BTreeMap<String, Arc<Catalog>>> = Mutex::new(BTreeMap::new());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let catalog = known.entry(own.to_owned()).or_insert_with(|| {
-        let texts = [("catalog.default.toml", DEFAULT), ("test.toml", own)];
-        Arc::new(Catalog::load(texts).unwrap())
-    });
-    Arc::clone(catalog)
-}
-
-pub(crate) fn fetcher(setup: &Setup) -> InputFetcher {
-    let limits = FetchLimits {
-        connect: Duration::from_millis(500),
-        headers: Duration::from_secs(1),
-        idle: Duration::from_secs(1),
-        total: Duration::from_secs(2),
-        ..FetchLimits::default()
-    };
-    let guard = UrlGuard::new(networks(&setup.readable));
-    InputFetcher::with_lookup(guard, limits, Names).unwrap()
-}
-
-fn networks(list: &[&str]) -> Vec<Network> {
-    list.iter().map(|text| text.parse().unwrap()).collect()
-}
-
-pub(crate) fn courier(setup: &Setup, life: Option<&Life>) -> Arc<dyn Courier> {
-    let inner: Arc<dyn Courier> = if let Some(mailbox) = &setup.mailbox {
-        Arc::clone(mailbox) as _
-    } else {
-        let guard = UrlGuard::new(networks(&setup.receivers));
-        let timeout = setup.webhooks.timeout;
-        Arc::new(WebhookSender::with_lookup(guard, timeout, None, Names).unwrap())
-    };
-    match life {
-        Some(life) => Arc::new(FaultyCourier {
-            inner,
-            life: life.clone(),
-        }),
-        None => inner,
-    }
-}
-
-fn media(folder: &Path, memory: &Arc<InMemory>, life: Option<&Life>) -> MediaStore {
-    match life {
-        // Parts so small that the little files of proofs go the way of large ones.
-        Some(life) => MediaStore::over(
-            Arc::new(FaultyFiles {
-                inner: Arc::clone(memory) as _,
-                life: life.clone(),
-            }),
-            32,
-        ),
-        None => MediaStore::folder(&folder.join("media")).unwrap(),
     }
 }

@@ -1,7 +1,8 @@
 //! Several servers on one Postgres, each with an engine of its own. They share what is outside: the clock, the provider, the
 //! folder of the files, and where webhooks go.
 
-use crate::app::{self, PUBLIC_URL, Setup};
+use crate::app::Setup;
+use crate::parts::{parts, windows};
 use crate::postgres::Postgres;
 use crate::wire::Wire;
 use crate::{ManualClock, ScriptedProvider, SeededRandom};
@@ -11,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vydra_core::api_key::Pepper;
 use vydra_engine::worker::Worker;
-use vydra_engine::{Deliverer, Engine, Parts, Settings};
-use vydra_outbound::media::MediaStore;
+use vydra_engine::{Deliverer, Engine, Parts};
 use vydra_outbound::registry::Registry;
 use vydra_store::store::{Hearing, NewsFeed};
 use vydra_store::{PostgresStore, Store};
@@ -109,27 +109,12 @@ impl Cluster {
     fn parts(&self, store: Arc<dyn Store>) -> Parts {
         let mut providers = Registry::default();
         providers.set_fallback(Arc::clone(&self.provider) as _);
-        let setup = &self.setup;
         Parts {
-            store,
-            windows: app::windows(setup, &self.clock),
-            catalog: app::catalog(&setup.catalog),
+            windows: windows(&self.setup, &self.clock),
             providers,
-            media: MediaStore::folder(&self.folder.path().join("media")).unwrap(),
-            fetcher: app::fetcher(setup),
-            webhooks: app::courier(setup, None),
-            show_job: setup.show_job,
             clock: Arc::clone(&self.clock) as _,
             random: Arc::clone(&self.random) as _,
-            settings: Settings {
-                plans: crate::plans::plans(),
-                public_url: PUBLIC_URL.to_owned(),
-                sync_wait: setup.sync_wait,
-                auth: setup.auth.clone(),
-                worker: setup.worker.clone(),
-                webhooks: setup.webhooks.clone(),
-                limits: setup.limits.clone(),
-            },
+            ..parts(&self.setup, store, self.folder.path())
         }
     }
 }
