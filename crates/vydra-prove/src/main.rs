@@ -61,7 +61,7 @@ struct Arguments {
     /// How long for each target, instead of a count (fuzz).
     #[arg(long)]
     seconds: Option<u64>,
-    /// Only the cases whose name has these words (faults), or this target (fuzz).
+    /// Only the cases whose name has these words (faults, windows), or this target (fuzz).
     #[arg(long)]
     only: Option<String>,
     /// Write all that happens to this file (simulation).
@@ -79,6 +79,9 @@ struct Arguments {
     /// Given by a gate that begins itself again in a namespace.
     #[arg(long, hide = true)]
     inside: bool,
+    /// Given by a gate to each of the processes that it begins: which of them this is.
+    #[arg(long, hide = true)]
+    node: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -138,6 +141,7 @@ fn prove(arguments: &Arguments) -> anyhow::Result<bool> {
             binary: std::path::absolute(&arguments.binary)?,
             disk: std::path::absolute(&arguments.disk)?,
             inside: arguments.inside,
+            node: arguments.node,
             progress: reporter.progress(),
         };
         let outcome = gates::carry_out(gate, &run);

@@ -13,6 +13,7 @@ mod simulation;
 mod ssrf;
 mod uploads;
 mod webhooks;
+mod windows;
 
 use crate::report::Progress;
 use crate::server::Data;
@@ -121,6 +122,14 @@ pub(crate) const ALL: &[Gate] = &[
         prove: cluster::prove,
     },
     Gate {
+        name: "windows",
+        short: "G8",
+        sqlite: None,
+        // Turns of five courses.
+        postgres: Some(cases(1, 30)),
+        prove: windows::prove,
+    },
+    Gate {
         name: "ssrf",
         short: "G9",
         sqlite: Some(cases(1_500, 20_000)),
@@ -170,6 +179,8 @@ pub(crate) struct Run {
     pub(crate) disk: PathBuf,
     /// Whether this process is in the namespace already that its gate made.
     pub(crate) inside: bool,
+    /// Which of the processes of its gate this is; None for the one that a person began.
+    pub(crate) node: Option<u64>,
     pub(crate) progress: Progress,
 }
 
