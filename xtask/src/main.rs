@@ -40,6 +40,8 @@ Verbs:
                         --seconds N (60), --seed N (1). What fails is kept in the corpus
   prove [gate…]         Prove what is promised about jobs and credits; `cargo xtask prove --help` lists the gates and options
   bench [-- arguments]  Build the binary and its bench for release, and measure; `cargo xtask bench -- --help` tells more
+  bench --store postgres
+                        The same on a PostgreSQL of its own, beside what pgbench reaches on it
   test [-- arguments]   Do `programs` and `sdks`, then run every test, those of whole applications on SQLite and on Postgres;
                         with arguments, which go to `cargo test`, on what VYDRA_TEST_STORE names (sqlite)
 
@@ -98,6 +100,9 @@ impl Verb {
             }),
             ["bench", "--", ..] => Ok(Self::Bench {
                 arguments: arguments[2..].to_vec(),
+            }),
+            ["bench", "--store", ..] => Ok(Self::Bench {
+                arguments: arguments[1..].to_vec(),
             }),
             ["test"] => Ok(Self::Test {
                 arguments: Vec::new(),

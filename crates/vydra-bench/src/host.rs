@@ -16,13 +16,14 @@ pub struct Host {
     disk: String,
     synced: String,
     rustc: String,
+    store: String,
     commit: String,
     binary: String,
 }
 
 impl Host {
-    /// `synced` tells how fast the disk was, `place` where on it the data were.
-    pub fn look(place: &Path, binary: &Path, synced: String) -> Self {
+    /// `synced` tells how fast the disk was, `place` where on it the data were, `store` in what database.
+    pub fn look(place: &Path, binary: &Path, synced: String, store: String) -> Self {
         let date = system::now().to_string().chars().take(10).collect();
         let line = |path: &str, start: &str| {
             let text = fs::read_to_string(path).unwrap_or_default();
@@ -52,6 +53,7 @@ impl Host {
             ),
             synced,
             rustc: said("rustc", &["--version"]),
+            store,
             commit,
             binary: format!("{:.1} MiB", system::float(size) / 1_048_576.0),
         }
@@ -68,7 +70,7 @@ impl Host {
             ("file system", self.disk.clone()),
             ("4 KiB write + fdatasync", self.synced.clone()),
             ("rustc", self.rustc.clone()),
-            ("SQLite", rusqlite::version().to_owned()),
+            ("database", self.store.clone()),
             ("commit", self.commit.clone()),
             ("binary", self.binary.clone()),
         ]

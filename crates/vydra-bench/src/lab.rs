@@ -12,7 +12,8 @@ use crate::disk::{self, Synced};
 use crate::hello::HelloServer;
 use crate::host::{self, Host};
 use crate::load::{Load, Outcome, request};
-use crate::options::Options;
+use crate::options::{Options, Store};
+use crate::postgres::{self, Postgres};
 use crate::report::{Report, Section, Unit, median};
 use crate::seed::{self, Customer};
 use crate::server::{Data, Server, Setting, UNLIMITED};
@@ -35,6 +36,57 @@ fn lock(place: &Path) -> anyhow::Result<File> {
 /// Data and the keys of those who are in it.
 pub type Fresh = (Data, Arc<Vec<Customer>>);
 
+/// A database of Postgres, and the folders of the nodes on it.
+#[derive(Debug)]
+pub struct PostgresData {
+    pub customers: Arc<Vec<Customer>>,
+    nodes: Vec<Data>,
+    url: String,
+    postgres: Arc<Postgres>,
+}
+
+/// Of the database that is measured, and of that from which it begins.
+const DATABASE: &str = "vydra";
+const SEEDED: &str = "seeded";
+/// How long the jobs that are left may take, once no more come.
+const UNTIL_THE_LAST: &str = "SET statement_timeout = '10min';
+    DO $$ BEGIN
+        WHILE EXISTS (SELECT 1 FROM jobs WHERE status = 'pending') OR EXISTS (SELECT 1 FROM jobs WHERE status = 'running') LOOP
+            PERFORM pg_sleep(0.005);
+        END LOOP;
+    END $$";
+
+impl PostgresData {
+    /// All its nodes.
+    pub fn serve(&self, setting: &Setting) -> anyhow::Result<Vec<Server>> {
+        let setting = Setting {
+            database: Some(self.url.clone()),
+            ..setting.clone()
+        };
+        let nodes = self.nodes.iter().map(|node| {
+            node.configure(&setting)?;
+            node.serve()
+        });
+        nodes.collect()
+    }
+
+    pub fn wait_for_the_end(&self) -> anyhow::Result<()> {
+        let waited = self.postgres.sql(DATABASE, UNTIL_THE_LAST);
+        waited.context("the jobs did not end")?;
+        Ok(())
+    }
+
+    /// Jobs that have ended so.
+    pub fn count(&self, ending: &str) -> anyhow::Result<u64> {
+        let count = format!("SELECT count(*) FROM jobs WHERE status = '{ending}'");
+        Ok(self.postgres.sql(DATABASE, &count)?.parse()?)
+    }
+
+    pub fn audit(&self) -> anyhow::Result<()> {
+        self.nodes.first().context("there is no node")?.audit()
+    }
+}
+
 /// A line of progress.
 pub fn say(text: &str) {
     eprintln!("{text}");
@@ -51,6 +103,9 @@ pub struct Lab {
     synced: Vec<f64>,
     /// Databases to copy, by how many organizations and finished jobs they hold.
     seeded: HashMap<(usize, usize), Fresh>,
+    postgres: Option<Arc<Postgres>>,
+    /// Of the database of Postgres that is copied.
+    seeded_on_postgres: HashMap<usize, Arc<Vec<Customer>>>,
 }
 
 impl Lab {
@@ -79,7 +134,13 @@ impl Lab {
             hello: HelloServer::start()?,
             synced: Vec::new(),
             seeded: HashMap::new(),
+            postgres: None,
+            seeded_on_postgres: HashMap::new(),
         })
+    }
+
+    pub fn place(&self) -> &Path {
+        &self.place
     }
 
     pub fn options(&self) -> &Options {
@@ -94,6 +155,7 @@ impl Lab {
             hour: UNLIMITED,
             day: UNLIMITED,
             log: self.options.log.clone(),
+            database: None,
         }
     }
 
@@ -130,6 +192,51 @@ impl Lab {
         let data = Data::new(&self.place, &self.binary)?;
         data.configure(&self.setting())?;
         Ok(data)
+    }
+
+    // --- Postgres ---
+
+    /// That of this bench.
+    pub fn postgres(&mut self) -> anyhow::Result<Arc<Postgres>> {
+        if let Some(postgres) = &self.postgres {
+            return Ok(Arc::clone(postgres));
+        }
+        say("starting PostgreSQL");
+        let postgres = Arc::new(Postgres::start(&self.place)?);
+        self.postgres = Some(Arc::clone(&postgres));
+        Ok(postgres)
+    }
+
+    /// A database with so many organizations, the same at each call, and folders for so many nodes on it.
+    pub fn postgres_data(
+        &mut self,
+        organizations: usize,
+        nodes: usize,
+    ) -> anyhow::Result<PostgresData> {
+        let postgres = self.postgres()?;
+        let seeded = format!("{SEEDED}_{organizations}");
+        if !self.seeded_on_postgres.contains_key(&organizations) {
+            say(&format!("making data of {organizations} organizations"));
+            postgres.create(&seeded, "template0")?;
+            let data = Data::new(&self.place, &self.binary)?;
+            data.configure(&Setting {
+                database: Some(postgres.url(&seeded)),
+                ..self.setting()
+            })?;
+            let customers = seed::postgres::customers(&data, &postgres, &seeded, organizations)?;
+            self.seeded_on_postgres
+                .insert(organizations, Arc::new(customers));
+        }
+        postgres.create(DATABASE, &seeded)?;
+        let nodes: anyhow::Result<Vec<Data>> = (0..nodes)
+            .map(|_| Data::new(&self.place, &self.binary))
+            .collect();
+        Ok(PostgresData {
+            customers: Arc::clone(&self.seeded_on_postgres[&organizations]),
+            nodes: nodes?,
+            url: postgres.url(DATABASE),
+            postgres,
+        })
     }
 
     /// In a quick bench, a hundredth.
@@ -198,7 +305,7 @@ impl Lab {
         status: u16,
     ) -> Load {
         Load {
-            address,
+            addresses: vec![address],
             connections,
             requests,
             status,
@@ -229,6 +336,7 @@ impl Lab {
             self.synced.len()
         );
         let Options {
+            store,
             span,
             runs,
             quick,
@@ -243,8 +351,19 @@ impl Lab {
         if *quick {
             how.push_str(" A quick bench: its figures mean nothing.");
         }
+        let store = match (store, &self.postgres) {
+            (Store::Postgres, Some(postgres)) => {
+                format!(
+                    "PostgreSQL {} ({})",
+                    postgres.version()?,
+                    postgres::SETTINGS.join(", ")
+                )
+            }
+            _ => format!("SQLite {}", rusqlite::version()),
+        };
         Ok(Report {
-            host: Host::look(&self.place, &self.binary, synced),
+            of: (self.options.store == Store::Postgres).then_some("postgres"),
+            host: Host::look(&self.place, &self.binary, synced, store),
             how,
             sections,
         })
@@ -254,6 +373,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         self.seeded.clear();
+        self.postgres = None;
         // The next bench would remove it, too.
         let _ = fs::remove_dir_all(&self.place);
     }

@@ -42,7 +42,8 @@ pub fn request(method: &str, path: &str, key: Option<&str>, more: &str, body: &s
 
 #[derive(Debug, Clone)]
 pub struct Load {
-    pub address: SocketAddr,
+    /// Of one server, or of several among which the connections are spread.
+    pub addresses: Vec<SocketAddr>,
     pub connections: usize,
     /// Sent in turns, each connection beginning at another.
     pub requests: Arc<Vec<Vec<u8>>>,
@@ -135,7 +136,9 @@ impl Load {
 
     async fn drive(self, number: usize, begin: Instant, begun: &AtomicU64) -> anyhow::Result<Part> {
         let (from, until) = (begin + self.warm_up, begin + self.warm_up + self.span);
-        let mut connection = Connection::open(self.address).await?;
+        let address = self.addresses.iter().cycle().nth(number);
+        let address = address.context("there is no server")?;
+        let mut connection = Connection::open(*address).await?;
         let mut requests = self.requests.iter().cycle().skip(
             // Far apart, so that connections do not follow each other through the list.
             number * self.requests.len() / self.connections.max(1),

@@ -15,6 +15,8 @@ mod host;
 mod lab;
 mod load;
 mod options;
+mod pgbench;
+mod postgres;
 mod report;
 mod scenarios;
 mod seed;

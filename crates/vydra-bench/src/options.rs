@@ -12,7 +12,7 @@ Measures the real `vydra` binary (release) on loopback, beside yardsticks of the
 
 Usage: cargo xtask bench [-- [scenario …] [options]]
 
-Scenarios (all of them when none is named):
+Scenarios (all of them when none is named), on SQLite:
   read       An authenticated, limited read: GET /api/v1/organization
   submit     POST /api/v1/jobs, acknowledged and durable, on one organization and on 1,000
   jobs       Whole jobs: submitted, run and settled
@@ -21,7 +21,11 @@ Scenarios (all of them when none is named):
   limits     What a limit's window costs, and a refusal
   growth     How read, submit and jobs fare as the store grows
 
+On Postgres, with --store postgres:
+  targets    Submits of one organization and of 1,000, and whole jobs over two nodes, beside pgbench
+
 Options:
+      --store NAME    sqlite, or postgres: one of its own, which the bench starts [default: sqlite]
       --quick         Everything with small counts, in under a minute: whether it works, not how fast
       --seconds N     How long each measurement lasts [default: 3; may be a fraction]
       --runs N        How often each is repeated, in turns with the yardsticks [default: 3]
@@ -34,6 +38,7 @@ Options:
 Examples:
   cargo xtask bench                                  everything, for the record
   cargo xtask bench -- --quick                       does everything still run?
+  cargo xtask bench --store postgres                 the targets on Postgres, with what pgbench reaches beside them
   cargo xtask bench -- submit --seconds 2 --runs 5   one scenario, closely
   cargo xtask bench -- read --binary ../before/target/release/vydra --out /tmp/before
 ";
@@ -48,8 +53,31 @@ pub enum Wish {
     Measure(Options),
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    Sqlite,
+    Postgres,
+}
+
+impl Store {
+    pub const fn scenarios(self) -> &'static [Scenario] {
+        match self {
+            Self::Sqlite => &Scenario::OF_SQLITE,
+            Self::Postgres => &Scenario::OF_POSTGRES,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
+    pub store: Store,
     pub scenarios: Vec<Scenario>,
     pub quick: bool,
     pub span: Duration,
@@ -65,6 +93,7 @@ pub struct Options {
 impl Options {
     pub fn parse(words: &[String]) -> anyhow::Result<Wish> {
         let (mut scenarios, mut quick, mut json) = (Vec::new(), false, false);
+        let (mut store, mut named) = (Store::Sqlite, Vec::new());
         let (mut seconds, mut runs, mut binary, mut log, mut out) = (None, None, None, None, None);
         let mut rest = words.iter();
         while let Some(word) = rest.next() {
@@ -75,6 +104,13 @@ impl Options {
             match word.as_str() {
                 "-h" | "--help" => return Ok(Wish::Help),
                 SERVE_HELLO => return Ok(Wish::ServeHello),
+                "--store" => {
+                    let name = value()?;
+                    store = [Store::Sqlite, Store::Postgres]
+                        .into_iter()
+                        .find(|known| known.name() == name)
+                        .with_context(|| format!("--store {name} must be sqlite or postgres"))?;
+                }
                 "--quick" => quick = true,
                 "--json" => json = true,
                 "--seconds" => {
@@ -99,16 +135,21 @@ impl Options {
                 "--binary" => binary = Some(PathBuf::from(value()?)),
                 "--log" => log = Some(value()?.clone()),
                 "--out" => out = Some(PathBuf::from(value()?)),
-                name => match Scenario::ALL.into_iter().find(|known| known.name() == name) {
-                    Some(scenario) => scenarios.push(scenario),
-                    None => {
-                        bail!("there is no scenario or option `{name}`; --help lists them")
-                    }
-                },
+                name => named.push(name),
+            }
+        }
+        for name in named {
+            let all = store.scenarios().iter();
+            match all.copied().find(|known| known.name() == name) {
+                Some(scenario) => scenarios.push(scenario),
+                None => bail!(
+                    "there is no scenario or option `{name}` with --store {}; --help lists them",
+                    store.name()
+                ),
             }
         }
         if scenarios.is_empty() {
-            scenarios = Scenario::ALL.to_vec();
+            scenarios = store.scenarios().to_vec();
         }
         let (usual_span, usual_runs) = if quick {
             (Duration::from_millis(200), 1)
@@ -116,6 +157,7 @@ impl Options {
             (Duration::from_secs(3), 3)
         };
         Ok(Wish::Measure(Self {
+            store,
             scenarios,
             quick,
             span: seconds.unwrap_or(usual_span),
@@ -147,7 +189,7 @@ mod tests {
     #[test]
     fn without_words_everything_is_measured() {
         let options = measure("");
-        assert_eq!(options.scenarios, Scenario::ALL);
+        assert_eq!(options.scenarios, Scenario::OF_SQLITE);
         assert_eq!((options.span, options.runs), (Duration::from_secs(3), 3));
         assert_eq!(options.out, PathBuf::from("bench/results"));
     }
@@ -170,6 +212,23 @@ mod tests {
     }
 
     #[test]
+    fn each_store_has_scenarios_of_its_own() {
+        let options = measure("--quick --store postgres");
+        assert_eq!(options.scenarios, Scenario::OF_POSTGRES);
+        assert_eq!(
+            measure("targets --store postgres"),
+            measure("--store postgres")
+        );
+        assert!(parse("targets").unwrap_err().contains("--store sqlite"));
+        assert!(
+            parse("read --store postgres")
+                .unwrap_err()
+                .contains("`read`")
+        );
+        assert!(parse("--store mysql").unwrap_err().contains("postgres"));
+    }
+
+    #[test]
     fn what_is_not_understood_is_named() {
         assert!(parse("sbmit").unwrap_err().contains("`sbmit`"));
         assert!(parse("--runs").unwrap_err().contains("--runs needs"));
@@ -180,7 +239,10 @@ mod tests {
 
     #[test]
     fn every_scenario_is_in_the_help() {
-        for scenario in Scenario::ALL {
+        for scenario in [Store::Sqlite, Store::Postgres]
+            .iter()
+            .flat_map(|store| store.scenarios())
+        {
             assert!(HELP.contains(&format!("\n  {} ", scenario.name())));
         }
     }

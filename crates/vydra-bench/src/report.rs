@@ -15,6 +15,8 @@ pub enum Unit {
     Ratio,
     Mebibytes,
     Count,
+    /// What was reached of a target.
+    Verdict,
 }
 
 impl Unit {
@@ -25,12 +27,15 @@ impl Unit {
             Self::Ratio => "ratio",
             Self::Mebibytes => "MiB",
             Self::Count => "count",
+            Self::Verdict => "of target",
         }
     }
 
     fn text(self, value: f64) -> String {
         match self {
             Self::PerSecond | Self::Count => grouped(value),
+            Self::Verdict if value < 1.0 => format!("missed ({value:.2})"),
+            Self::Verdict => format!("met ({value:.2})"),
             Self::Ratio if value < 0.1 => format!("{value:.4}"),
             Self::Milliseconds | Self::Ratio if value < 10.0 => format!("{value:.3}"),
             Self::Milliseconds | Self::Ratio | Self::Mebibytes => format!("{value:.1}"),
@@ -198,6 +203,8 @@ pub fn median(samples: &[f64]) -> Option<f64> {
 
 #[derive(Debug)]
 pub struct Report {
+    /// What was measured, when it is not everything on SQLite.
+    pub of: Option<&'static str>,
     pub host: Host,
     /// How it was measured: words for the head of the report.
     pub how: String,
@@ -232,7 +239,10 @@ impl Report {
     pub fn write(&self, folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{} cannot be made", folder.display()))?;
-        let name = format!("{}-{}", self.host.date, self.host.short());
+        let mut name = format!("{}-{}", self.host.date, self.host.short());
+        if let Some(of) = self.of {
+            let _ = write!(name, "-{of}");
+        }
         let (text, json) = (
             folder.join(format!("{name}.md")),
             folder.join(format!("{name}.json")),

@@ -36,6 +36,8 @@ pub struct Setting {
     pub hour: u32,
     pub day: u32,
     pub log: Option<String>,
+    /// None: a database of its own, in a file beside its other data.
+    pub database: Option<String>,
 }
 
 impl Setting {
@@ -52,6 +54,9 @@ impl Setting {
         );
         if self.instant {
             text.push_str("[providers.local]\nenabled = true\ninstant = true\n");
+        }
+        if let Some(url) = &self.database {
+            let _ = writeln!(text, "[store]\nurl = {url:?}");
         }
         if let Some(level) = &self.log {
             let _ = writeln!(text, "[log]\nlevel = {level:?}");

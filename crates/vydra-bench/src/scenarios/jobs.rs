@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::submit::{ORGANIZATIONS, job, scripted};
 use crate::lab::{Lab, say};
+use crate::load::Load;
 use crate::report::{Section, Unit};
 use crate::seed::Customer;
-use crate::server::Data;
+use crate::server::{Data, Server};
 use crate::system;
 
 const CONNECTIONS: usize = 64;
@@ -41,15 +42,15 @@ impl Kind {
         }
     }
 
-    /// `worker.concurrency`, for as many places in either case.
-    const fn concurrency(self) -> usize {
+    /// `worker.concurrency`, for so many places in either case.
+    pub const fn concurrency(self, places: usize) -> usize {
         match self {
-            Self::Fails => PLACES * PART_OF_TEST_KEYS,
-            Self::Instant => PLACES,
+            Self::Fails => places * PART_OF_TEST_KEYS,
+            Self::Instant => places,
         }
     }
 
-    const fn ending(self) -> &'static str {
+    pub const fn ending(self) -> &'static str {
         match self {
             Self::Fails => "failed",
             Self::Instant => "completed",
@@ -77,22 +78,13 @@ pub fn whole(
     span: Duration,
 ) -> anyhow::Result<Whole> {
     let mut setting = lab.setting();
-    setting.concurrency = kind.concurrency();
+    setting.concurrency = kind.concurrency(PLACES);
     setting.instant = kind == Kind::Instant;
     data.configure(&setting)?;
     let server = data.serve()?;
     let db = data.look()?;
     let before = ended(&db, kind)?;
-    let mut load = match kind {
-        Kind::Fails => scripted(lab, &server, CONNECTIONS, customers, "GENERATION_FAILED"),
-        Kind::Instant => {
-            let requests = customers
-                .iter()
-                .map(|customer| job(&customer.live, ""))
-                .collect();
-            lab.load(server.address, CONNECTIONS, Arc::new(requests), 201)
-        }
-    };
+    let mut load = request_of(lab, &server, CONNECTIONS, customers, kind);
     (load.warm_up, load.span) = (Duration::ZERO, span);
     let begin = Instant::now();
     let submitted = load.run()?;
@@ -113,6 +105,26 @@ pub fn whole(
         p99: submitted.percentile(99),
         resident: server.resident()?,
     })
+}
+
+/// Submits jobs of this kind.
+pub fn request_of(
+    lab: &Lab,
+    server: &Server,
+    connections: usize,
+    customers: &[Customer],
+    kind: Kind,
+) -> Load {
+    match kind {
+        Kind::Fails => scripted(lab, server, connections, customers, "GENERATION_FAILED"),
+        Kind::Instant => {
+            let requests = customers
+                .iter()
+                .map(|customer| job(&customer.live, ""))
+                .collect();
+            lab.load(server.address, connections, Arc::new(requests), 201)
+        }
+    }
 }
 
 fn is_busy(db: &Connection) -> anyhow::Result<bool> {

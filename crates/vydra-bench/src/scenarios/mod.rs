@@ -7,6 +7,7 @@ mod limits;
 mod memory;
 mod read;
 pub mod submit;
+mod targets;
 
 use crate::lab::Lab;
 use crate::report::Section;
@@ -20,10 +21,11 @@ pub enum Scenario {
     Memory,
     Limits,
     Growth,
+    Targets,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 7] = [
+    pub const OF_SQLITE: [Self; 7] = [
         Self::Read,
         Self::Submit,
         Self::Jobs,
@@ -32,6 +34,7 @@ impl Scenario {
         Self::Limits,
         Self::Growth,
     ];
+    pub const OF_POSTGRES: [Self; 1] = [Self::Targets];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -42,6 +45,7 @@ impl Scenario {
             Self::Limits => "limits",
             Self::Memory => "memory",
             Self::Latency => "latency",
+            Self::Targets => "targets",
         }
     }
 
@@ -54,6 +58,7 @@ impl Scenario {
             Self::Limits => limits::measure(lab),
             Self::Memory => memory::measure(lab),
             Self::Latency => latency::measure(lab),
+            Self::Targets => targets::measure(lab),
         }
     }
 }

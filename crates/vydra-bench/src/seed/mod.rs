@@ -3,6 +3,7 @@
 
 mod admissions;
 mod jobs;
+pub mod postgres;
 
 use anyhow::Context;
 use rusqlite::{Connection, Transaction, params};
@@ -26,8 +27,8 @@ pub struct Customer {
     pub test: String,
 }
 
-/// Makes so many organizations in `data`, which is empty and configured.
-pub fn customers(data: &Data, count: usize) -> anyhow::Result<Vec<Customer>> {
+/// Makes the first organization in `data`, which is empty and configured.
+fn first(data: &Data) -> anyhow::Result<Customer> {
     let create = [
         "org",
         "create",
@@ -38,8 +39,7 @@ pub fn customers(data: &Data, count: usize) -> anyhow::Result<Vec<Customer>> {
         "--credits",
         CREDITS,
     ];
-    let first = data.json(&create)?;
-    let org = first["id"].as_str().context("the organization has no id")?;
+    data.json(&create)?;
     let grant = [
         "credits", "grant", "--org", FIRST, "--test", "--amount", CREDITS, "--reason", "bench",
     ];
@@ -49,11 +49,18 @@ pub fn customers(data: &Data, count: usize) -> anyhow::Result<Vec<Customer>> {
         let secret = made["key"].as_str().context("the key is not shown")?;
         Ok(secret.to_owned())
     };
-    let mut customers = vec![Customer {
+    Ok(Customer {
         live: key(&[])?,
         test: key(&["--test"])?,
-    }];
+    })
+}
+
+/// Makes so many organizations in `data`, which is empty and configured.
+pub fn customers(data: &Data, count: usize) -> anyhow::Result<Vec<Customer>> {
+    let mut customers = vec![first(data)?];
     let mut db = data.open()?;
+    let org: String = db.query_row("SELECT id FROM organizations", (), |row| row.get(0))?;
+    let org = org.as_str();
     let pepper = pepper(&db)?;
     let random = Numbers::new(1);
     let transaction = db.transaction()?;
