@@ -7,7 +7,7 @@
 use super::db::Db;
 use super::pool::Connector;
 use super::rows::{Columns, corrupt};
-use super::{keys, organizations};
+use super::{keys, organizations, pool};
 use crate::store::{Admission, KeyAdmission, RequestCounter};
 use crate::{Result, StoreError};
 use async_trait::async_trait;
@@ -24,8 +24,8 @@ use vydra_core::plan::{Limits, Plans};
 use vydra_core::time::{Clock, Timestamp};
 use vydra_core::window::{Found, Tally, Window};
 
-/// Each works for its own share of the callers.
-pub(super) const CONNECTIONS: usize = 3;
+/// At most. Each works for its own share of the callers.
+const CONNECTIONS: usize = 3;
 /// How many requests may wait for a connection: beyond it callers are told that the store is busy.
 const QUEUE: usize = 4_096;
 /// How many are taken from the queue at once.
@@ -37,6 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A crash of the database's machine may forget the last of the windows: not worth a write to its disk for each request. Whoever
 /// holds windows for so long hangs.
 const SESSION: &str = "SET synchronous_commit = off; SET lock_timeout = '3s'";
+
+pub(super) fn connections() -> usize {
+    pool::by_cores(CONNECTIONS)
+}
 
 #[derive(Debug)]
 pub(super) struct Counter {
@@ -149,7 +153,7 @@ impl Counter {
                 .spawn(move || runtime.block_on(lane.count_all(waiting)))?;
             Ok(queue)
         };
-        let begun: std::io::Result<Vec<_>> = (0..CONNECTIONS).map(begin).collect();
+        let begun: std::io::Result<Vec<_>> = (0..connections()).map(begin).collect();
         begun
             .inspect_err(|error| {
                 tracing::error!(

@@ -85,6 +85,30 @@ impl Db {
         self.noted(self.client.execute(&statement, params).await)
     }
 
+    /// Under a savepoint: what fails is undone by itself. None when it has failed.
+    pub(super) async fn attempt<T>(
+        &self,
+        running: impl Future<Output = Result<T>>,
+    ) -> Result<Option<T>> {
+        self.script("SAVEPOINT attempt").await?;
+        match running.await {
+            Ok(value) => {
+                self.script("RELEASE attempt").await?;
+                Ok(Some(value))
+            }
+            Err(error) if error.is_temporary() => Err(error),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a part of a command has failed"
+                );
+                self.script("ROLLBACK TO attempt; RELEASE attempt").await?;
+                self.take_failure();
+                Ok(None)
+            }
+        }
+    }
+
     /// Statements without parameters.
     pub(super) async fn script(&self, sql: &str) -> Result<()> {
         self.noted(self.client.batch_execute(sql).await)

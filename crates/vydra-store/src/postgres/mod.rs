@@ -47,6 +47,7 @@ use lanes::Lanes;
 use limits::Forgetting;
 use news::Voice;
 use pool::{Connector, Pool};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
 use vydra_core::api_key::{ApiKey, KeyHash, Pepper};
@@ -67,8 +68,8 @@ pub use migrations::Found;
 pub use report::PostgresReport;
 pub use settings::{PostgresSettings, UrlError};
 
-/// The last of them is for chores.
-const LANES: usize = 5;
+/// Connections that write for organizations, at most; beside them there is one for chores.
+const WRITERS: usize = 4;
 
 /// Durable at every commit, but for the few commands that say otherwise.
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl PostgresStore {
     /// How many connections a store makes at most, with what else a server opens: it listens over one, and asks over another
     /// what became of a commit.
     pub fn most_connections(settings: &PostgresSettings) -> usize {
-        settings.readers + LANES + counter::CONNECTIONS + 2
+        settings.readers + pool::by_cores(WRITERS) + 1 + counter::connections() + 2
     }
 
     /// Connects and brings the schema up to date. `fresh_pepper` is kept only in a new database. Connections of readers live on
@@ -111,7 +112,7 @@ impl PostgresStore {
         }
         let pepper = migrations::pepper(&db, fresh_pepper).await?;
         Ok(Self {
-            lanes: Lanes::start(&connector, LANES)?,
+            lanes: Lanes::start(&connector, pool::by_cores(WRITERS) + 1)?,
             pool: Pool::new(connector.clone(), Handle::current(), settings.readers),
             connector,
             pepper,
@@ -453,8 +454,13 @@ impl Store for PostgresStore {
     }
 
     async fn claim_jobs(&self, claim: Claim) -> Result<Claimed> {
+        // Most look for work where there is none: nobody need wait for their transactions.
+        if !worker::is_worth_it(self.pool.get().await?.db(), &claim).await? {
+            return Ok(Claimed::default());
+        }
+        let has_failed = AtomicBool::new(false);
         self.write_relaxed("~3 claim", async move |db: &Db| {
-            worker::claim(db, &claim).await
+            worker::claim(db, &claim, has_failed.swap(true, Ordering::Relaxed)).await
         })
         .await
     }

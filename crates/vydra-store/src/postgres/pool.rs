@@ -6,6 +6,7 @@ use super::settings::PostgresSettings;
 use crate::{Result, StoreError};
 use std::fmt;
 use std::future::poll_fn;
+use std::num::NonZero;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,10 +20,23 @@ use tokio_util::task::TaskTracker;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// Whatever the role or the database has set: a commit is one that lasts, a lock that is held this long belongs to somebody
-/// who hangs, and so does a transaction in which nothing happens.
-const SESSION: &str = "SET synchronous_commit = on; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'";
+/// who hangs, and so does a transaction in which nothing happens. Most of what is asked for is a few rows by an index, also
+/// while tables are so small that it would seem cheaper to read them in whole: they grow by thousands of rows a second, and
+/// nobody counts them again for a minute.
+const SESSION: &str = "SET synchronous_commit = on; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s';
+     SET enable_seqscan = off; SET jit = off";
+/// What may be about all rows of a table is planned for the tables as they are.
+const PLANNED: &str = "SET LOCAL enable_seqscan = on";
 /// How long a reader waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many connections of a kind there are, each with a thread of its own: half as many as this machine has cores. What waits
+/// goes together, and a call of the database costs more than ten jobs do in it: more connections than can be at work at once
+/// only make smaller batches.
+pub(super) fn by_cores(most: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (cores / 2).clamp(1, most)
+}
 
 #[derive(Clone)]
 pub(super) struct Connector {
@@ -191,7 +205,8 @@ impl Pool {
     async fn begin(&self, how: &str) -> Result<Transaction<'_>> {
         let mut reader = self.get().await?;
         reader.is_clean = false;
-        reader.db().script(how).await?;
+        let begin = format!("{how}; {PLANNED}");
+        reader.db().script(&begin).await?;
         Ok(Transaction { reader })
     }
 }

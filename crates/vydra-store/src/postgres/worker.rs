@@ -15,7 +15,7 @@ use vydra_core::ids::{EntryId, JobId, OrgId};
 use vydra_core::job::{JobStatus, Mode};
 use vydra_core::time::Timestamp;
 
-pub(super) use claim::claim;
+pub(super) use claim::{claim, is_worth_it};
 
 /// Every write under a lease ends here: no row changed means that the lease is gone.
 fn held(changed: u64) -> Result<()> {

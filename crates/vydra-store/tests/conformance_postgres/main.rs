@@ -15,6 +15,8 @@ mod backend;
 #[cfg(test)]
 mod batches;
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 #[path = "../conformance/credits.rs"]
