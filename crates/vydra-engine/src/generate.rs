@@ -189,8 +189,9 @@ impl Engine {
         if let Some(floor) = self.floor() {
             return floor.submit(new).await;
         }
+        let mode = new.mode;
         let submitted = self.store().submit_job(new).await;
-        self.submitted(&submitted);
+        self.submitted(&submitted, mode);
         submitted
     }
 

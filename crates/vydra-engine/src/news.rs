@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vydra_core::ids::{JobId, OrgId};
-use vydra_core::job::Job;
+use vydra_core::job::{Job, Mode};
 use vydra_core::random::Random;
 use vydra_store::store::{Hearing, JobChange, Lane, News, NewsFeed, NodeId, Submission};
 
@@ -177,12 +177,14 @@ impl Engine {
         self.tell(|| News::Work);
     }
 
-    /// A job that was not begun here may wait.
-    pub(crate) fn submitted(&self, submitted: &vydra_store::Result<Submission>) {
-        match submitted {
-            Ok(Submission::Accepted { .. }) => self.work_waits(),
-            // Written down or not, nobody but this process needs to look.
-            Ok(_) | Err(_) => self.work.notify_one(),
+    /// A job that was not begun here may wait. A worker of this process that has no place for it looks when one becomes free.
+    pub(crate) fn submitted(&self, submitted: &vydra_store::Result<Submission>, mode: Mode) {
+        if self.floor().is_some_and(|floor| floor.has_room_for(mode)) {
+            self.work.notify_one();
+        }
+        // Written down or not, nobody but this process needs to look for any other.
+        if let Ok(Submission::Accepted { .. }) = submitted {
+            self.tell(|| News::Work);
         }
     }
 

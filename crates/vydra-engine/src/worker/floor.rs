@@ -191,6 +191,11 @@ impl Floor {
         self.rooms.iter().any(Room::has_room)
     }
 
+    pub(crate) fn has_room_for(&self, mode: Mode) -> bool {
+        let mut rooms = self.rooms.iter().filter(|room| room.mode == mode);
+        rooms.any(Room::has_room)
+    }
+
     /// Runs a job that was claimed.
     pub(super) fn run(self: &Arc<Self>, job: ClaimedJob, place: Place) {
         self.engine.came_further(&job.job);
@@ -220,8 +225,9 @@ impl Floor {
         let room = self.rooms.iter().find(|room| room.mode == new.mode);
         let place = room.and_then(|room| room.take(&new.org_id));
         let Some(place) = place else {
+            let mode = new.mode;
             let submitted = self.engine.store().submit_job(new).await;
-            self.engine.submitted(&submitted);
+            self.engine.submitted(&submitted, mode);
             return submitted;
         };
         new.start = Some(Start {
@@ -233,13 +239,14 @@ impl Floor {
         let (answer, answered) = tokio::sync::oneshot::channel();
         // A caller who goes away in between takes nothing with him: what was written down is run.
         self.attempts.spawn(async move {
+            let mode = new.mode;
             let mut submitted = floor.engine.store().submit_job(new).await;
             let begun = match &mut submitted {
                 Ok(Submission::Accepted { begun, .. }) => begun.take(),
                 _ => None,
             };
             if begun.is_none() {
-                floor.engine.submitted(&submitted);
+                floor.engine.submitted(&submitted, mode);
             }
             let _gone = answer.send(submitted);
             // The answer first: a job may keep this thread for a while before it waits for anything.

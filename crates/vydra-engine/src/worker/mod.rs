@@ -15,6 +15,7 @@ use sweep::{Chore, Pruning};
 use crate::{Engine, Result};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::ids::AssetId;
@@ -23,6 +24,9 @@ use vydra_core::time::Timestamp;
 use vydra_store::store::{Claim, ClaimedJob, Lease, Outcome, Settlement};
 
 const SHORTEST_REST: Duration = Duration::from_millis(50);
+/// After a round that began nothing, from its begin: places become free and jobs come thousands of times a second, and each
+/// look is a question to the store.
+const SHORTEST_ROUND: Duration = Duration::from_millis(5);
 /// Also without a due job the store is looked at this often: another process may have changed it.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 /// After a failure of the store.
@@ -78,20 +82,27 @@ impl Worker {
 
     async fn work(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            let rest = match self.round().await {
-                Ok(rest) => rest,
+            let soonest = Instant::now() + SHORTEST_ROUND;
+            let (began, rest) = match self.round().await {
+                Ok(done) => done,
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         "the worker cannot reach the store"
                     );
-                    PAUSE_AFTER_FAILURE
+                    (0, PAUSE_AFTER_FAILURE)
+                }
+            };
+            let rung = async {
+                self.engine.work.notified().await;
+                if began == 0 {
+                    tokio::time::sleep_until(soonest).await;
                 }
             };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                () = self.engine.work.notified() => {}
+                () = rung => {}
                 () = tokio::time::sleep(rest) => {}
             }
         }
@@ -115,11 +126,18 @@ impl Worker {
         Ok(count)
     }
 
-    /// Starts what can be started, ends what is over, and says how long there is nothing more to do.
-    async fn round(&self) -> Result<Duration> {
+    /// Starts what can be started, ends what is over, and says how many were started and how long there is nothing more to do.
+    async fn round(&self) -> Result<(usize, Duration)> {
         self.free_gone().await?;
+        let mut began = 0;
         for room in &self.floor.rooms {
-            while self.fill(room).await? {}
+            loop {
+                let (taken, more) = self.fill(room).await?;
+                began += taken;
+                if !more {
+                    break;
+                }
+            }
         }
         self.forget().await?;
         let due = self.engine.store().next_due().await?;
@@ -129,9 +147,10 @@ impl Worker {
         }
         // What is due and was not claimed waits for a place, whose end rings the bell.
         let next = due.lease.into_iter().chain(due.deadline).min();
-        Ok(next.map_or(LONGEST_REST, |due| {
+        let rest = next.map_or(LONGEST_REST, |due| {
             due.since(now).clamp(SHORTEST_REST, LONGEST_REST)
-        }))
+        });
+        Ok((began, rest))
     }
 
     /// What nodes held that are gone need not wait until their leases are over.
@@ -150,8 +169,8 @@ impl Worker {
         left
     }
 
-    /// Begins jobs that wait. Whether there may be more.
-    async fn fill(&self, room: &Room) -> Result<bool> {
+    /// Begins jobs that wait: how many it took, and whether there may be more.
+    async fn fill(&self, room: &Room) -> Result<(usize, bool)> {
         // The other half is for what comes in the meantime and need not wait at all.
         let mut aside = room.set_aside(|free| free.div_ceil(2));
         let places = aside.places;
@@ -162,7 +181,7 @@ impl Worker {
                 self.floor.run(job, place);
             }
         }
-        Ok(more)
+        Ok((taken, more))
     }
 
     /// The jobs to run, and how many were taken with those that cannot be read.
