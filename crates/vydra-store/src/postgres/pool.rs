@@ -31,8 +31,7 @@ const PLANNED: &str = "SET LOCAL enable_seqscan = on";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many connections of a kind there are, each with a thread of its own: half as many as this machine has cores. What waits
-/// goes together, and a call of the database costs more than ten jobs do in it: more connections than can be at work at once
-/// only make smaller batches.
+/// goes together: more connections than can be at work at once only make smaller batches, of which each costs nearly as much.
 pub(super) fn by_cores(most: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     (cores / 2).clamp(1, most)
