@@ -5,8 +5,9 @@ use super::counter::Counter;
 use vydra_core::time::Timestamp;
 use vydra_core::window::Window;
 
-/// In which what was admitted before leaves its window: a little longer than it is asked for.
-const SLIDE: i64 = 8 * SECOND;
+/// In which what was admitted before leaves its window: longer than it is asked for, and so that a machine with much else to do asks
+/// for more than that.
+const SLIDE: i64 = 32 * SECOND;
 /// No limit that is reached.
 const MANY: u32 = 10_000_000;
 const ALL_OF_IT: (u32, u32) = (MANY, MANY);
@@ -128,7 +129,7 @@ const SLIDING: [Case; 8] = [
 const MINUTES: [Case; 4] = [
     Case {
         name: "minutes",
-        limits: [(100, 100), ALL_OF_IT, ALL_OF_IT],
+        limits: [(40, 40), ALL_OF_IT, ALL_OF_IT],
         before: &[],
         full: &[Window::Minute],
     },
@@ -140,13 +141,13 @@ const MINUTES: [Case; 4] = [
     },
     Case {
         name: "a minute and its hour",
-        limits: [(40, 40), (90, 90), ALL_OF_IT],
+        limits: [(20, 20), (45, 45), ALL_OF_IT],
         before: &[],
         full: &[Window::Minute, Window::Hour],
     },
     Case {
         name: "a minute that changes",
-        limits: [(20, 60), ALL_OF_IT, ALL_OF_IT],
+        limits: [(10, 40), ALL_OF_IT, ALL_OF_IT],
         before: &[],
         full: &[Window::Minute],
     },
@@ -155,7 +156,7 @@ const MINUTES: [Case; 4] = [
 const HOURS: [Case; 4] = [
     Case {
         name: "hours",
-        limits: [ALL_OF_IT, (100, 100), ALL_OF_IT],
+        limits: [ALL_OF_IT, (40, 40), ALL_OF_IT],
         before: &[],
         full: &[Window::Hour],
     },
@@ -167,13 +168,13 @@ const HOURS: [Case; 4] = [
     },
     Case {
         name: "an hour and its day",
-        limits: [ALL_OF_IT, (40, 40), (90, 90)],
+        limits: [ALL_OF_IT, (20, 20), (45, 45)],
         before: &[],
         full: &[Window::Hour, Window::Day],
     },
     Case {
         name: "an hour that changes",
-        limits: [ALL_OF_IT, (20, 60), ALL_OF_IT],
+        limits: [ALL_OF_IT, (10, 40), ALL_OF_IT],
         before: &[],
         full: &[Window::Hour],
     },
@@ -182,7 +183,7 @@ const HOURS: [Case; 4] = [
 const DAYS: [Case; 4] = [
     Case {
         name: "days",
-        limits: [ALL_OF_IT, ALL_OF_IT, (150, 150)],
+        limits: [ALL_OF_IT, ALL_OF_IT, (60, 60)],
         before: &[],
         full: &[Window::Day],
     },
@@ -194,13 +195,13 @@ const DAYS: [Case; 4] = [
     },
     Case {
         name: "a day with its hours and minutes",
-        limits: [(5, 5), (30, 30), (90, 90)],
+        limits: [(5, 5), (20, 20), (40, 40)],
         before: &[],
         full: &[Window::Day],
     },
     Case {
         name: "a day that changes",
-        limits: [ALL_OF_IT, ALL_OF_IT, (20, 60)],
+        limits: [ALL_OF_IT, ALL_OF_IT, (10, 40)],
         before: &[],
         full: &[Window::Day],
     },
