@@ -3,12 +3,18 @@
 use crate::backend;
 use crate::fixture::{Fixture, check, fresh};
 use serde_json::json;
+use tokio_postgres::NoTls;
+use tokio_util::task::TaskTracker;
 use vydra_core::ids::JobId;
 use vydra_core::job::{Job, Mode};
 use vydra_store::store::{Claimed, NewJob, Submission};
 
 async fn claim(f: &Fixture) -> Claimed {
-    let claim = f.new_claim(Mode::Live, 9, f.now());
+    claim_up_to(f, 9).await
+}
+
+async fn claim_up_to(f: &Fixture, places: usize) -> Claimed {
+    let claim = f.new_claim(Mode::Live, places, f.now());
     f.store.claim_jobs(claim).await.unwrap()
 }
 
@@ -45,6 +51,42 @@ async fn a_row_that_cannot_be_changed_keeps_nobody_from_being_claimed() {
 
     f.execute("DROP TRIGGER break_page ON jobs");
     assert_eq!(ids(&claim(&f).await), [broken.id]);
+    check(f).await;
+}
+
+/// What cannot be had gives its place to the next one, also when there is one place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_goes_to_the_first_job_that_can_be_taken() {
+    let f = fresh().await;
+    let org = f.org(100).await;
+    let mut jobs = Vec::new();
+    for _ in 0..10 {
+        jobs.push(f.job(&org.id, 1).await.id);
+    }
+    f.execute(&format!(
+        "CREATE FUNCTION break_row() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE EXCEPTION 'a page is damaged' USING ERRCODE = 'data_corrupted'; END $$;
+         CREATE TRIGGER break_row BEFORE UPDATE ON jobs FOR EACH ROW WHEN (OLD.id = '{}') EXECUTE FUNCTION break_row()",
+        jobs[0]
+    ));
+    assert_eq!(ids(&claim_up_to(&f, 1).await), [jobs[1].clone()]);
+    f.execute("DROP TRIGGER break_row ON jobs");
+
+    // As another node does that takes them at the same moment.
+    let url = backend::url(f.directory.path());
+    let (mut holder, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    let background = TaskTracker::new();
+    background.spawn(connection);
+    let holding = holder.transaction().await.unwrap();
+    let held = "SELECT FROM jobs WHERE id = ANY ($1) FOR NO KEY UPDATE";
+    let first: Vec<&str> = [0, 2, 3].map(|place: usize| jobs[place].as_str()).to_vec();
+    assert_eq!(holding.execute(held, &[&first]).await.unwrap(), 3);
+    assert_eq!(ids(&claim_up_to(&f, 3).await), jobs[4..7]);
+    holding.rollback().await.unwrap();
+    assert_eq!(
+        ids(&claim_up_to(&f, 3).await),
+        [0, 2, 3].map(|place| jobs[place].clone())
+    );
     check(f).await;
 }
 

@@ -121,7 +121,7 @@ struct Choice<'a> {
     /// The highest turn of those that had waited.
     begun: Option<i64>,
     held: HashMap<String, u32>,
-    /// Who was passed over: it is not given a place again by this claim, because less and less is free.
+    /// Who was passed over: it is not given a place again by this claim, while less and less is free.
     full: HashSet<String>,
 }
 
@@ -139,18 +139,17 @@ impl<'a> Choice<'a> {
         let mut behind = (i64::MIN, String::new());
         while !self.tokens.is_empty() {
             let page = self.page(db, queue, &behind).await?;
-            let Some(last) = page.last() else {
-                return Ok(true);
-            };
-            behind = (last.turn, last.id.clone());
-            let is_last = page.len() < PAGE_LENGTH;
+            // What is left of a page when the tokens are given out is looked at again when some of them come back.
+            let (length, mut looked_at) = (page.len(), 0);
             let mut chosen: Vec<Chosen<'a>> = Vec::new();
             for candidate in page {
-                let places = self.held.get(&candidate.org).copied().unwrap_or(0);
-                let free = self.claim.free.saturating_sub(self.taken() + chosen.len());
                 if self.tokens.is_empty() || passed_over > patience {
                     break;
                 }
+                looked_at += 1;
+                behind = (candidate.turn, candidate.id.clone());
+                let places = self.held.get(&candidate.org).copied().unwrap_or(0);
+                let free = self.claim.free.saturating_sub(self.taken() + chosen.len());
                 if !self.claim.share.allows(places, free) {
                     self.full.insert(candidate.org);
                     passed_over += 1;
@@ -163,7 +162,7 @@ impl<'a> Choice<'a> {
             if passed_over > patience {
                 return Ok(false);
             }
-            if is_last {
+            if length < PAGE_LENGTH && looked_at == length {
                 return Ok(true);
             }
         }
@@ -206,6 +205,10 @@ impl<'a> Choice<'a> {
             if queue != Queue::Again {
                 self.begun = self.begun.max(Some(candidate.turn));
             }
+        }
+        if !left.is_empty() {
+            // More is free than there was when they were passed over.
+            self.full.clear();
         }
         self.tokens.extend(left.into_iter().rev());
         Ok(())
