@@ -9,18 +9,19 @@ mod tests;
 
 pub use report::RedisReport;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue,
-    IntoConnectionInfo as _, Script, ServerErrorKind,
+    IntoConnectionInfo as _, RedisResult, Script, ServerErrorKind,
 };
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Mutex;
 use vydra_core::ids::OrgId;
 use vydra_core::plan::Limits;
 use vydra_core::time::{Clock, Timestamp};
@@ -134,8 +135,11 @@ pub struct RedisWindows {
 struct Line {
     /// Of the connection, so that one that failed is given up once.
     number: u64,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Connecting>,
 }
+
+/// Awaited by all who need it. Nobody who has no patience left breaks it off for the others.
+type Connecting = Shared<BoxFuture<'static, RedisResult<MultiplexedConnection>>>;
 
 impl fmt::Debug for RedisWindows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -224,10 +228,9 @@ impl RedisWindows {
     }
 
     async fn try_to_ask<T: FromRedisValue>(&self, question: &Cmd) -> Result<T, WindowsError> {
-        let mut used = None;
+        let (number, connecting) = self.connection();
         let asked = tokio::time::timeout(PATIENCE, async {
-            let (number, mut connection) = self.connection().await?;
-            used = Some(number);
+            let mut connection = connecting.await?;
             question.query_async(&mut connection).await
         });
         let answer = match asked.await {
@@ -235,34 +238,41 @@ impl RedisWindows {
             Err(_late) => Err(WindowsError::Late),
         };
         // Whoever fails once may have become a replica, or be cut off without a word.
-        if let (Err(_), Some(number)) = (&answer, used) {
-            self.give_up(number).await;
+        if answer.is_err() {
+            self.give_up(number);
         }
         answer
     }
 
-    async fn connection(&self) -> redis::RedisResult<(u64, MultiplexedConnection)> {
-        let mut line = self.line.lock().await;
-        if let Some(connection) = &line.connection {
-            return Ok((line.number, connection.clone()));
+    fn connection(&self) -> (u64, Connecting) {
+        let mut line = self.line();
+        if let Some(connecting) = &line.connection {
+            return (line.number, connecting.clone());
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(None);
-        let connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+        let client = self.client.clone();
+        let connecting = async move {
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(CONNECT))
+                .set_response_timeout(None);
+            client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await
+        };
+        let connecting = connecting.boxed().shared();
         line.number += 1;
-        line.connection = Some(connection.clone());
-        Ok((line.number, connection))
+        line.connection = Some(connecting.clone());
+        (line.number, connecting)
     }
 
-    async fn give_up(&self, number: u64) {
-        let mut line = self.line.lock().await;
+    fn give_up(&self, number: u64) {
+        let mut line = self.line();
         if line.number == number {
             line.connection = None;
         }
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Once: it goes on for as long as Redis is away.
