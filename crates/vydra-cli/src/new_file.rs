@@ -1,5 +1,6 @@
 //! A file that is written as a whole or not at all, and read by nobody but its owner.
 
+use crate::config::Database;
 use anyhow::{Context, bail};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -15,8 +16,8 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Refuses a place where there is something, unless it is to be overwritten.
-    pub fn create(place: &Path, overwrites: bool) -> anyhow::Result<Self> {
+    /// Refuses a place where there is something, unless it is to be overwritten; and that of `source` or what belongs to it, always.
+    pub fn create(place: &Path, overwrites: bool, source: &Database) -> anyhow::Result<Self> {
         let folder = match place.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -36,6 +37,12 @@ impl NewFile {
             overwrites,
         };
         file.check_place()?;
+        if source.has(&file.folder.join(name)) {
+            bail!(
+                "{} is the database itself, or belongs to it: name another file",
+                place.display()
+            );
+        }
         // It holds what callers asked for and the secret that marks their keys.
         OpenOptions::new()
             .write(true)

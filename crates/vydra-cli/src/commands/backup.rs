@@ -29,7 +29,8 @@ pub struct Backup {
 
 impl Backup {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let path = match self.data.data.load()?.database()? {
+        let database = self.data.data.load()?.database()?;
+        let path = match &database {
             Database::Sqlite(path) => path,
             Database::Postgres(settings) => {
                 output::complain(&anyhow!(
@@ -39,10 +40,10 @@ impl Backup {
                 return Ok(ExitCode::from(WRONG_USAGE));
             }
         };
-        let file = NewFile::create(&self.output, self.force)?;
+        let file = NewFile::create(&self.output, self.force, &database)?;
         let bar = output::spinner();
         bar.set_message("copying, and reading the copy again");
-        let audit = wiring::backup(&path, file.path()).await;
+        let audit = wiring::backup(path, file.path()).await;
         bar.finish_and_clear();
         let audit = audit?;
         let bytes = file.keep()?;

@@ -37,7 +37,11 @@ impl Export {
         let file = if self.output == Path::new(STDOUT) {
             None
         } else {
-            Some(NewFile::create(&self.output, self.force)?)
+            Some(NewFile::create(
+                &self.output,
+                self.force,
+                &config.database()?,
+            )?)
         };
         if self.data.json && file.is_none() {
             bail!(

@@ -3,6 +3,7 @@
 use super::{Config, ConfigError, Secret, Span};
 use serde::Deserialize;
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vydra_engine::SHORTEST_KEPT;
@@ -35,6 +36,35 @@ impl fmt::Display for Database {
             Self::Sqlite(path) => path.display().fmt(f),
             Self::Postgres(settings) => settings.fmt(f),
         }
+    }
+}
+
+/// What SQLite and a server keep beside the file of a database.
+const BESIDE: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
+
+impl Database {
+    /// Whether this file is it, or one of those that belong to it.
+    pub fn has(&self, file: &Path) -> bool {
+        let Self::Sqlite(path) = self else {
+            return false;
+        };
+        let beside = BESIDE.map(|end| {
+            let mut name = path.clone().into_os_string();
+            name.push(end);
+            PathBuf::from(name)
+        });
+        // A log that is not there now may be at the next write.
+        let place = |path: &Path| {
+            Some((
+                path.parent()?.canonicalize().ok()?,
+                path.file_name()?.to_owned(),
+            ))
+        };
+        let same = |own: &PathBuf| match (own.metadata(), file.metadata()) {
+            (Ok(own), Ok(file)) => (own.dev(), own.ino()) == (file.dev(), file.ino()),
+            _ => place(own).is_some_and(|own| place(file) == Some(own)),
+        };
+        std::iter::once(path).chain(&beside).any(same)
     }
 }
 

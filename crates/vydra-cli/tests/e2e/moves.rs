@@ -137,6 +137,15 @@ async fn what_cannot_be_moved_is_left_as_it_was() {
     }
     assert_eq!(fs::read_to_string(&export).unwrap(), whole);
     data.prose(&["export", "-o", file, "--force"]).await;
+    // Whatever is forced, the database stays.
+    let own = data.path("vydra.db").display().to_string();
+    for words in [["export", "-o"].as_slice(), &["backup"]] {
+        for end in ["", "-wal"] {
+            let file = format!("{own}{end}");
+            let words = [words, &[&file, "--force"]].concat();
+            refuse(&data, &words, "is the database itself, or belongs to it").await;
+        }
+    }
     refuse(
         &data,
         &["import", file],
