@@ -122,6 +122,10 @@ pub(super) async fn pepper(db: &Db, fresh: &Pepper) -> Result<Pepper> {
         &[&fresh.as_bytes().as_slice()],
     )
     .await?;
+    kept_pepper(db).await
+}
+
+pub(super) async fn kept_pepper(db: &Db) -> Result<Pepper> {
     let kept = db.one("SELECT value FROM settings WHERE name = 'pepper'", &[]);
     let kept: Vec<u8> = Columns::of(&kept.await?).take()?;
     <[u8; 32]>::try_from(kept)

@@ -13,7 +13,7 @@ mod words;
 use super::db::Db;
 use super::pool::Connector;
 use super::rows::{Columns, collect};
-use super::{PostgresStore, worker};
+use super::{PostgresStore, migrations, worker};
 use crate::store::{Hearing, News, NewsFeed, NewsStore, NodeId};
 use crate::{Result, StoreError};
 use async_trait::async_trait;
@@ -37,6 +37,7 @@ const SESSION: &str =
 /// A pooler that hands connections round lets us listen, and swallows what we would hear.
 const UNHEARD_ITSELF: &str = "what is notified is not heard: the address must lead to the database itself, or to a pooler that \
      keeps each session on one connection";
+const IMPORTED: &str = "all of it was imported while the server was starting: start it again";
 /// How often a node gives a sign of life, and looks who else is here.
 const BEAT: Duration = Duration::from_secs(1);
 /// A database that is silent for so long is gone.
@@ -65,6 +66,10 @@ impl NewsStore for PostgresStore {
 
     async fn listen(&self, node: NodeId) -> Result<Option<NewsFeed>> {
         let (voice, feed) = start(self.pool.connector().clone(), node).await?;
+        // Whoever imports sees from now on that somebody is here. What was imported before brought another secret.
+        if migrations::kept_pepper(self.pool.get().await?.db()).await? != self.pepper {
+            return Err(StoreError::Refused(IMPORTED.to_owned()));
+        }
         self.voice
             .set(voice)
             .map_err(|_| StoreError::Database("this store listens already".into()))?;
@@ -183,17 +188,13 @@ impl Ear {
     /// Until it is closed, over one connection after the other.
     async fn run(mut self, mut line: Line, closing: CancellationToken) {
         loop {
-            let heard = tokio::select! {
-                biased;
-                () = closing.cancelled() => break,
-                heard = self.hear(&mut line) => heard,
+            let Err(error) = self.hear(&mut line, &closing).await else {
+                break;
             };
-            if let Err(error) = heard {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "other nodes are not heard"
-                );
-            }
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "other nodes are not heard"
+            );
             drop(line);
             self.voice.hearing.set_deaf(true);
             line = tokio::select! {
@@ -212,8 +213,9 @@ impl Ear {
         let _untold = tokio::time::timeout(LAST_WORDS, goodbye).await;
     }
 
-    /// Until the connection breaks.
-    async fn hear(&mut self, line: &mut Line) -> Result<()> {
+    /// Until it is closed; an error when the connection breaks before. What is being told then is told to its end: nothing comes
+    /// twice.
+    async fn hear(&mut self, line: &mut Line, closing: &CancellationToken) -> Result<()> {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let voice = Arc::clone(&self.voice);
@@ -221,6 +223,7 @@ impl Ear {
         loop {
             let has_news = !self.unsent.is_empty() || !voice.untold().is_empty();
             tokio::select! {
+                () = closing.cancelled() => return Ok(()),
                 heard = line.heard.recv() => match heard {
                     Some(payload) => self.take_in(&payload),
                     None => return Err(hung_up()),

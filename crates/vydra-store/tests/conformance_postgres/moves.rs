@@ -8,7 +8,7 @@ use std::sync::Arc;
 use vydra_core::api_key::Pepper;
 use vydra_store::store::NodeId;
 use vydra_store::transfer::TransferError;
-use vydra_store::{SqliteStore, Store as _};
+use vydra_store::{SqliteStore, Store as _, StoreError};
 
 fn without_first_line(text: &str) -> &str {
     text.split_once('\n').unwrap().1
@@ -95,6 +95,21 @@ async fn nothing_is_imported_under_a_server() {
     backend::import(f.directory.path(), inlet(&text))
         .await
         .unwrap();
+}
+
+/// The same of one that has begun and is not seen yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_overtaken_by_an_import_does_not_begin() {
+    let f = fresh().await;
+    f.execute("UPDATE settings SET value = decode(repeat('05', 32), 'hex') WHERE name = 'pepper'");
+    let refused = f.store.listen(NodeId(7)).await.unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::Refused(why) if why.contains("start it again")),
+        "{refused:?}"
+    );
+    let again = backend::open(f.directory.path()).await;
+    let feed = again.listen(NodeId(8)).await.unwrap();
+    feed.unwrap().close().await;
 }
 
 const NODES: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2
