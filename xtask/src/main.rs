@@ -31,7 +31,7 @@ Usage: cargo xtask <verb> [arguments]
 
 Verbs:
   tidy                  Check the rules of the house that the compiler cannot see
-  openapi [--check]     Write openapi.json from the code; with --check, fail if the committed file differs
+  openapi [--check]     Write openapi.json and sdks/errors.json from the code; with --check, fail if the committed files differ
   programs              Install what the tests need and is missing (Debian and Ubuntu as root), or say what to install
   sdks                  Install the providers' own SDKs, which the adapters are held against (npm and PyPI)
   fuzz [-- arguments]   Generated requests against the real server for 60 s, each answer checked against its OpenAPI document;

@@ -10,25 +10,37 @@ use anyhow::{Context, bail};
 use crate::process;
 
 const FILE: &str = "openapi.json";
+/// The part of it that clients have for every code of an error.
+const ERRORS: &str = "sdks/errors.json";
 const MEND: &str = "run `cargo xtask openapi` and commit the file";
 
-/// Writes the document at the root, or with `check` only compares it with the one that is there.
+/// Writes the document at the root and what clients take from it, or with `check` only compares them with those that are there.
 pub(crate) fn run(root: &Path, check: bool) -> anyhow::Result<()> {
-    let generated = generate(root)?;
-    let path = root.join(FILE);
-    if !check {
-        fs::write(&path, generated).with_context(|| format!("{FILE} cannot be written"))?;
-        println!("openapi: wrote {FILE}");
-        return Ok(());
+    let document = generate(root)?;
+    let errors = errors(&document)?;
+    for (file, generated) in [(FILE, document), (ERRORS, errors)] {
+        let path = root.join(file);
+        if !check {
+            fs::write(&path, generated).with_context(|| format!("{file} cannot be written"))?;
+            println!("openapi: wrote {file}");
+            continue;
+        }
+        let committed = match fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error).with_context(|| format!("{file} cannot be read")),
+        };
+        compare(file, committed.as_deref(), &generated)?;
+        println!("openapi: {file} is what the code says");
     }
-    let committed = match fs::read_to_string(&path) {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(error).with_context(|| format!("{FILE} cannot be read")),
-    };
-    compare(committed.as_deref(), &generated)?;
-    println!("openapi: {FILE} is what the code says");
     Ok(())
+}
+
+fn errors(document: &str) -> anyhow::Result<String> {
+    let document: serde_json::Value = serde_json::from_str(document)?;
+    let errors = document["components"].get("x-error-codes");
+    let errors = errors.context("the document lists no codes of errors")?;
+    Ok(format!("{}\n", serde_json::to_string_pretty(errors)?))
 }
 
 fn generate(root: &Path) -> anyhow::Result<String> {
@@ -66,9 +78,9 @@ fn document(bytes: Vec<u8>) -> anyhow::Result<String> {
     Ok(format!("{}\n", text.trim_end()))
 }
 
-fn compare(committed: Option<&str>, generated: &str) -> anyhow::Result<()> {
+fn compare(file: &str, committed: Option<&str>, generated: &str) -> anyhow::Result<()> {
     let Some(committed) = committed else {
-        bail!("{FILE} is missing; {MEND}");
+        bail!("{file} is missing; {MEND}");
     };
     if committed == generated {
         return Ok(());
@@ -79,7 +91,7 @@ fn compare(committed: Option<&str>, generated: &str) -> anyhow::Result<()> {
         .take_while(|(old, new)| old == new)
         .count();
     bail!(
-        "{FILE} is not what the code says, first in line {}; {MEND}",
+        "{file} is not what the code says, first in line {}; {MEND}",
         same + 1
     )
 }
@@ -90,12 +102,12 @@ mod tests {
 
     #[test]
     fn the_same_document_passes() {
-        assert!(compare(Some("{\n}\n"), "{\n}\n").is_ok());
+        assert!(compare(FILE, Some("{\n}\n"), "{\n}\n").is_ok());
     }
 
     #[test]
     fn a_different_document_fails_with_its_line_and_the_remedy() {
-        let message = compare(Some("{\n  \"a\": 1\n}\n"), "{\n  \"a\": 2\n}\n")
+        let message = compare(FILE, Some("{\n  \"a\": 1\n}\n"), "{\n  \"a\": 2\n}\n")
             .unwrap_err()
             .to_string();
         assert!(message.contains("line 2"), "{message}");
@@ -104,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_missing_document_fails_with_the_remedy() {
-        let message = compare(None, "{}\n").unwrap_err().to_string();
+        let message = compare(FILE, None, "{}\n").unwrap_err().to_string();
         assert!(
             message.contains("missing") && message.contains("cargo xtask openapi"),
             "{message}"

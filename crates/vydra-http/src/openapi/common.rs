@@ -16,6 +16,7 @@ pub(super) fn describe(document: &mut Value, catalog: &Catalog) {
     document["components"]["headers"] = headers();
     document["components"]["schemas"]["ErrorBody"]["properties"]["code"]["enum"] =
         json!(ErrorCode::ALL.map(ErrorCode::as_str));
+    document["components"]["x-error-codes"] = json!(ErrorCode::ALL.map(error_code));
     // Nothing at all says the same as an object without fields.
     for path in [
         "/api/v1/api-keys/{id}/rotate",
@@ -169,6 +170,17 @@ fn example(operation: &mut Value, schemas: &Value) {
     if !known && !name.is_empty() {
         content["example"] = schema.get("example").cloned().unwrap_or(json!(gathered));
     }
+}
+
+/// What our clients are made from.
+fn error_code(code: ErrorCode) -> Value {
+    let entry = code.entry();
+    json!({
+        "code": code,
+        "status": entry.status,
+        "retryable": entry.retryable,
+        "friendly": entry.friendly,
+    })
 }
 
 fn headers() -> Value {
