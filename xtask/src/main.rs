@@ -10,6 +10,7 @@
 )]
 
 mod bench;
+mod clients;
 mod fuzz;
 mod openapi;
 mod process;
@@ -34,6 +35,7 @@ Verbs:
   openapi [--check]     Write openapi.json and sdks/errors.json from the code; with --check, fail if the committed files differ
   programs              Install what the tests need and is missing (Debian and Ubuntu as root), or say what to install
   sdks                  Install the providers' own SDKs, which the adapters are held against (npm and PyPI)
+  clients               Check the clients in TypeScript and Python against a server that is built (npm and PyPI)
   fuzz [-- arguments]   Generated requests against the real server for 60 s, each answer checked against its OpenAPI document;
                         the arguments go to schemathesis, such as --max-time 600 --seed 2
   fuzz --target NAME    One reader of strangers' bytes (multipart, probe, urls) on what chance makes of its corpus;
@@ -65,6 +67,7 @@ enum Verb {
     Openapi { check: bool },
     Programs,
     Sdks,
+    Clients,
     Prove { arguments: Vec<String> },
     Fuzz { arguments: Vec<String> },
     Bench { arguments: Vec<String> },
@@ -86,6 +89,7 @@ impl Verb {
             ["openapi", "--check"] => Ok(Self::Openapi { check: true }),
             ["programs"] => Ok(Self::Programs),
             ["sdks"] => Ok(Self::Sdks),
+            ["clients"] => Ok(Self::Clients),
             ["fuzz"] => Ok(Self::Fuzz {
                 arguments: Vec::new(),
             }),
@@ -113,7 +117,10 @@ impl Verb {
             [verb @ ("test" | "fuzz" | "bench"), word, ..] => bail!(
                 "`{verb}` does not know `{word}`; arguments to hand on follow `--`: cargo xtask {verb} -- {word}"
             ),
-            [verb @ ("tidy" | "openapi" | "programs" | "sdks"), rest @ ..] => {
+            [
+                verb @ ("tidy" | "openapi" | "programs" | "sdks" | "clients"),
+                rest @ ..,
+            ] => {
                 bail!(
                     "`{verb}` does not know `{}`; see `cargo xtask --help`",
                     rest.join(" ")
@@ -172,6 +179,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             sdks::ensure(&root)?;
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Clients => clients::run(&root),
         Verb::Prove { arguments } => prove::run(&root, &arguments),
         Verb::Fuzz { arguments } => fuzz::run(&root, &arguments),
         Verb::Bench { arguments } => bench::run(&root, &arguments),

@@ -1,0 +1,57 @@
+"""A hundred prompts, some at a time, and never more credits than allowed: `python batch.py FOLDER CAP`."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import vydra
+
+PROMPTS = [f"a lighthouse, view {number} of 100" for number in range(1, 101)]
+AT_ONCE = 8
+
+
+async def batch(client: vydra.AsyncVydra, prompts: list[str], folder: Path, cap: int) -> tuple[int, int]:
+    """How many pictures were made, and what they cost."""
+    price = (await client.quote({"prompt": prompts[0]}, workflow="generate_image"))["credits"]
+    waiting = iter(enumerate(prompts))
+    made = spent = 0
+
+    async def worker() -> None:
+        nonlocal made, spent
+        for index, prompt in waiting:
+            # Set aside before it is sent, so that workers do not together exceed what each of them saw.
+            if spent + price > cap:
+                return
+            spent += price
+            try:
+                job = await client.generate.image({"prompt": prompt}, max_credits=price, cancel_on_abort=True)
+                await client.download(job["url"], folder / f"{index:03}.png")
+                made += 1
+            except vydra.InsufficientCreditsError:
+                spent -= price
+                raise
+            except vydra.ApiError as error:
+                # Refused, or failed and paid back; the next one may do.
+                spent -= price
+                print(f"{prompt}: {error.friendly()}", file=sys.stderr)
+
+    workers = [asyncio.create_task(worker()) for _ in range(AT_ONCE)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return made, spent
+
+
+async def main() -> None:
+    folder, cap = Path(sys.argv[1]), int(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    async with vydra.AsyncVydra() as client:
+        made, spent = await batch(client, PROMPTS, folder, cap)
+    print(f"{made} pictures for {spent} credits")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
