@@ -10,7 +10,8 @@
 //! again, each command under a savepoint of its own. A command must therefore do the same when it is run twice.
 //!
 //! When the connection breaks while a batch is committed, the database is asked, over another connection, what became of it.
-//! It can be, because the commit is only sent when the number of the transaction is known.
+//! It can be, because the commit is only sent when the number of the transaction is known. After a crash of the database the number
+//! of a transaction that was lost may be that of another one: then a commit is not taken for ours.
 
 mod command;
 
@@ -118,6 +119,7 @@ impl Lanes {
                 let mut lane = Lane {
                     connector: connector.clone(),
                     db: None,
+                    incarnation: String::new(),
                 };
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
@@ -211,7 +213,14 @@ fn joined(waiting: impl Iterator<Item = Box<dyn Command>>) -> Vec<Box<dyn Comman
 struct Lane {
     connector: Connector,
     db: Option<Db>,
+    /// Of the database, as the connection was made.
+    incarnation: String,
 }
+
+/// Ends with a crash of the database.
+const INCARNATION: &str = "SELECT word FROM incarnation";
+const BEGIN_INCARNATION: &str =
+    "INSERT INTO incarnation (word) VALUES (gen_random_uuid()::text) ON CONFLICT DO NOTHING";
 
 /// How far a transaction has come.
 enum Reached {
@@ -271,7 +280,7 @@ impl Lane {
     async fn commit(&mut self, batch: &mut [Box<dyn Command>], is_apart: bool) -> Outcome {
         let db = match self.db.take().filter(|db| !db.is_closed()) {
             Some(db) => db,
-            None => self.connector.connect().await.map_err(|error| {
+            None => self.connect().await.map_err(|error| {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "the database cannot be reached"
@@ -309,6 +318,13 @@ impl Lane {
         }
     }
 
+    async fn connect(&mut self) -> Result<Db> {
+        let db = self.connector.connect().await?;
+        db.run(BEGIN_INCARNATION, &[]).await?;
+        self.incarnation = Columns::of(&db.one(INCARNATION, &[]).await?).take()?;
+        Ok(db)
+    }
+
     /// What became of a transaction whose commit was not answered.
     async fn fate(&self, transaction: Option<String>) -> Outcome {
         let Some(transaction) = transaction else {
@@ -317,11 +333,13 @@ impl Lane {
         let asked = async {
             loop {
                 match self.ask(&transaction).await {
-                    Ok(Some(fate)) if fate == "committed" => return Ok(()),
-                    Ok(Some(fate)) if fate == "aborted" => return Err(Undone::Away),
+                    Ok((Some(fate), true)) if fate == "committed" => return Ok(()),
+                    // It may be another one by now.
+                    Ok((Some(fate), false)) if fate == "committed" => return Err(Undone::Unknown),
+                    Ok((Some(fate), _)) if fate == "aborted" => return Err(Undone::Away),
                     // Too long ago to be remembered.
-                    Ok(None) => return Err(Undone::Unknown),
-                    Ok(Some(_)) | Err(_) => tokio::time::sleep(ASKED_EVERY).await,
+                    Ok((None, _)) => return Err(Undone::Unknown),
+                    Ok((Some(_), _)) | Err(_) => tokio::time::sleep(ASKED_EVERY).await,
                 }
             }
         };
@@ -329,12 +347,15 @@ impl Lane {
         fate.unwrap_or(Err(Undone::Unknown))
     }
 
-    async fn ask(&self, transaction: &str) -> Result<Option<String>> {
+    /// And whether the database has not crashed meanwhile.
+    async fn ask(&self, transaction: &str) -> Result<(Option<String>, bool)> {
         let db = self.connector.connect().await?;
-        let asked = db
-            .one("SELECT pg_xact_status($1::text::xid8)", &[&transaction])
-            .await?;
-        Columns::of(&asked).take()
+        let sql = format!(
+            "SELECT pg_xact_status($1::text::xid8), ({INCARNATION}) IS NOT DISTINCT FROM $2"
+        );
+        let asked = db.one(&sql, &[&transaction, &self.incarnation]).await?;
+        let mut asked = Columns::of(&asked);
+        Ok((asked.take()?, asked.take()?))
     }
 }
 

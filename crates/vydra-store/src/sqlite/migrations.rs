@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0009_windows.sql"),
     include_str!("../../migrations/sqlite/0010_prune.sql"),
     include_str!("../../migrations/sqlite/0011_transfer.sql"),
+    include_str!("../../migrations/sqlite/0012_incarnation.sql"),
 ];
 
 /// Brings the schema up to date, all or nothing, also when two processes start at once.

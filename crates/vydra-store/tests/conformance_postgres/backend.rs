@@ -60,7 +60,7 @@ pub(crate) async fn import(directory: &Path, from: Inlet) -> transfer::Result<Mo
 /// Every column of every table, with its table, and the tables that are not moved as they are.
 pub(crate) const COLUMNS: (&str, &[&str]) = (
     "SELECT string_agg(table_name || '.' || column_name, ',') FROM information_schema.columns WHERE table_schema = 'public'",
-    &["schema_version", "windows", "window_log"],
+    &["schema_version", "windows", "window_log", "incarnation"],
 );
 
 /// Runs statements behind the store's back.

@@ -1,0 +1,1 @@
+-- One file, whose writer is told what became of a commit.
