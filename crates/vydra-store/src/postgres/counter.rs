@@ -1,4 +1,4 @@
-//! Counts requests for all nodes, in `admit_requests` of the database. Whatever waits on this node for the same key is one line
+//! Counts requests for all nodes, in `admit_requests_2` of the database. Whatever waits on this node for the same key is one line
 //! of a call, so that a call takes as long for a hundred requests of one organization as for one.
 //!
 //! A few connections with a thread each, apart from the lanes: no request waits for a disk. A call is one statement without a
@@ -31,7 +31,7 @@ const QUEUE: usize = 4_096;
 /// How many are taken from the queue at once.
 const BATCH: usize = 1_024;
 /// How many lines a call has: it holds the windows of as many organizations until it ends.
-const LINES: usize = 32;
+const LINES: usize = 64;
 /// Far more than a call takes. Whoever waits for longer is told that nothing can be counted.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A crash of the database's machine may forget the last of the windows: not worth a write to its disk for each request. Whoever
@@ -303,7 +303,7 @@ impl Lane {
             &format!(
                 "SELECT a.place, a.counted, a.at, a.ahead, a.taken, a.limits, a.used, a.oldest, a.blocking,
                      {}, k.id IS NOT NULL, {}
-                 FROM admit_requests($1, $2, $3, $4, $5, $6, $7, $8) a
+                 FROM admit_requests_2($1, $2, $3, $4, $5, $6, $7, $8) a
                  CROSS JOIN LATERAL (SELECT (a.organization).*) o CROSS JOIN LATERAL (SELECT (a.key).*) k",
                 organizations::COLUMNS,
                 keys::COLUMNS

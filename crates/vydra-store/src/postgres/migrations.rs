@@ -26,6 +26,10 @@ const MIGRATIONS: &[(u32, &str)] = &[
         12,
         include_str!("../../migrations/postgres/0012_incarnation.sql"),
     ),
+    (
+        13,
+        include_str!("../../migrations/postgres/0013_admission.sql"),
+    ),
 ];
 /// Of the lock under which one process at a time migrates: any number that nobody else uses.
 const LOCK: i64 = 0x7679_6472_6120_0001;

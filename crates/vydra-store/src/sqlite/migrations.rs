@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0010_prune.sql"),
     include_str!("../../migrations/sqlite/0011_transfer.sql"),
     include_str!("../../migrations/sqlite/0012_incarnation.sql"),
+    include_str!("../../migrations/sqlite/0013_admission.sql"),
 ];
 
 /// Brings the schema up to date, all or nothing, also when two processes start at once.

@@ -530,7 +530,7 @@ fn any_limits() -> impl Strategy<Value = Limits> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        12 => (0..2_usize, 1..5_u8).prop_map(|(node, count)| Step::Ask(node, count)),
+        12 => (0..2_usize, 1..8_u8).prop_map(|(node, count)| Step::Ask(node, count)),
         8 => span().prop_map(Step::Pass),
         1 => span().prop_map(Step::SetBack),
         1 => any_limits().prop_map(Step::Limits),
@@ -555,6 +555,8 @@ fn all_told(tally: &Tally, before: u32) -> Told {
 struct Course<'a> {
     f: &'a Fixture,
     org: OrgId,
+    /// What waits for one of them is counted apart from what waits for the other, and for the organization itself.
+    keys: [KeyHash; 2],
     nodes: Vec<Node>,
     clock: Arc<Hands>,
     time: SteadyTime,
@@ -591,10 +593,17 @@ impl Course<'_> {
     }
 
     async fn ask(&mut self, node: usize, count: u8) -> Result<(), TestCaseError> {
-        let asks = (0..count).map(|_| {
+        let asks = (0..count).map(|place| {
             let (counter, org) = (Arc::clone(&self.nodes[node].counter), self.org.clone());
+            let (key, now) = (self.keys.get(usize::from(place % 3)).cloned(), self.f.now());
             async move {
-                let admission = counter.admit(&org).await.unwrap().unwrap();
+                let admission = match key {
+                    None => counter.admit(&org).await.unwrap().unwrap(),
+                    Some(key) => match counter.admit_key(&key, now).await.unwrap() {
+                        KeyAdmission::Counted { admission, .. } => *admission,
+                        nobody => panic!("{nobody:?}"),
+                    },
+                };
                 all_told(&admission.tally, admission.before)
             }
         });
@@ -625,8 +634,10 @@ fn exactly_what_one_process_would_admit_is_admitted() {
     let outcome = runner.run(&courses, |(first, steps)| {
         runtime.block_on(async {
             let clock = Arc::new(Hands(AtomicI64::new(START)));
+            let org = f.org(0).await.id;
             let mut course = Course {
-                org: f.org(0).await.id,
+                keys: [key(&f, &org, |_| {}).await.1, key(&f, &org, |_| {}).await.1],
+                org,
                 nodes: vec![
                     Node::with(&f, Arc::clone(&clock)).await,
                     Node::with(&f, Arc::clone(&clock)).await,

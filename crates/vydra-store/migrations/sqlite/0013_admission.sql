@@ -1,0 +1,1 @@
+-- Nothing: see 0009.
