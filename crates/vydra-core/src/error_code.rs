@@ -256,7 +256,7 @@ impl ErrorCode {
                 "Rate limit exceeded",
                 "Too many requests in a minute, an hour or a day, or too many jobs at once, over all keys of the organization. `limits` names the limit, and `used` counts this request. Nothing was started and nothing was charged.",
                 "Wait for the seconds in `Retry-After`, which `retryAfter` repeats, then send the same request again. Send fewer at once: the `X-RateLimit-` headers of every answer tell what is left.",
-                "That was a bit fast. Please try again in {retryAfter} seconds.",
+                "That was a bit fast. Please try again in {retryAfter} s.",
             ),
             Self::GenerationFailed => entry(
                 "GENERATION_FAILED",
@@ -356,6 +356,10 @@ mod tests {
                 )
             };
             assert!(named.all(known), "{code}: {text}");
+            // A word behind a number is wrong for one or for many.
+            let mut behind = text.split('}').skip(1);
+            let fits = |rest: &str| rest.starts_with(['.', ',']) || rest.starts_with(" s.");
+            assert!(behind.all(fits), "{code}: {text}");
         }
     }
 

@@ -154,6 +154,9 @@ class ScriptedServer:
         self.clock.passed += answer.get("takes", 0)
         if answer.get("fault") == "reset":
             return reset(connection)
+        if answer.get("fault") == "silence":
+            connection.recv(1)
+            return
         headers = {name.lower(): value for name, value in answer.get("headers", {}).items()}
         if "json" in answer:
             body = json.dumps(answer["json"], ensure_ascii=False).encode()

@@ -114,7 +114,7 @@ def test_errors_survive_a_pickle() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is vydra.RateLimitExceededError
     assert (again.status, again.retry_after, again.friendly()) == (429, 2.5, error.friendly())
-    assert "3 seconds" in again.friendly()
+    assert "in 3 s." in again.friendly()
 
 
 # Where the server and the key come from.

@@ -19,7 +19,7 @@ export const CATALOGUE = {
   METHOD_NOT_ALLOWED: { status: 405, retryable: false, friendly: "That can't be done here." },
   IDEMPOTENCY_CONFLICT: { status: 409, retryable: false, friendly: "This request was already sent, in another form. Please start again." },
   JOB_NOT_CANCELLABLE: { status: 409, retryable: false, friendly: "It is too late to cancel: the job has ended." },
-  RATE_LIMIT_EXCEEDED: { status: 429, retryable: true, friendly: "That was a bit fast. Please try again in {retryAfter} seconds." },
+  RATE_LIMIT_EXCEEDED: { status: 429, retryable: true, friendly: "That was a bit fast. Please try again in {retryAfter} s." },
   GENERATION_FAILED: { status: 500, retryable: true, friendly: "It didn't work this time, and you got your credits back. Please try again." },
   PROCESSING_TIMEOUT: { status: 500, retryable: true, friendly: "It took too long, and you got your credits back. Please try again." },
   INTERNAL_ERROR: { status: 500, retryable: true, friendly: "Something went wrong on our side. Please try again later." },

@@ -25,7 +25,7 @@ export class VydraError extends Error {
 export class ConfigurationError extends VydraError {
   override name = "ConfigurationError";
   override friendly(): string {
-    return "This program is not set up for the service.";
+    return "This program is not set up correctly.";
   }
 }
 
@@ -33,7 +33,7 @@ export class ConfigurationError extends VydraError {
 export class ConnectionError extends VydraError {
   override name = "ConnectionError";
   override friendly(): string {
-    return "We can't reach the service. Please check your connection and try again.";
+    return "We couldn't reach the service. Please check your connection and try again.";
   }
 }
 
@@ -41,7 +41,7 @@ export class ConnectionError extends VydraError {
 export class TimeoutError extends ConnectionError {
   override name = "TimeoutError";
   override friendly(): string {
-    return "The service takes too long to answer. Please try again.";
+    return "The service took too long to answer. Please try again.";
   }
 }
 
@@ -56,7 +56,7 @@ export class WaitTimeoutError extends VydraError {
     super(message);
   }
   override friendly(): string {
-    return "It takes longer than expected. Please look again later.";
+    return "This takes longer than usual. It goes on in the background; please look again later.";
   }
 }
 
@@ -86,7 +86,7 @@ export class WebhookVerificationError extends VydraError {
 export class DownloadError extends VydraError {
   override name = "DownloadError";
   override friendly(): string {
-    return "The file can't be downloaded. Please try again.";
+    return "The file couldn't be downloaded. Please try again.";
   }
 }
 

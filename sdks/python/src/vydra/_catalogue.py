@@ -33,7 +33,7 @@ CATALOGUE: Dict[str, Entry] = {  # noqa: UP006
     "METHOD_NOT_ALLOWED": Entry(405, False, "That can't be done here."),
     "IDEMPOTENCY_CONFLICT": Entry(409, False, "This request was already sent, in another form. Please start again."),
     "JOB_NOT_CANCELLABLE": Entry(409, False, "It is too late to cancel: the job has ended."),
-    "RATE_LIMIT_EXCEEDED": Entry(429, True, "That was a bit fast. Please try again in {retryAfter} seconds."),
+    "RATE_LIMIT_EXCEEDED": Entry(429, True, "That was a bit fast. Please try again in {retryAfter} s."),
     "GENERATION_FAILED": Entry(500, True, "It didn't work this time, and you got your credits back. Please try again."),
     "PROCESSING_TIMEOUT": Entry(500, True, "It took too long, and you got your credits back. Please try again."),
     "INTERNAL_ERROR": Entry(500, True, "Something went wrong on our side. Please try again later."),

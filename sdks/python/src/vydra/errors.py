@@ -34,7 +34,7 @@ class VydraError(Exception):
 class ConfigurationError(VydraError):
     """No server, no key, or a credentials file that cannot be understood."""
 
-    _text = "This program is not set up yet: it needs the address of a server and an API key."
+    _text = "This program is not set up correctly."
 
 
 class ConnectionError(VydraError):
@@ -62,7 +62,7 @@ class WaitTimeoutError(VydraError):
 class JobCancelledError(VydraError):
     """The job that was waited for was cancelled."""
 
-    _text = "This was cancelled, and you got your credits back."
+    _text = "It was cancelled, and you got your credits back."
 
     def __init__(self, message: str = "", *, job: Optional[Mapping[str, Any]] = None) -> None:
         super().__init__(message)
@@ -72,7 +72,7 @@ class JobCancelledError(VydraError):
 class WebhookVerificationError(VydraError):
     """A webhook that is not ours, or too old."""
 
-    _text = "This message can't be trusted, and was left alone."
+    _text = "This message can't be trusted."
 
 
 class DownloadError(VydraError):
