@@ -1,123 +1,16 @@
-import { ConfigurationError, ConnectionError, DownloadError, JobCancelledError, jobError, TimeoutError, WaitTimeoutError, ApiError, type FriendlyTexts } from "./errors.js";
+import { serverAndKey } from "./config.js";
+import { ApiError, ConnectionError, DownloadError, JobCancelledError, jobError, TimeoutError, WaitTimeoutError, type FriendlyTexts } from "./errors.js";
+import { form, medium } from "./files.js";
 import { List, type Page } from "./list.js";
 import type { components } from "./openapi.js";
 import type { Platform } from "./platform.js";
 import { serverEvents } from "./sse.js";
-import { fileAddress, realClock, segment, Transport, type Answer, type Clock, type Hooks, type Request } from "./transport.js";
+import { fileAddress, realClock, segment, Transport, type Answer, type Request } from "./transport.js";
+import type { BuyOptions, CallOptions, CompletedJob, CreatedJob, DownloadOptions, GenerateOptions, Job, JobEvent, JobRef, ListOptions, Quotable, RunOptions, RunResult, UploadOptions, UploadSource, VydraOptions, WaitOptions } from "./types.js";
 import { verify, type VerifyOptions, type WebhookBody, type WebhookEvent, type WebhookHeaders } from "./webhooks.js";
 
 type Schemas = components["schemas"];
 type Inputs<Table, Name extends string> = Name extends keyof Table ? Table[Name] : Readonly<Record<string, unknown>>;
-
-/** Where the server is, as whom to speak to it, and how patiently. All times are in milliseconds. */
-export interface VydraOptions {
-  /** The server. Else `VYDRA_BASE_URL`, else that of the credentials file. */
-  baseUrl?: string | undefined;
-  /** The key. Else `VYDRA_API_KEY`, else that of the credentials file if it is for this server. */
-  apiKey?: string | undefined;
-  /** From the beginning of a request to the last byte of its answer: 90,000. */
-  timeout?: number | undefined;
-  /** How long an upload, a download or a stream may be without a byte: 60,000. */
-  silence?: number | undefined;
-  /** How often a request is repeated at most: 4. */
-  maxRetries?: number | undefined;
-  /** A repetition begins no later than this after its call: 120,000. */
-  retryBudget?: number | undefined;
-  /** Longer than this no `Retry-After` is waited for: 60,000. */
-  maxRetryAfter?: number | undefined;
-  /** Texts of one's own for the codes of errors. */
-  friendly?: FriendlyTexts | undefined;
-  /** What is told of each request. */
-  hooks?: Hooks | undefined;
-  /** What sends requests, in place of the global `fetch`. */
-  fetch?: typeof globalThis.fetch | undefined;
-  /** Time and chance, for tests. */
-  clock?: Clock | undefined;
-}
-
-/** What every call takes. */
-export interface CallOptions {
-  /** Breaks the call off. */
-  signal?: AbortSignal | undefined;
-}
-/** What every call that buys takes. */
-export interface BuyOptions extends CallOptions {
-  /** The same key and input buy once, for 24 hours. A random one when it is not given. */
-  idempotencyKey?: string | undefined;
-  /** Refuses, with 402, to cost more than this. */
-  maxCredits?: number | undefined;
-  /** Where the end of the job is told. */
-  webhookUrl?: string | undefined;
-  /** Only the first provider of the model is asked. */
-  noFallback?: boolean | undefined;
-  /** Test keys only: makes an outcome happen, such as `GENERATION_FAILED` or `SLOW=5s`. */
-  simulate?: string | undefined;
-}
-/** How a job is waited for. */
-export interface WaitOptions extends CallOptions {
-  /** How long at most, in milliseconds: 31 minutes. */
-  timeout?: number | undefined;
-  /** Cancels the job on the server when the signal breaks the wait off. */
-  cancelOnAbort?: boolean | undefined;
-}
-/** How a model is called. */
-export interface RunOptions extends BuyOptions {
-  /** Answers at once, whatever the model. */
-  respondAsync?: boolean | undefined;
-}
-/** How something is bought and waited for. */
-export interface GenerateOptions extends BuyOptions, WaitOptions {}
-/** Which page of a list, and how many items it has. */
-export interface ListOptions extends CallOptions {
-  /** Behind this one: a page's `nextCursor`. */
-  after?: string | undefined;
-  /** How many a page, 1 to 100. */
-  limit?: number | undefined;
-  /** How many to pass over, before the first page. */
-  offset?: number | undefined;
-}
-/** How a file is sent. */
-export interface UploadOptions extends CallOptions {
-  /** Its name; of a path its last part. */
-  filename?: string | undefined;
-  /** What it is to be: an image when it is not said. */
-  type?: "image" | "video" | "audio" | undefined;
-}
-/** How a file is fetched. */
-export interface DownloadOptions extends CallOptions {
-  /** Told after each piece; `total` where the server says it. */
-  onProgress?: ((received: number, total: number | undefined) => void) | undefined;
-}
-
-/** A job, with the addresses of its results once it is completed. */
-export type Job = Schemas["JobView"] & {
-  /** Of the first result. */
-  url?: string;
-  /** Of all results. */
-  urls: string[];
-};
-/** A job that is completed. Where its files were deleted since, `urls` is empty and `url` is "". */
-export type CompletedJob = Job & { status: "completed"; url: string };
-/** A job, or its id. */
-export type JobRef = string | { readonly id: string } | { readonly jobId: string };
-/** A job that was just made. */
-export type CreatedJob = Schemas["CreatedJob"];
-/** How a job stands. */
-export interface JobEvent {
-  event: "status" | "progress" | "end";
-  status: string;
-  /** 0 to 100. */
-  progress: number;
-  statusMessage: string | null;
-  /** With `end`, the job. */
-  job: Job | undefined;
-}
-/** What a call of a model gives: the result, or that it is on its way. */
-export type RunResult = Schemas["Completed"] | Schemas["Accepted"];
-/** What to send: a path (not in browsers), bytes, or a stream of bytes. */
-export type UploadSource = string | Blob | Uint8Array | ArrayBuffer | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
-/** A model or a workflow, with its input, to be priced. */
-export type Quotable = { model: string; workflow?: undefined; input: Readonly<Record<string, unknown>> } | { workflow: string; model?: undefined; input: Readonly<Record<string, unknown>> };
 
 const WAIT = 31 * 60_000;
 const FINAL = ["completed", "failed", "cancelled"];
@@ -135,49 +28,6 @@ function viewOf(data: string): Schemas["JobView"] {
   } catch (cause) {
     throw new ConnectionError("An event of the stream is broken", { cause });
   }
-}
-
-function baseOf(text: string): string {
-  let url: URL | undefined;
-  try {
-    url = new URL(text.trim());
-  } catch {
-    // Told below, without what it was: it may hold a secret.
-  }
-  if (url === undefined || !/^https?:$/.test(url.protocol)) throw new ConfigurationError("baseUrl is no http or https address");
-  if (url.username || url.password || url.search || url.hash) throw new ConfigurationError("baseUrl must hold no name, password, query or fragment");
-  return url.origin + url.pathname.replace(/\/+$/, "").replace(/\/api\/v1$/, "").replace(/\/+$/, "");
-}
-
-function stored(platform: Platform): { baseUrl?: string | undefined; apiKey?: string | undefined } {
-  const file = platform.credentials();
-  if (file === undefined) return {};
-  let value: unknown;
-  try {
-    value = JSON.parse(file.text);
-  } catch {
-    // The parser's message would quote the file, key and all.
-  }
-  if (typeof value === "object" && value !== null) {
-    const { baseUrl, apiKey } = value as Record<string, unknown>;
-    if ([baseUrl, apiKey].every((one) => one === undefined || typeof one === "string")) return { baseUrl, apiKey } as { baseUrl?: string; apiKey?: string };
-  }
-  throw new ConfigurationError(`The credentials file ${file.path} cannot be understood: it is to be {"baseUrl": "https://…", "apiKey": "…"}`);
-}
-
-function serverAndKey(options: VydraOptions, platform: Platform): { base: string; key: string } {
-  const server = options.baseUrl ?? platform.env("VYDRA_BASE_URL");
-  const ownKey = options.apiKey ?? platform.env("VYDRA_API_KEY");
-  const file = server === undefined || ownKey === undefined ? stored(platform) : {};
-  const where = server ?? file.baseUrl;
-  if (where === undefined) throw new ConfigurationError("No server: give baseUrl, or set VYDRA_BASE_URL");
-  const base = baseOf(where);
-  const fits = file.baseUrl !== undefined && baseOf(file.baseUrl) === base;
-  const key = (ownKey ?? (fits ? file.apiKey : undefined))?.trim();
-  if (!key) throw new ConfigurationError("No key: give apiKey, or set VYDRA_API_KEY");
-  // fetch would quote a key that is no header value.
-  if (!/^[!-~]+$/.test(key)) throw new ConfigurationError("The key holds a character that no key has");
-  return { base, key };
 }
 
 function uuid(crypto: Crypto): string {
@@ -399,13 +249,8 @@ export abstract class Client {
     const { crypto, streams } = this.#platform;
     const source = typeof file === "string" ? await this.#platform.open(file) : undefined;
     const name = options.filename ?? source?.name ?? (file instanceof Blob && "name" in file ? String(file.name) : "file");
-    const boundary = `vydra-${uuid(crypto)}`;
-    const quoted = name.replace(/["\r\n]/g, encodeURIComponent);
-    const head = new TextEncoder().encode(`--${boundary}\r\ncontent-disposition: form-data; name="file"; filename="${quoted}"\r\ncontent-type: application/octet-stream\r\n\r\n`);
-    const tail = new TextEncoder().encode(`\r\n--${boundary}--\r\n`);
-    const content = source?.stream ?? (file instanceof Uint8Array || file instanceof ArrayBuffer ? new Blob([file as Uint8Array<ArrayBuffer>]) : (file as Blob | AsyncIterable<Uint8Array> | ReadableStream<Uint8Array>));
-    const body = streams ? streamOf(around(head, content, tail)) : new Blob([head, content instanceof Blob ? content : await blobOf(content), tail]);
-    const headers = { "content-type": `multipart/form-data; boundary=${boundary}` };
+    const { type, body } = await form(`vydra-${uuid(crypto)}`, name, source?.stream ?? (file as Exclude<UploadSource, string>), streams);
+    const headers = { "content-type": type };
     const request: Request = { method: "POST", path: "/upload", query: { type: options.type }, headers, body, signal: options.signal, stream: true, unbounded: !streams };
     return this.#transport.json(request);
   }
@@ -556,61 +401,4 @@ function completed(view: Schemas["JobView"], texts: FriendlyTexts | undefined): 
   if (view.status === "cancelled") throw new JobCancelledError(job);
   if (view.status === "failed") throw jobError(job, texts);
   return { ...job, status: "completed", url: job.url ?? "" };
-}
-
-/** Takes a file chunk by chunk, and refuses what is none. */
-async function medium(answer: Answer, onProgress: DownloadOptions["onProgress"], take: (chunk: Uint8Array) => unknown): Promise<{ size: number; type: string }> {
-  const { headers } = answer.response;
-  const type = headers.get("content-type")?.split(";")[0]?.trim().toLowerCase() ?? "";
-  if (/^text\/|[/+]json$|\/xhtml/.test(type)) throw new DownloadError(`What came is no medium, but ${type}`);
-  // The length of what is compressed is not that of what arrives.
-  const promised = headers.has("content-encoding") ? undefined : headers.get("content-length");
-  const total = promised == null ? undefined : Number(promised);
-  let size = 0;
-  for await (const chunk of answer.chunks()) {
-    if (size === 0 && /^\s*[{[<]/.test(new TextDecoder("latin1").decode(chunk.subarray(0, 64)))) throw new DownloadError("What came is no medium, but a text");
-    size += chunk.length;
-    await take(chunk);
-    onProgress?.(size, total);
-  }
-  if (size === 0) throw new DownloadError("What came is empty");
-  if (total !== undefined && size < total) throw new DownloadError(`Only ${size} of ${total} bytes came`);
-  return { size, type };
-}
-
-async function* piecesOf(content: Blob | AsyncIterable<Uint8Array> | ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
-  const stream = content instanceof Blob ? content.stream() : content;
-  if (!(stream instanceof ReadableStream)) return yield* stream;
-  // Not every browser can iterate a stream.
-  const reader = stream.getReader();
-  try {
-    for (let next; !(next = await reader.read()).done; ) yield next.value as Uint8Array;
-  } finally {
-    await reader.cancel().catch(() => {});
-  }
-}
-
-async function* around(head: Uint8Array, content: Parameters<typeof piecesOf>[0], tail: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
-  yield head;
-  yield* piecesOf(content);
-  yield tail;
-}
-
-function streamOf(pieces: AsyncGenerator<Uint8Array, void, undefined>): ReadableStream<Uint8Array> {
-  return new ReadableStream({
-    async pull(controller) {
-      const { done, value } = await pieces.next();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-    async cancel() {
-      await pieces.return();
-    },
-  });
-}
-
-async function blobOf(content: AsyncIterable<Uint8Array> | ReadableStream<Uint8Array>): Promise<Blob> {
-  const pieces: Uint8Array<ArrayBuffer>[] = [];
-  for await (const piece of piecesOf(content)) pieces.push(piece as Uint8Array<ArrayBuffer>);
-  return new Blob(pieces);
 }

@@ -4,9 +4,10 @@ import { webcrypto } from "node:crypto";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { Readable } from "node:stream";
-import { Client, type VydraOptions } from "./client.js";
+import { Client } from "./client.js";
 import { ConfigurationError } from "./errors.js";
 import type { Platform } from "./platform.js";
+import type { VydraOptions } from "./types.js";
 import { verify, type VerifyOptions, type WebhookBody, type WebhookEvent, type WebhookHeaders } from "./webhooks.js";
 
 export * from "./public.js";

@@ -1,6 +1,7 @@
-import { Client, type VydraOptions } from "./client.js";
+import { Client } from "./client.js";
 import { ConfigurationError } from "./errors.js";
 import type { Platform } from "./platform.js";
+import type { VydraOptions } from "./types.js";
 import { verify, type VerifyOptions, type WebhookBody, type WebhookEvent, type WebhookHeaders } from "./webhooks.js";
 
 export * from "./public.js";
