@@ -34,7 +34,8 @@ const catalogue = read("sdks/errors.json").map(({ code, status, retryable, frien
 
 const written = "// Written by scripts/generate.mjs. Do not edit.\n\n";
 const files = {
-  "openapi.ts": written + astToString(types),
+  // What a comment begins with is its description; a tag of that name no tool knows.
+  "openapi.ts": written + astToString(types).replaceAll("@description ", "").replace("export interface components", "/** What the server sends and takes, as its OpenAPI document describes it. */\n$&"),
   "catalogue.ts": `${written}/** Every code of the server: its status, whether a repetition can help, and what to tell people. */\nexport const CATALOGUE = {\n${catalogue.join("\n")}\n} as const;\n`,
 };
 for (const [name, text] of Object.entries(files)) {

@@ -27,6 +27,7 @@ export class List<T> implements AsyncIterable<T>, PromiseLike<Page<T>> {
     return this.#first.then(onPage, onError);
   }
 
+  /** All items, page by page. */
   async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
     yield* await this;
   }

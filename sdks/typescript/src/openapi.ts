@@ -2,9 +2,10 @@
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
+/** What the server sends and takes, as its OpenAPI document describes it. */
 export interface components {
     schemas: {
-        /** @description The answer of a call that did not wait. */
+        /** The answer of a call that did not wait. */
         Accepted: {
             jobId: string;
             /** @example pending */
@@ -13,7 +14,7 @@ export interface components {
             /** Format: int64 */
             creditsCharged: number;
             refund?: components["schemas"]["Refund"] | null;
-            /** @description The provider's own name for the task, once it has one. */
+            /** The provider's own name for the task, once it has one. */
             externalJobId?: string | null;
             input: Record<string, never>;
         };
@@ -21,11 +22,11 @@ export interface components {
             data: components["schemas"]["StoredAssetView"][];
             pagination: components["schemas"]["Pagination"];
         };
-        /** @description What is known of a file. */
+        /** What is known of a file. */
         AssetMetadata: {
             /**
              * Format: int64
-             * @description In bytes.
+             * In bytes.
              */
             size: number;
             /** @example image/png */
@@ -36,13 +37,13 @@ export interface components {
             height?: number | null;
             /** Format: int64 */
             durationMs?: number | null;
-            /** @description Of one that was sent in: its name, cleaned. */
+            /** Of one that was sent in: its name, cleaned. */
             filename?: string | null;
         };
         AssetView: {
             id: string;
             url: string;
-            /** @description image, video or audio. */
+            /** image, video or audio. */
             type: string;
             mimeType: string;
             /** Format: int64 */
@@ -57,7 +58,7 @@ export interface components {
         BotView: {
             id: string;
             /**
-             * @description The key itself.
+             * The key itself.
              * @example vydra_live_bot_…
              */
             key: string;
@@ -68,7 +69,7 @@ export interface components {
             billingEmail: string;
             /** Format: int64 */
             creditsRemaining: number;
-            /** @description What can be bought. */
+            /** What can be bought. */
             packs: components["schemas"]["PackView"][];
             message: string;
         };
@@ -89,15 +90,15 @@ export interface components {
              * @example 15
              */
             creditsNet: number;
-            /** @description How the price was made up when the job was created. */
+            /** How the price was made up when the job was created. */
             breakdown: components["schemas"]["PriceLineView"][];
-            /** @description The prices that held then; null for a job from before prices had versions. */
+            /** The prices that held then; null for a job from before prices had versions. */
             priceVersion?: string | null;
             refundRule: components["schemas"]["RefundRuleView"];
-            /** @description The job's rows of the ledger, the newest first. */
+            /** The job's rows of the ledger, the newest first. */
             data: components["schemas"]["TransactionView"][];
         };
-        /** @description The answer of a call that waited for its result. */
+        /** The answer of a call that waited for its result. */
         Completed: components["schemas"]["Results"] & {
             jobId: string;
             /** @example completed */
@@ -106,12 +107,12 @@ export interface components {
             creditsCharged: number;
             /**
              * Format: int64
-             * @description How long the work took.
+             * How long the work took.
              */
             durationMs: number;
-            /** @description Who made it: local is the built-in stand-in for a model. */
+            /** Who made it: local is the built-in stand-in for a model. */
             provider?: string | null;
-            /** @description With images: generate or edit. */
+            /** With images: generate or edit. */
             mode?: string | null;
             refund?: components["schemas"]["Refund"] | null;
         };
@@ -129,16 +130,16 @@ export interface components {
             creditsRemaining: number;
             /**
              * Format: int64
-             * @description All that was ever charged.
+             * All that was ever charged.
              */
             creditsUsed: number;
             /**
              * Format: int64
-             * @description All that was ever paid back.
+             * All that was ever paid back.
              */
             creditsRefunded: number;
         };
-        /** @description A file that is not there any more. */
+        /** A file that is not there any more. */
         DeletedAssetView: {
             id: string;
             deletedAt: string;
@@ -151,42 +152,42 @@ export interface components {
             data: components["schemas"]["DeliveryView"][];
             pagination: components["schemas"]["Pagination"];
         };
-        /** @description One event on its way to one address. */
+        /** One event on its way to one address. */
         DeliveryView: {
             /** @example dlv_01jd0c3gq4t2n8r6w5x7y9z1ab */
             id: string;
             /**
-             * @description The `webhook-id`: the same at every attempt, and for every address.
+             * The `webhook-id`: the same at every attempt, and for every address.
              * @example evt_01jd0c3gq4t2n8r6w5x7y9z1ab
              */
             eventId: string;
             /** @example job.completed */
             type: string;
-            /** @description Null for an event that is not the end of a job. */
+            /** Null for an event that is not the end of a job. */
             jobId?: string | null;
-            /** @description Null for the webhookUrl of a job. */
+            /** Null for the webhookUrl of a job. */
             endpointId?: string | null;
             /**
-             * @description The address that it goes to.
+             * The address that it goes to.
              * @example https://example.com/hooks/vydra
              */
             destination: string;
             /**
-             * @description pending, delivered or failed.
+             * pending, delivered or failed.
              * @example delivered
              */
             status: string;
             /** Format: int32 */
             attempts: number;
-            /** @description Of a pending one. */
+            /** Of a pending one. */
             nextAttemptAt?: string | null;
             lastAttemptAt?: string | null;
             /**
              * Format: int32
-             * @description What the receiver answered to the last attempt; null when it did not.
+             * What the receiver answered to the last attempt; null when it did not.
              */
             responseStatus?: number | null;
-            /** @description Why it has not arrived. */
+            /** Why it has not arrived. */
             error?: string | null;
             /** Format: int64 */
             durationMs?: number | null;
@@ -195,22 +196,22 @@ export interface components {
         EndpointChangesBody: {
             url?: string | null;
             events?: components["schemas"]["WantedEvent"][] | null;
-            /** @description Empty removes it. */
+            /** Empty removes it. */
             description?: string | null;
-            /** @description Whether it is told anything. Switched on again, it begins without failures. */
+            /** Whether it is told anything. Switched on again, it begins without failures. */
             enabled?: boolean | null;
         };
         EndpointList: {
             data: components["schemas"]["EndpointView"][];
         };
-        /** @description Where the ends of jobs are told. */
+        /** Where the ends of jobs are told. */
         EndpointView: {
             /** @example whe_01jd0c3gq4t2n8r6w5x7y9z1ab */
             id: string;
             /** @example https://example.com/hooks/vydra */
             url: string;
             /**
-             * @description Which events are told; `*` for all.
+             * Which events are told; `*` for all.
              * @example [
              *       "job.completed",
              *       "job.failed"
@@ -219,71 +220,71 @@ export interface components {
             events: string[];
             description?: string | null;
             /**
-             * @description enabled or disabled.
+             * enabled or disabled.
              * @example enabled
              */
             status: string;
-            /** @description `by_owner`; gone when it answered 410; failing when nothing else happened for five days. */
+            /** `by_owner`; gone when it answered 410; failing when nothing else happened for five days. */
             disabledReason?: string | null;
             disabledAt?: string | null;
-            /** @description Since when no delivery has arrived, if the last one did not. */
+            /** Since when no delivery has arrived, if the last one did not. */
             failingSince?: string | null;
             createdAt: string;
             updatedAt: string;
         };
-        /** @description The one shape of every error. Fields that do not belong to an error's code are absent. */
+        /** The one shape of every error. Fields that do not belong to an error's code are absent. */
         ErrorBody: {
-            /** @description A sentence for a human. */
+            /** A sentence for a human. */
             error: string;
             /**
-             * @description A stable word for programs.
+             * A stable word for programs.
              * @example INVALID_INPUT
              * @enum {string}
              */
             code: "INVALID_INPUT" | "INVALID_FILE_TYPE" | "FILE_TOO_LARGE" | "INVALID_URL" | "MISSING_AUTH" | "INVALID_FORMAT" | "KEY_NOT_FOUND" | "KEY_REVOKED" | "KEY_EXPIRED" | "INSUFFICIENT_CREDITS" | "INSUFFICIENT_SCOPE" | "NOT_FOUND" | "MODEL_NOT_FOUND" | "JOB_NOT_FOUND" | "METHOD_NOT_ALLOWED" | "IDEMPOTENCY_CONFLICT" | "JOB_NOT_CANCELLABLE" | "RATE_LIMIT_EXCEEDED" | "GENERATION_FAILED" | "PROCESSING_TIMEOUT" | "INTERNAL_ERROR" | "UNAVAILABLE";
-            /** @description More about this error; what it holds depends on the code. */
+            /** More about this error; what it holds depends on the code. */
             details?: Record<string, never>;
             /**
              * Format: int64
-             * @description With `INSUFFICIENT_CREDITS`: the price.
+             * With `INSUFFICIENT_CREDITS`: the price.
              */
             creditsRequired?: number | null;
             /**
              * Format: int64
-             * @description With `INSUFFICIENT_CREDITS`: the balance.
+             * With `INSUFFICIENT_CREDITS`: the balance.
              */
             creditsRemaining?: number | null;
             /**
              * Format: int32
-             * @description With `RATE_LIMIT_EXCEEDED` and `UNAVAILABLE`, and while an idempotency key is in use: whole seconds to wait.
+             * With `RATE_LIMIT_EXCEEDED` and `UNAVAILABLE`, and while an idempotency key is in use: whole seconds to wait.
              */
             retryAfter?: number | null;
             limits?: components["schemas"]["ExceededLimit"] | null;
             refund?: components["schemas"]["Refund"] | null;
-            /** @description What to tell the operator; also in the header x-request-id. */
+            /** What to tell the operator; also in the header x-request-id. */
             requestId: string;
         };
         EventList: {
             data: components["schemas"]["EventView"][];
-            /** @description Where to read on, whether or not there was anything; null while no job has ever ended. */
+            /** Where to read on, whether or not there was anything; null while no job has ever ended. */
             cursor?: string | null;
             pagination: components["schemas"]["EventPagination"];
         };
         EventPagination: {
             /** Format: int32 */
             limit: number;
-            /** @description For `after`, when there is more already; null at the end. */
+            /** For `after`, when there is more already; null at the end. */
             nextCursor?: string | null;
         };
-        /** @description An event, with the id and the fields that its webhooks have. */
+        /** An event, with the id and the fields that its webhooks have. */
         EventView: {
             /**
-             * @description The `webhook-id` of its webhooks.
+             * The `webhook-id` of its webhooks.
              * @example evt_01jd0c3gq4t2n8r6w5x7y9z1ab
              */
             id: string;
             /**
-             * @description job.completed, job.failed or job.cancelled.
+             * job.completed, job.failed or job.cancelled.
              * @example job.completed
              */
             type: string;
@@ -297,11 +298,11 @@ export interface components {
             limit: number;
             /**
              * Format: int32
-             * @description The refused request counted.
+             * The refused request counted.
              */
             used: number;
         };
-        /** @description Everything counts when it happened: jobs when they were made, ends when they ended, credits when they moved. */
+        /** Everything counts when it happened: jobs when they were made, ends when they ended, credits when they moved. */
         FiguresView: {
             /** Format: int64 */
             jobs: number;
@@ -327,29 +328,29 @@ export interface components {
             data: components["schemas"]["JobView"][];
             pagination: components["schemas"]["Pagination"];
         };
-        /** @description A job, flat. What it made stands at the top and in `output`, once it is completed. */
+        /** A job, flat. What it made stands at the top and in `output`, once it is completed. */
         JobView: components["schemas"]["Results"] & {
             id: string;
-            /** @description The same as `id`. */
+            /** The same as `id`. */
             jobId: string;
             /**
-             * @description pending, running, completed, failed or cancelled; the last three are final.
+             * pending, running, completed, failed or cancelled; the last three are final.
              * @example completed
              */
             status: string;
             /**
              * Format: int32
-             * @description 0 to 100; of several steps, their mean.
+             * 0 to 100; of several steps, their mean.
              */
             progress: number;
-            /** @description Which steps of a workflow run, such as `Step 3 of 6: frame`; null for a job of one call, and once it has ended. */
+            /** Which steps of a workflow run, such as `Step 3 of 6: frame`; null for a job of one call, and once it has ended. */
             statusMessage?: string | null;
-            /** @description Null for a job that a call of a model made. */
+            /** Null for a job that a call of a model made. */
             workflow?: string | null;
             workflowSlug?: string | null;
-            /** @description Of a workflow of several steps, that of the last. */
+            /** Of a workflow of several steps, that of the last. */
             model: string;
-            /** @description Who made it, once somebody does: local is the built-in stand-in for a model. */
+            /** Who made it, once somebody does: local is the built-in stand-in for a model. */
             provider?: string | null;
             /** Format: int64 */
             creditsCharged: number;
@@ -358,42 +359,42 @@ export interface components {
             createdAt: string;
             startedAt?: string | null;
             completedAt?: string | null;
-            /** @description What was asked for, defaults filled in. Media stand as `asset:<id>`, which can be sent again. */
+            /** What was asked for, defaults filled in. Media stand as `asset:<id>`, which can be sent again. */
             input: Record<string, never>;
             output?: components["schemas"]["OutputView"] | null;
-            /** @description Why there is no result, for a human. */
+            /** Why there is no result, for a human. */
             error?: string | null;
             code?: string | null;
-            /** @description Of a failed job: reason and retryable. */
+            /** Of a failed job: reason and retryable. */
             details?: Record<string, never> | null;
             refund?: components["schemas"]["Refund"] | null;
         };
         KeyList: {
             data: components["schemas"]["KeyView"][];
         };
-        /** @description A key without its secret. */
+        /** A key without its secret. */
         KeyView: {
             id: string;
             name: string;
             /**
-             * @description How the key begins.
+             * How the key begins.
              * @example vydra_live_use...
              */
             keyPrefix: string;
             /**
-             * @description live, or test for the sandbox.
+             * live, or test for the sandbox.
              * @example live
              */
             mode: string;
             scopes: string[];
-            /** @description Neither revoked nor expired. */
+            /** Neither revoked nor expired. */
             isActive: boolean;
             expiresAt?: string | null;
-            /** @description Up to a moment ago. */
+            /** Up to a moment ago. */
             lastUsedAt?: string | null;
             /**
              * Format: int64
-             * @description Up to a moment ago.
+             * Up to a moment ago.
              */
             requestCount: number;
             createdAt: string;
@@ -402,22 +403,22 @@ export interface components {
         LimitsView: {
             /**
              * Format: int32
-             * @description Requests a minute.
+             * Requests a minute.
              */
             rpm: number;
             /**
              * Format: int32
-             * @description Requests an hour.
+             * Requests an hour.
              */
             rph: number;
             /**
              * Format: int32
-             * @description Requests a day.
+             * Requests a day.
              */
             rpd: number;
             /**
              * Format: int32
-             * @description Jobs that have not ended.
+             * Jobs that have not ended.
              */
             concurrent: number;
         };
@@ -426,11 +427,11 @@ export interface components {
             status: string;
         };
         LoggedInView: components["schemas"]["PersonView"] & {
-            /** @description When the session ends by itself. */
+            /** When the session ends by itself. */
             expiresAt: string;
         };
         LoggedOutView: {
-            /** @description Always false. */
+            /** Always false. */
             loggedIn: boolean;
         };
         LoginBody: {
@@ -438,14 +439,14 @@ export interface components {
             email: string;
             /** @example correct horse battery */
             password: string;
-            /** @description Which of the user's organizations; the oldest membership when absent. */
+            /** Which of the user's organizations; the oldest membership when absent. */
             organizationId?: string | null;
         };
         MembershipView: {
             id: string;
             name: string;
             /**
-             * @description owner or member.
+             * owner or member.
              * @example owner
              */
             role: string;
@@ -464,70 +465,70 @@ export interface components {
             pricingUnit: string;
             deployedOn: string;
             description: string;
-            /** @description Where it is called, below /api/v1; null for a model that only workflows use. */
+            /** Where it is called, below /api/v1; null for a model that only workflows use. */
             endpoint?: string | null;
-            /** @description What it makes: image, video or audio. */
+            /** What it makes: image, video or audio. */
             kind: string;
-            /** @description Whether a call waits for its result: sync or async. */
+            /** Whether a call waits for its result: sync or async. */
             answer: string;
-            /** @description Where the price or the result depends on the input. */
+            /** Where the price or the result depends on the input. */
             variants: components["schemas"]["VariantView"][];
-            /** @description The JSON Schema that requests are checked against. */
+            /** The JSON Schema that requests are checked against. */
             inputSchema: Record<string, never>;
             exampleInput: Record<string, never>;
-            /** @description Whether it can be called now. */
+            /** Whether it can be called now. */
             isActive: boolean;
         };
         NewBotBody: {
             /**
-             * @description What the agent calls itself: 1 to 80 characters.
+             * What the agent calls itself: 1 to 80 characters.
              * @example scout
              */
             agent_name: string;
             /**
-             * @description Of whoever pays.
+             * Of whoever pays.
              * @example bills@example.com
              */
             billing_email: string;
         };
         NewEndpointBody: {
             /**
-             * @description An address on the Internet, http or https.
+             * An address on the Internet, http or https.
              * @example https://example.com/hooks/vydra
              */
             url: string;
             /**
-             * @description Of job.completed, job.failed, job.cancelled and `webhook.endpoint_disabled`; all when absent or `*`.
+             * Of job.completed, job.failed, job.cancelled and `webhook.endpoint_disabled`; all when absent or `*`.
              * @example [
              *       "job.completed",
              *       "job.failed"
              *     ]
              */
             events?: components["schemas"]["WantedEvent"][] | null;
-            /** @description For people; at most 200 printable characters. */
+            /** For people; at most 200 printable characters. */
             description?: string | null;
         };
         NewJobBody: {
-            /** @description Which workflow to run, such as `generate_image`. */
+            /** Which workflow to run, such as `generate_image`. */
             workflow: string;
-            /** @description What it takes; see the list of workflows. */
+            /** What it takes; see the list of workflows. */
             input: Record<string, never>;
             /**
              * Format: int64
-             * @description Refuses with 402 when the job would cost more; also as the header X-Max-Credits.
+             * Refuses with 402 when the job would cost more; also as the header X-Max-Credits.
              */
             maxCredits?: number | null;
-            /** @description Where the end of the job is told, besides the webhook endpoints of the organization. */
+            /** Where the end of the job is told, besides the webhook endpoints of the organization. */
             webhookUrl?: string | null;
         };
         NewKeyBody: {
             /**
-             * @description What it is for: 1 to 100 printable characters.
+             * What it is for: 1 to 100 printable characters.
              * @example backend
              */
             name: string;
             /**
-             * @description What it may do; everything when absent.
+             * What it may do; everything when absent.
              * @example [
              *       "models:*",
              *       "jobs:read"
@@ -536,20 +537,20 @@ export interface components {
             scopes?: string[] | null;
             /**
              * Format: int32
-             * @description 1 to 3650; never when absent or null.
+             * 1 to 3650; never when absent or null.
              */
             expiresInDays?: number | null;
             /**
-             * @description live when absent; test for the sandbox.
+             * live when absent; test for the sandbox.
              * @example live
              */
             mode?: string | null;
         };
-        /** @description A key with its secret, which is shown this once. */
+        /** A key with its secret, which is shown this once. */
         NewKeyView: {
             id: string;
             /**
-             * @description The key itself.
+             * The key itself.
              * @example vydra_live_user_…
              */
             key: string;
@@ -570,7 +571,7 @@ export interface components {
             plan: string;
             /**
              * Format: int64
-             * @description Of the key's own kind: a test key sees the sandbox's balance.
+             * Of the key's own kind: a test key sees the sandbox's balance.
              */
             creditsRemaining: number;
             createdAt: string;
@@ -591,7 +592,7 @@ export interface components {
             /** Format: int32 */
             credits: number;
         };
-        /** @description The page that was given. */
+        /** The page that was given. */
         Pagination: {
             /** Format: int32 */
             limit: number;
@@ -599,22 +600,22 @@ export interface components {
             offset: number;
             /**
              * Format: int64
-             * @description How many there are in all.
+             * How many there are in all.
              */
             count: number;
-            /** @description For `after`; null at the end. */
+            /** For `after`; null at the end. */
             nextCursor?: string | null;
         };
-        /** @description Who is logged in, and where. */
+        /** Who is logged in, and where. */
         PersonView: {
             user: components["schemas"]["UserView"];
             organization: components["schemas"]["PlaceView"];
             /**
-             * @description owner, or member, who can neither make and end keys nor pay.
+             * owner, or member, who can neither make and end keys nor pay.
              * @example owner
              */
             role: string;
-            /** @description All organizations of the user: a login names one of them. */
+            /** All organizations of the user: a login names one of them. */
             organizations: components["schemas"]["MembershipView"][];
         };
         PlaceView: {
@@ -622,15 +623,15 @@ export interface components {
             name: string;
             plan: string;
         };
-        /** @description So many units at so much each. */
+        /** So many units at so much each. */
         PriceLineView: {
             /**
-             * @description The model, or a workflow that has one price for all its steps.
+             * The model, or a workflow that has one price for all its steps.
              * @example FLUX Edit
              */
             item: string;
             /**
-             * @description Of such a workflow, the one that makes its result.
+             * Of such a workflow, the one that makes its result.
              * @example flux-edit
              */
             model: string;
@@ -653,7 +654,7 @@ export interface components {
             credits: number;
         };
         /**
-         * @description One of `model` and `workflow`, with the input of the real call.
+         * One of `model` and `workflow`, with the input of the real call.
          * @example {
          *       "model": "flux-edit/edit",
          *       "input": {
@@ -664,9 +665,9 @@ export interface components {
          *     }
          */
         QuoteBody: {
-            /** @description A model, by its path or its slug. */
+            /** A model, by its path or its slug. */
             model?: string | null;
-            /** @description A workflow, by its slug. */
+            /** A workflow, by its slug. */
             workflow?: string | null;
             input: Record<string, never>;
         };
@@ -678,7 +679,7 @@ export interface components {
             credits: number;
             breakdown: components["schemas"]["PriceLineView"][];
             /**
-             * @description Changes with every price of this server, and with nothing else.
+             * Changes with every price of this server, and with nothing else.
              * @example 5f0c1d2e3a4b
              */
             priceVersion: string;
@@ -695,14 +696,14 @@ export interface components {
             /** Format: int64 */
             creditsRefunded: number;
         };
-        /** @description Why a refund is what it is. */
+        /** Why a refund is what it is. */
         RefundRuleView: {
             /**
-             * @description `not_ended`, `delivered`, `partial`, `failed`, `timed_out` or `cancelled`.
+             * `not_ended`, `delivered`, `partial`, `failed`, `timed_out` or `cancelled`.
              * @example partial
              */
             rule: string;
-            /** @description The same for a human. */
+            /** The same for a human. */
             explanation: string;
         };
         RequestUsageView: {
@@ -711,14 +712,14 @@ export interface components {
             day: components["schemas"]["UsedView"];
             concurrent: components["schemas"]["UsedView"];
         };
-        /** @description Where the files are. Absent until the job is completed. */
+        /** Where the files are. Absent until the job is completed. */
         Results: {
             imageUrl?: string | null;
-            /** @description When there are several. */
+            /** When there are several. */
             imageUrls?: string[] | null;
             videoUrl?: string | null;
             audioUrl?: string | null;
-            /** @description The same as `audioUrl`: clients read either. */
+            /** The same as `audioUrl`: clients read either. */
             audio_url?: string | null;
             resultUrls?: string[] | null;
             mimeType?: string | null;
@@ -726,7 +727,7 @@ export interface components {
         RotationBody: {
             /**
              * Format: int32
-             * @description How many hours the old key lives on: 0 to 168; 0 when absent.
+             * How many hours the old key lives on: 0 to 168; 0 when absent.
              * @example 24
              */
             overlapHours?: number | null;
@@ -734,47 +735,47 @@ export interface components {
         SecretRotationBody: {
             /**
              * Format: int32
-             * @description For how many hours the old secret signs, too: 0 to 168; 24 when absent.
+             * For how many hours the old secret signs, too: 0 to 168; 24 when absent.
              * @example 24
              */
             overlapHours?: number | null;
         };
-        /** @description With what webhooks are signed. */
+        /** With what webhooks are signed. */
         SecretView: {
             /** @example whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw */
             secret: string;
-            /** @description Until when webhooks bear a signature of the secret before this one, too; null when there is none. */
+            /** Until when webhooks bear a signature of the secret before this one, too; null when there is none. */
             previousSecretUntil?: string | null;
         };
         SentTests: {
             data: components["schemas"]["DeliveryView"][];
         };
-        /** @description A file that is kept: a job made it, or it was sent in. */
+        /** A file that is kept: a job made it, or it was sent in. */
         StoredAssetView: {
-            /** @description `asset:<id>` stands for it wherever the URL of a file is asked for. */
+            /** `asset:<id>` stands for it wherever the URL of a file is asked for. */
             id: string;
-            /** @description image, video or audio. */
+            /** image, video or audio. */
             type: string;
-            /** @description Of the job that made it; null for one that was made by a call of a model or sent in. */
+            /** Of the job that made it; null for one that was made by a call of a model or sent in. */
             workflow?: string | null;
-            /** @description Readable without a key. */
+            /** Readable without a key. */
             url: string;
             /**
-             * @description A JPEG of at most 512 pixels a side, made when it is asked for first; of a video, its first picture. Null where there
+             * A JPEG of at most 512 pixels a side, made when it is asked for first; of a video, its first picture. Null where there
              *     is none. Whoever has it can tell the `url`.
              */
             thumbnailUrl?: string | null;
             metadata: components["schemas"]["AssetMetadata"];
-            /** @description Which job made it; null for one that was sent in. */
+            /** Which job made it; null for one that was sent in. */
             jobId?: string | null;
             createdAt: string;
         };
-        /** @description An event of the stream. Its data are JSON: of `status` and `progress` how the job stands, of `end` the whole job. */
+        /** An event of the stream. Its data are JSON: of `status` and `progress` how the job stands, of `end` the whole job. */
         StreamEventView: {
             /** @example progress */
             event: string;
             /**
-             * @description For `Last-Event-ID`.
+             * For `Last-Event-ID`.
              * @example 43
              */
             id: string;
@@ -787,13 +788,13 @@ export interface components {
         TransactionView: {
             id: string;
             /**
-             * @description grant, purchase, charge, refund or adjustment.
+             * grant, purchase, charge, refund or adjustment.
              * @example charge
              */
             type: string;
             /**
              * Format: int64
-             * @description Signed: what was taken is below zero.
+             * Signed: what was taken is below zero.
              * @example -15
              */
             amount: number;
@@ -810,44 +811,44 @@ export interface components {
         UploadBody: {
             /**
              * Format: binary
-             * @description By what its bytes are: a jpeg, png, webp or gif of at most 20 MiB, 8,192 pixels a side and 40 megapixels; with
+             * By what its bytes are: a jpeg, png, webp or gif of at most 20 MiB, 8,192 pixels a side and 40 megapixels; with
              *     `type=video` an mp4, webm or mov of at most 100 MiB; with `type=audio` an mp3, wav, flac, ogg, m4a or aac of at most
              *     50 MiB.
              */
             file: string;
         };
         UploadView: {
-            /** @description Readable without a key. To be given wherever the URL of such a file is asked for. */
+            /** Readable without a key. To be given wherever the URL of such a file is asked for. */
             url: string;
             /**
-             * @description The name that the file had, cleaned, with the ending of its true type.
+             * The name that the file had, cleaned, with the ending of its true type.
              * @example lake.png
              */
             filename: string;
             /**
              * Format: int64
-             * @description In bytes.
+             * In bytes.
              */
             size: number;
             /**
-             * @description The true media type.
+             * The true media type.
              * @example image/png
              */
             type: string;
-            /** @description Can be given in place of the url. */
+            /** Can be given in place of the url. */
             key: string;
         };
         UsageRowView: components["schemas"]["FiguresView"] & {
             /**
-             * @description With by=day.
+             * With by=day.
              * @example 2026-03-01
              */
             day?: string | null;
-            /** @description With by=model. */
+            /** With by=model. */
             model?: string | null;
-            /** @description With by=key; null for jobs that a person started. */
+            /** With by=key; null for jobs that a person started. */
             keyId?: string | null;
-            /** @description The key's name, as long as there is one. */
+            /** The key's name, as long as there is one. */
             keyName?: string | null;
         };
         UsageView: {
@@ -855,14 +856,14 @@ export interface components {
             to: string;
             /** @example day */
             by: string;
-            /** @description One row for each day, model or key of which there is something to tell. */
+            /** One row for each day, model or key of which there is something to tell. */
             data: components["schemas"]["UsageRowView"][];
             totals: components["schemas"]["FiguresView"];
         };
         UsedView: {
             /**
              * Format: int32
-             * @description More than the limit after a change to a smaller plan.
+             * More than the limit after a change to a smaller plan.
              */
             used: number;
             /** Format: int32 */
@@ -874,7 +875,7 @@ export interface components {
             createdAt: string;
         };
         VariantView: {
-            /** @description The values of fields that choose it. */
+            /** The values of fields that choose it. */
             when: Record<string, never>;
             kind: string;
             answer: string;
@@ -883,231 +884,231 @@ export interface components {
             pricingUnit: string;
         };
         /**
-         * @description What an endpoint can ask for.
+         * What an endpoint can ask for.
          * @enum {string}
          */
         WantedEvent: "*" | "job.completed" | "job.failed" | "job.cancelled" | "webhook.endpoint_disabled";
         WebhookTestBody: {
-            /** @description Which endpoint; all that are enabled when absent. */
+            /** Which endpoint; all that are enabled when absent. */
             endpointId?: string | null;
         };
-        /** @description What each model takes, by its path. */
+        /** What each model takes, by its path. */
         ModelInputs: {
             "gemini/generate": {
-                /** @description What to show. */
+                /** What to show. */
                 prompt: string;
                 /**
-                 * @description Width to height.
+                 * Width to height.
                  * @default 1:1
                  * @enum {string|null}
                  */
                 aspectRatio?: "1:1" | "2:3" | "3:2" | "3:4" | "4:3" | "4:5" | "5:4" | "9:16" | "16:9" | "21:9" | null;
             };
             "gemini/edit": {
-                /** @description The image to start from. */
+                /** The image to start from. */
                 imageUrl: string;
-                /** @description What to change. */
+                /** What to change. */
                 prompt: string;
                 /**
-                 * @description Width to height; the image's own when absent.
+                 * Width to height; the image's own when absent.
                  * @enum {string|null}
                  */
                 aspectRatio?: "1:1" | "2:3" | "3:2" | "3:4" | "4:3" | "4:5" | "5:4" | "9:16" | "16:9" | "21:9" | null;
             };
             "nano-banana/edit": {
-                /** @description What to show, or what to change. */
+                /** What to show, or what to change. */
                 prompt: string;
-                /** @description The image to start from. */
+                /** The image to start from. */
                 imageUrl?: string | null;
                 /**
-                 * @description Width to height.
+                 * Width to height.
                  * @default 1:1
                  * @enum {string|null}
                  */
                 aspectRatio?: "1:1" | "2:3" | "3:2" | "3:4" | "4:3" | "4:5" | "5:4" | "9:16" | "16:9" | "21:9" | null;
             };
             "flux-edit/edit": {
-                /** @description What to change. */
+                /** What to change. */
                 prompt: string;
-                /** @description The image to start from. */
+                /** The image to start from. */
                 imageUrl: string;
-                /** @description Further images to draw upon. */
+                /** Further images to draw upon. */
                 imageUrls?: string[] | null;
                 /**
-                 * @description About 1,024, 2,048 or 4,096 pixels on the long side.
+                 * About 1,024, 2,048 or 4,096 pixels on the long side.
                  * @default 2K
                  * @enum {string|null}
                  */
                 resolution?: "1K" | "2K" | "4K" | null;
                 /**
-                 * @description How many results; each is paid.
+                 * How many results; each is paid.
                  * @default 1
                  */
                 numImages?: number | null;
                 /**
-                 * @description Width to height; the image's own when absent.
+                 * Width to height; the image's own when absent.
                  * @enum {string|null}
                  */
                 aspectRatio?: "1:1" | "2:3" | "3:2" | "3:4" | "4:3" | "4:5" | "5:4" | "9:16" | "16:9" | "21:9" | null;
                 /**
-                 * @description The file's format.
+                 * The file's format.
                  * @default png
                  * @enum {string|null}
                  */
                 outputFormat?: "png" | "jpeg" | null;
                 /**
-                 * @description How closely to follow the text.
+                 * How closely to follow the text.
                  * @default 2.5
                  */
                 guidanceScale?: number | null;
                 /**
-                 * @description More steps, finer and slower.
+                 * More steps, finer and slower.
                  * @default 28
                  */
                 numInferenceSteps?: number | null;
-                /** @description The same seed and input give the same image. */
+                /** The same seed and input give the same image. */
                 seed?: number | null;
             };
             "grok-imagine": {
-                /** @description What to show. */
+                /** What to show. */
                 prompt: string;
                 /**
-                 * @description What to make; an image costs less.
+                 * What to make; an image costs less.
                  * @default text-to-video
                  * @enum {string|null}
                  */
                 model?: "text-to-video" | "text-to-image" | "image-to-video" | null;
-                /** @description The image that the video starts from. */
+                /** The image that the video starts from. */
                 image_url?: string | null;
                 /**
-                 * @description Width to height.
+                 * Width to height.
                  * @enum {string|null}
                  */
                 aspect_ratio?: "16:9" | "9:16" | "4:3" | "3:4" | "1:1" | "3:2" | "2:3" | null;
-                /** @description Seconds of video. */
+                /** Seconds of video. */
                 duration?: number | null;
             } & unknown;
             veo3: {
-                /** @description What to show. */
+                /** What to show. */
                 prompt: string;
-                /** @description The image that the video starts from. */
+                /** The image that the video starts from. */
                 image_url?: string | null;
-                /** @description Further images to draw upon. */
+                /** Further images to draw upon. */
                 image_urls?: string[] | null;
                 /**
-                 * @description Width to height.
+                 * Width to height.
                  * @default 16:9
                  * @enum {string|null}
                  */
                 aspect_ratio?: "1:1" | "2:3" | "3:2" | "3:4" | "4:3" | "4:5" | "5:4" | "9:16" | "16:9" | "21:9" | null;
-                /** @description Seconds of video. */
+                /** Seconds of video. */
                 duration?: number | null;
             };
             kling: {
-                /** @description What happens. */
+                /** What happens. */
                 prompt: string;
-                /** @description The character. */
+                /** The character. */
                 image_url: string;
-                /** @description The motion to copy. */
+                /** The motion to copy. */
                 video_url?: string | null;
                 /**
-                 * @description Whose orientation the character takes.
+                 * Whose orientation the character takes.
                  * @default video
                  * @enum {string|null}
                  */
                 character_orientation?: "video" | "image" | null;
                 /**
-                 * @description Whether the motion video's sound is kept.
+                 * Whether the motion video's sound is kept.
                  * @default true
                  */
                 keep_original_sound?: boolean | null;
             };
             "elevenlabs/tts": {
-                /** @description What to say. */
+                /** What to say. */
                 text: string;
-                /** @description Whose voice. */
+                /** Whose voice. */
                 voice_id?: string | null;
             };
         };
-        /** @description What each workflow takes, by its name. */
+        /** What each workflow takes, by its name. */
         WorkflowInputs: {
             generate_image: {
-                /** @description What to show. */
+                /** What to show. */
                 prompt: string;
                 /**
-                 * @description Which model; each has its price.
+                 * Which model; each has its price.
                  * @default gemini-image
                  * @enum {string|null}
                  */
                 model?: "gemini-image" | "grok-imagine" | null;
                 /**
-                 * @description Width to height.
+                 * Width to height.
                  * @default 1:1
                  * @enum {string|null}
                  */
                 aspect_ratio?: "1:1" | "2:3" | "3:2" | "3:4" | "4:3" | "4:5" | "5:4" | "9:16" | "16:9" | "21:9" | null;
             } & unknown;
             generate_video: {
-                /** @description What to show. */
+                /** What to show. */
                 prompt: string;
                 /**
-                 * @description Which model; each has its price.
+                 * Which model; each has its price.
                  * @default veo3
                  * @enum {string|null}
                  */
                 model?: "veo3" | "kling-3.1" | "seedance" | "seedance-2" | "grok-imagine" | null;
                 /**
-                 * @description Width to height.
+                 * Width to height.
                  * @default 16:9
                  * @enum {string|null}
                  */
                 aspect_ratio?: "1:1" | "2:3" | "3:2" | "3:4" | "4:3" | "4:5" | "5:4" | "9:16" | "16:9" | "21:9" | null;
-                /** @description The image that the video starts from. */
+                /** The image that the video starts from. */
                 image_url?: string | null;
-                /** @description Further images to draw upon. */
+                /** Further images to draw upon. */
                 image_urls?: string[] | null;
-                /** @description Seconds of video. */
+                /** Seconds of video. */
                 duration?: number | null;
             } & unknown;
             edit_image: {
-                /** @description The image to start from. */
+                /** The image to start from. */
                 imageUrl: string;
-                /** @description What to change. */
+                /** What to change. */
                 prompt: string;
                 /**
-                 * @description Which model.
+                 * Which model.
                  * @default gemini-edit
                  * @enum {string|null}
                  */
                 model?: "gemini-edit" | null;
                 /**
-                 * @description Width to height; the image's own when absent.
+                 * Width to height; the image's own when absent.
                  * @enum {string|null}
                  */
                 aspectRatio?: "1:1" | "2:3" | "3:2" | "3:4" | "4:3" | "4:5" | "5:4" | "9:16" | "16:9" | "21:9" | null;
             };
             swap_character: {
-                /** @description The character. */
+                /** The character. */
                 sourceImageUrl: string;
-                /** @description The scene that the character is put into. */
+                /** The scene that the character is put into. */
                 targetImageUrl: string;
-                /** @description What else to mind. */
+                /** What else to mind. */
                 prompt?: string | null;
             };
             transfer_motion: {
-                /** @description The character. */
+                /** The character. */
                 imageUrl: string;
-                /** @description The motion to copy. */
+                /** The motion to copy. */
                 motionVideoUrl: string;
-                /** @description What else to mind. */
+                /** What else to mind. */
                 prompt?: string | null;
             };
             lipsync_video: {
-                /** @description The video to change; or give imageUrl. */
+                /** The video to change; or give imageUrl. */
                 videoUrl?: string | null;
-                /** @description The image to animate; or give videoUrl. */
+                /** The image to animate; or give videoUrl. */
                 imageUrl?: string | null;
-                /** @description What is said. */
+                /** What is said. */
                 audioUrl: string;
             } | {
                 videoUrl: unknown;
@@ -1116,29 +1117,29 @@ export interface components {
             };
             "house-timelapse": {
                 /**
-                 * @description Which house, in a few words.
+                 * Which house, in a few words.
                  * @default a modern family house
                  */
                 theme?: string | null;
                 /**
-                 * @description Width to height.
+                 * Width to height.
                  * @default 16:9
                  * @enum {string|null}
                  */
                 aspect_ratio?: "1:1" | "2:3" | "3:2" | "3:4" | "4:3" | "4:5" | "5:4" | "9:16" | "16:9" | "21:9" | null;
                 /**
-                 * @description How long each stage is shown, with the fade to the next.
+                 * How long each stage is shown, with the fade to the next.
                  * @default 2
                  */
                 seconds?: number | null;
             } | null;
             "renovation-timelapse": {
-                /** @description The place as it is now; without it, one is made up. */
+                /** The place as it is now; without it, one is made up. */
                 imageUrl?: string | null;
-                /** @description What it becomes, in a few words. */
+                /** What it becomes, in a few words. */
                 theme?: string | null;
                 /**
-                 * @description How long each stage is shown, with the fade to the next.
+                 * How long each stage is shown, with the fade to the next.
                  * @default 2
                  */
                 seconds?: number | null;

@@ -21,8 +21,11 @@ export interface RetryInfo extends RequestInfo {
 }
 /** What is told of each request, for logs and traces. None sees the key or a body; what a hook throws is ignored. */
 export interface Hooks {
+  /** Before a request is sent. */
   onRequest?(info: RequestInfo): void;
+  /** When the head of an answer is here. */
   onResponse?(info: ResponseInfo): void;
+  /** Before a repetition is waited for. */
   onRetry?(info: RetryInfo): void;
 }
 /** Time and chance, for tests. */
