@@ -1,23 +1,30 @@
-// The bundle in a page of a browser that is served from another origin than the API.
+// The installed package in a page of a browser that is served from another origin than the API.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { test } from "node:test";
-import { bodyOf, folder, realServer, serve, skip } from "./support.mjs";
+import { join } from "node:path";
+import { bodyOf, ended, folder, project, realServer, serve, skip, test, unless } from "./support.mjs";
 
 const chromium = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const without = skip || (existsSync(chromium) ? false : `no browser at ${chromium}: not tested in one`);
+const without = skip || unless(existsSync(chromium), `no browser at ${chromium}: not tested in one`);
 
-test("a page makes an image, sends a file and reads an error", { skip: without, timeout: 120_000 }, async (t) => {
+test("a page runs the quick start, sends a file and reads an error", { skip: without, timeout: 120_000 }, async (t) => {
   const { baseUrl, liveKey, testKey } = await realServer(t);
-  const page = `<!doctype html><title>vydra</title><script type="module">
+  const at = await project(t);
+  const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
+  const start = /## In a browser[\s\S]*?```js\n([\s\S]*?)```/.exec(readme)[1].replace(/^import .*$/m, "");
+  const page = `<!doctype html><title>vydra</title><img>
+  <script type="importmap">{"imports": {"vydra": "/web.js"}}</script>
+  <script type="module">
     const told = {};
     try {
-      const { Vydra, InsufficientCreditsError } = await import("/web.js");
-      const vydra = new Vydra({ baseUrl: "${baseUrl}", apiKey: "${liveKey}" });
-      const job = await vydra.generate.image({ prompt: "a boat" }, { maxCredits: 5 });
+      const { Vydra, InsufficientCreditsError } = await import("vydra");
+      const [baseUrl, apiKey] = ["${baseUrl}", "${liveKey}"];
+      ${start}
+      const image = document.querySelector("img");
+      await image.decode();
+      told.shown = image.naturalWidth > 0;
       const bytes = await vydra.bytes(job.url);
       told.status = job.status;
       told.magic = [...bytes.subarray(1, 4)];
@@ -46,7 +53,7 @@ test("a page makes an image, sends a file and reads an error", { skip: without, 
       done(JSON.parse((await bodyOf(request)).toString()));
       return response.end();
     }
-    if (request.url === "/web.js") return response.writeHead(200, { "content-type": "text/javascript" }).end(await readFile(new URL("../dist/web.js", import.meta.url)));
+    if (request.url === "/web.js") return response.writeHead(200, { "content-type": "text/javascript" }).end(await readFile(join(at, "node_modules/vydra/dist/web.js")));
     if (request.url.startsWith("/moved")) return response.writeHead(302, { location: "/elsewhere" }).end();
     if (request.url === "/elsewhere") leaked.push(request.headers.authorization);
     response.writeHead(200, { "content-type": "text/html" }).end(page);
@@ -55,6 +62,7 @@ test("a page makes an image, sends a file and reads an error", { skip: without, 
   const browser = spawn(chromium, ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", `--user-data-dir=${profile}`, site], { stdio: "ignore" });
   try {
     assert.deepEqual(await told, {
+      shown: true,
       status: "completed",
       magic: [...Buffer.from("PNG")],
       complete: true,
@@ -67,7 +75,6 @@ test("a page makes an image, sends a file and reads an error", { skip: without, 
     });
     assert.deepEqual(leaked, []);
   } finally {
-    browser.kill();
-    await once(browser, "exit");
+    await ended(browser);
   }
 });

@@ -2,9 +2,8 @@
 import assert from "node:assert/strict";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "node:test";
 import * as sdk from "../dist/index.js";
-import { bodyOf, FakeClock, folder, serve } from "./support.mjs";
+import { bodyOf, FakeClock, folder, serve, test } from "./support.mjs";
 
 const KEY = "KEY";
 const seconds = ["timeout", "silence", "retryBudget", "maxRetryAfter", "tolerance"];
@@ -85,7 +84,8 @@ function play(answer, response, clock) {
   const { json, text, base64, events } = answer;
   const content = json !== undefined ? Buffer.from(JSON.stringify(json)) : base64 !== undefined ? Buffer.from(base64, "base64") : Buffer.from(text ?? events ?? "");
   const type = json !== undefined ? "application/json" : events !== undefined ? "text/event-stream" : undefined;
-  response.writeHead(answer.status ?? 200, { ...(type && { "content-type": type }), ...(events === undefined && answer.status !== 204 && { "content-length": content.length }), ...answer.headers });
+  // Some a fetch repeats by itself what it sent on a connection of before.
+  response.writeHead(answer.status ?? 200, { connection: "close", ...(type && { "content-type": type }), ...(events === undefined && answer.status !== 204 && { "content-length": content.length }), ...answer.headers });
   if (answer.fault !== "half") return response.end(content);
   // What was written goes out before the connection ends.
   response.write(events === undefined ? content.subarray(0, content.length >> 1) : content, () => response.destroy());

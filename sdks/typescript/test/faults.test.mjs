@@ -1,9 +1,8 @@
 // A thousand calls through a bad line, after which the ledger shows no call that was paid for twice.
 import assert from "node:assert/strict";
 import { request as send } from "node:http";
-import { test } from "node:test";
 import { ApiError, ConnectionError, Vydra } from "../dist/index.js";
-import { bodyOf, realServer, serve, skip } from "./support.mjs";
+import { bodyOf, realServer, serve, skip, test } from "./support.mjs";
 
 const CALLS = 1000;
 const SEED = Number(process.env.VYDRA_SEED ?? Date.now() % 1e9);
@@ -73,7 +72,7 @@ function badLine(t, target, random, seen) {
   });
 }
 
-test(`${CALLS} calls through a bad line, none paid for twice (VYDRA_SEED=${SEED})`, { skip }, async (t) => {
+test(`${CALLS} calls through a bad line, none paid for twice (VYDRA_SEED=${SEED})`, { skip, timeout: 300_000 }, async (t) => {
   const { baseUrl, testKey } = await realServer(t);
   const seen = new Set();
   const line = await badLine(t, baseUrl, mulberry(SEED), seen);

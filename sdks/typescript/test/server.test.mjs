@@ -2,9 +2,8 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "node:test";
 import * as sdk from "../dist/index.js";
-import { FakeClock, folder, realServer, skip } from "./support.mjs";
+import { FakeClock, folder, realServer, skip, test } from "./support.mjs";
 
 const catalogue = JSON.parse(await readFile(new URL("../../errors.json", import.meta.url), "utf8"));
 const classOf = {

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { test } from "node:test";
 import { inspect } from "node:util";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import * as sdk from "../dist/index.js";
-import { bodyOf, FakeClock, serve } from "./support.mjs";
+import { bodyOf, FakeClock, serve, test } from "./support.mjs";
 
 const KEY = "vydra_live_user_secret0secret0secret0";
 const json = (response, status, value, headers = {}) => response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(value));
