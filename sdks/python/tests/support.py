@@ -154,7 +154,7 @@ class ScriptedServer:
         self.clock.passed += answer.get("takes", 0)
         if answer.get("fault") == "reset":
             return reset(connection)
-        if answer.get("fault") == "silence":
+        if answer.get("fault") == "hang":
             connection.recv(1)
             return
         headers = {name.lower(): value for name, value in answer.get("headers", {}).items()}

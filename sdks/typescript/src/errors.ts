@@ -70,7 +70,7 @@ export class JobCancelledError extends VydraError {
     super(`The job ${job.id} was cancelled`);
   }
   override friendly(): string {
-    return "It was cancelled, and you got your credits back.";
+    return "This was cancelled, and you got your credits back.";
   }
 }
 
@@ -78,7 +78,7 @@ export class JobCancelledError extends VydraError {
 export class WebhookVerificationError extends VydraError {
   override name = "WebhookVerificationError";
   override friendly(): string {
-    return "This message can't be trusted.";
+    return "This message can't be trusted, and was left alone.";
   }
 }
 

@@ -80,7 +80,7 @@ function multipart(wanted, request, body, where) {
 function play(answer, response, clock) {
   clock.time += (answer.takes ?? 0) * 1000;
   if (answer.fault === "reset") return response.destroy();
-  if (answer.fault === "silence") return;
+  if (answer.fault === "hang") return;
   const { json, text, base64, events } = answer;
   const content = json !== undefined ? Buffer.from(JSON.stringify(json)) : base64 !== undefined ? Buffer.from(base64, "base64") : Buffer.from(text ?? events ?? "");
   const type = json !== undefined ? "application/json" : events !== undefined ? "text/event-stream" : undefined;

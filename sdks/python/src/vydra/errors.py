@@ -62,7 +62,7 @@ class WaitTimeoutError(VydraError):
 class JobCancelledError(VydraError):
     """The job that was waited for was cancelled."""
 
-    _text = "It was cancelled, and you got your credits back."
+    _text = "This was cancelled, and you got your credits back."
 
     def __init__(self, message: str = "", *, job: Optional[Mapping[str, Any]] = None) -> None:
         super().__init__(message)
@@ -72,7 +72,7 @@ class JobCancelledError(VydraError):
 class WebhookVerificationError(VydraError):
     """A webhook that is not ours, or too old."""
 
-    _text = "This message can't be trusted."
+    _text = "This message can't be trusted, and was left alone."
 
 
 class DownloadError(VydraError):
