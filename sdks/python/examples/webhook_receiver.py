@@ -34,4 +34,5 @@ class Receiver(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     with ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver) as server:
+        print(f"Listening on http://127.0.0.1:{server.server_port}", flush=True)
         server.serve_forever()

@@ -37,9 +37,13 @@ def test_derived_files_are_current() -> None:
     assert subprocess.run(command, check=False).returncode == 0
 
 
-def test_the_version_is_that_of_the_server() -> None:
-    cargo = (PACKAGE.parents[1] / "Cargo.toml").read_text()
-    assert f'version = "{vydra.__version__}"' in cargo
+def test_the_user_agent_has_the_version() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert request.headers["user-agent"] == f"vydra-python/{vydra.__version__}"
+        return httpx.Response(200, json={}, headers={"content-type": "application/json"})
+
+    with vydra.Vydra(**options(handler)) as client:
+        client.credits()
 
 
 # The key.

@@ -1,10 +1,12 @@
 """Client of Vydra, the self-hosted generation API: images, video and speech.
 
+```python
 import vydra
 
 with vydra.Vydra() as client:
-job = client.generate.image({"prompt": "a boat"})
-client.download(job["url"], "boat.png")
+    job = client.generate.image({"prompt": "a boat"})
+    client.download(job["url"], "boat.png")
+```
 """
 
 from . import errors, types, webhooks

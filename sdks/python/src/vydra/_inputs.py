@@ -6,6 +6,9 @@ from typing import Optional, TypedDict, Union
 
 from . import types
 
+# Tools that read annotations look here for those that `CompletedJob` inherits.
+from .types import Output, Refund  # noqa: F401
+
 
 class _Prompt(TypedDict):
     prompt: str
