@@ -32,7 +32,8 @@ Usage: cargo xtask <verb> [arguments]
 
 Verbs:
   tidy                  Check the rules of the house that the compiler cannot see
-  openapi [--check]     Write openapi.json and sdks/errors.json from the code; with --check, fail if the committed files differ
+  openapi [--check]     Write openapi.json, sdks/errors.json and what the Rust client takes of them from the code; with --check, fail
+                        if the committed files differ
   programs              Install what the tests need and is missing (Debian and Ubuntu as root), or say what to install
   sdks                  Install the providers' own SDKs, which the adapters are held against (npm and PyPI)
   clients               Check the clients in TypeScript and Python, as packages and against a server (npm and PyPI)

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::Instant;
-use vydra_client::{Client, ClientError};
+use vydra_client::types::{Event, EventList};
+use vydra_client::{Client, Error, EventFilter};
 use vydra_core::time::Clock as _;
 use vydra_core::webhook::WebhookSecret;
 use vydra_outbound::url_guard::{Network, UrlGuard};
@@ -61,7 +62,11 @@ struct Forwarding<'a> {
 
 impl Listen {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let client = Client::new(&self.server, &self.key()?)?;
+        // It goes on by itself, for as long as it is left to.
+        let client = Client::builder()
+            .base_url(&self.server)
+            .api_key(self.key()?);
+        let client = client.max_retries(0).build()?;
         let sender = self.sender()?;
         // What is wrong is told before anything else is.
         let secret = match sender {
@@ -70,7 +75,11 @@ impl Listen {
         };
         // Whatever happens from here on is told.
         let begin = self.after.clone().unwrap_or_else(|| "latest".to_owned());
-        let first = client.events(Some(&begin), Duration::ZERO).await;
+        let first = EventFilter {
+            after: Some(begin),
+            ..EventFilter::default()
+        };
+        let first = client.events(&first).await;
         let first = first.map_err(|error| explain(error, &self.server))?;
         self.introduce(secret.as_ref());
         let mut signal = StopSignal::listen()?;
@@ -81,9 +90,9 @@ impl Listen {
     }
 
     async fn secret(&self, client: &Client) -> anyhow::Result<WebhookSecret> {
-        let shown = client.webhook_secret().await;
+        let shown = client.webhooks().secret().get().await;
         let shown = shown.map_err(|error| explain(error, &self.server))?;
-        let secret = shown["secret"].as_str().and_then(WebhookSecret::parse);
+        let secret = WebhookSecret::parse(&shown.secret);
         secret.context("the server's webhook secret cannot be understood")
     }
 
@@ -147,15 +156,14 @@ impl Listen {
     async fn follow(
         &self,
         client: &Client,
-        first: Value,
+        first: EventList,
         sender: Option<&WebhookSender>,
     ) -> anyhow::Result<ExitCode> {
         let mut page = first;
         let mut cursor: Option<String> = None;
         let mut is_lost = false;
         loop {
-            let events = page["data"].as_array().map_or(&[][..], Vec::as_slice);
-            let forwarding = match (sender, &self.forward_to, events) {
+            let forwarding = match (sender, &self.forward_to, page.data.as_slice()) {
                 (Some(sender), Some(to), [_, ..]) => Some(Forwarding {
                     sender,
                     to,
@@ -164,20 +172,25 @@ impl Listen {
                 }),
                 _ => None,
             };
-            for event in events {
+            for event in &page.data {
                 self.tell(event, forwarding.as_ref()).await;
             }
-            cursor = page["cursor"].as_str().map(str::to_owned).or(cursor);
-            page = match client.events(cursor.as_deref(), HOLD).await {
+            cursor = page.cursor.or(cursor);
+            let behind = EventFilter {
+                after: cursor.clone(),
+                limit: Some(100),
+                wait: Some(HOLD.as_secs()),
+            };
+            page = match client.events(&behind).await {
                 Ok(page) => {
                     is_lost = false;
                     page
                 }
-                Err(ClientError::Api(error)) if error.status == 429 => {
-                    tokio::time::sleep(Duration::from_secs(error.retry_after.unwrap_or(1))).await;
-                    Value::Null
+                Err(Error::Api(error)) if error.status == 429 => {
+                    tokio::time::sleep(error.retry_after.unwrap_or(PAUSE)).await;
+                    EventList::default()
                 }
-                Err(ClientError::Api(error)) if error.status < 500 => {
+                Err(Error::Api(error)) if error.status < 500 => {
                     bail!("{} refuses: {error}", self.server)
                 }
                 // It may come back, and nothing is missed: what happens meanwhile is read then.
@@ -187,14 +200,14 @@ impl Listen {
                     }
                     is_lost = true;
                     tokio::time::sleep(PAUSE).await;
-                    Value::Null
+                    EventList::default()
                 }
             };
         }
     }
 
-    async fn tell(&self, event: &Value, forwarding: Option<&Forwarding<'_>>) {
-        let kind = event["type"].as_str().unwrap_or_default();
+    async fn tell(&self, event: &Event, forwarding: Option<&Forwarding<'_>>) {
+        let kind = &event.r#type;
         if !self.events.is_empty() && !self.events.iter().any(|wanted| wanted == kind) {
             return;
         }
@@ -204,7 +217,8 @@ impl Listen {
             Some(forwarding) => Some(forwarding.forward(event).await),
         };
         let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (id, job) = (&event["id"], &event["data"]["id"]);
+        let (id, at) = (&event.id, &event.timestamp);
+        let job = event.data.get("id").and_then(Value::as_str);
         if self.json {
             let (status, error) = match &outcome {
                 Some(Ok(status)) => (json!(status), Value::Null),
@@ -212,27 +226,25 @@ impl Listen {
                 None => (Value::Null, Value::Null),
             };
             output::json(
-                &json!({"id": id, "type": kind, "timestamp": event["timestamp"], "jobId": job, "responseStatus": status, "error": error}),
+                &json!({"id": id, "type": kind, "timestamp": at, "jobId": job, "responseStatus": status, "error": error}),
             );
             return;
         }
-        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let told = match outcome {
             None => String::new(),
             Some(Ok(status)) => format!(" -> {status} in {took} ms"),
             Some(Err(error)) => format!(" -> not forwarded: {error}"),
         };
-        let (at, id, job) = (word(&event["timestamp"]), word(id), word(job));
+        let job = job.unwrap_or_default();
         output::line(&format!("{at}  {kind:<13}  {id}  {job}{told}"));
     }
 }
 
 impl Forwarding<'_> {
     /// The status that was answered, or why there is none.
-    async fn forward(&self, event: &Value) -> Result<u16, String> {
-        let id = event["id"].as_str().unwrap_or_default();
-        let body =
-            json!({"type": event["type"], "timestamp": event["timestamp"], "data": event["data"]});
+    async fn forward(&self, event: &Event) -> Result<u16, String> {
+        let id = &event.id;
+        let body = json!({"type": event.r#type, "timestamp": event.timestamp, "data": event.data});
         let body = body.to_string().into_bytes();
         let at = SystemClock.now();
         let message = Message {
@@ -248,9 +260,9 @@ impl Forwarding<'_> {
     }
 }
 
-fn explain(error: ClientError, server: &str) -> anyhow::Error {
+fn explain(error: Error, server: &str) -> anyhow::Error {
     match error {
-        ClientError::Connection(_) => anyhow::anyhow!(
+        Error::Connection { .. } | Error::Timeout(_) => anyhow::anyhow!(
             "{server} cannot be reached. Is `vydra dev` or `vydra serve` running? --server names another one."
         ),
         other => anyhow::Error::new(other).context(format!("{server} refuses")),

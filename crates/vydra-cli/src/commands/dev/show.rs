@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::time::Duration;
-use vydra_client::{CallOptions, Client, ClientError};
+use vydra_client::{Buy, Client, Code, Error, Job, JobStatus};
 
 /// How often a job is looked at, so that its bar moves.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -51,7 +51,7 @@ pub(super) async fn run(url: &str, identity: &Identity) {
         } else {
             &identity.live_key
         };
-        let told = match Client::new(url, key) {
+        let told = match client(url, key) {
             Ok(client) => perform(&client, &act).await,
             Err(error) => Err(error),
         };
@@ -60,28 +60,32 @@ pub(super) async fn run(url: &str, identity: &Identity) {
             Err(error) => output::line(&format!("  {:<10} {}", act.title, sentence(&error))),
         }
     }
-    if let Ok(client) = Client::new(url, &identity.live_key)
+    if let Ok(client) = client(url, &identity.live_key)
         && let Ok(credits) = client.credits().await
     {
         output::line(&format!(
             "  {:<10} {} credits are left",
-            "balance", credits["creditsRemaining"]
+            "balance", credits.credits_remaining
         ));
     }
 }
 
-async fn perform(client: &Client, act: &Act) -> Result<Vec<String>, ClientError> {
+fn client(url: &str, key: &str) -> Result<Client, Error> {
+    Client::builder().base_url(url).api_key(key).build()
+}
+
+async fn perform(client: &Client, act: &Act) -> Result<Vec<String>, Error> {
     let bar = bar(act.title);
-    let options = CallOptions {
+    let buy = Buy {
         respond_async: true,
-        simulate: act.simulate,
+        simulate: act.simulate.map(str::to_owned),
+        ..Buy::default()
     };
-    let accepted = client.call(act.path, &act.input, options).await?;
-    let id = accepted["jobId"].as_str().unwrap_or_default().to_owned();
+    let accepted = client.models().run(act.path, &act.input, &buy).await?;
     let job = loop {
-        let job = client.job(&id, Duration::ZERO).await?;
-        bar.set_position(job["progress"].as_u64().unwrap_or(0));
-        if !matches!(job["status"].as_str(), Some("pending" | "running")) {
+        let job = client.jobs().get(&accepted.id, None).await?;
+        bar.set_position(job.progress.into());
+        if job.status.is_final() {
             break job;
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -90,20 +94,18 @@ async fn perform(client: &Client, act: &Act) -> Result<Vec<String>, ClientError>
     Ok(tell(act, &job))
 }
 
-fn tell(act: &Act, job: &Value) -> Vec<String> {
+fn tell(act: &Act, job: &Job) -> Vec<String> {
     let credits = if act.sandbox {
         "test credits"
     } else {
         "credits"
     };
-    let word = |name: &str| job[name].as_str().unwrap_or_default().to_owned();
-    let (charged, refunded) = (&job["creditsCharged"], &job["creditsRefunded"]);
+    let (charged, refunded) = (job.credits_charged, job.credits_refunded);
     let mut lines = vec![format!(
         "  {:<10} {}: cost {charged} {credits}, refunded {refunded}",
-        act.title,
-        word("status")
+        act.title, job.status
     )];
-    if job["status"] == "failed" {
+    if job.status == JobStatus::Failed {
         let why = if act.simulate.is_some() {
             ", as it was told to by X-Vydra-Simulate"
         } else {
@@ -112,27 +114,22 @@ fn tell(act: &Act, job: &Value) -> Vec<String> {
         lines.push(format!(
             "  {:<10} {} ({}){why}",
             "",
-            word("error"),
-            word("code")
+            job.error.as_deref().unwrap_or_default(),
+            job.code.as_ref().map_or("", Code::as_str)
         ));
     }
-    for url in job["resultUrls"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
+    for url in job.urls() {
         lines.push(format!("  {:<10} {url}", ""));
     }
     lines
 }
 
-fn sentence(error: &ClientError) -> String {
-    match error {
-        ClientError::Api(api) if api.code == "INSUFFICIENT_CREDITS" => {
+fn sentence(error: &Error) -> String {
+    match error.code() {
+        Some(Code::InsufficientCredits) => {
             "not enough credits any more: vydra credits grant --org dev --amount 10000 --reason more".to_owned()
         }
-        other => other.to_string(),
+        _ => error.to_string(),
     }
 }
 

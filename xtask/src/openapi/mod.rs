@@ -9,16 +9,20 @@ use anyhow::{Context, bail};
 
 use crate::process;
 
+mod rust;
+
 const FILE: &str = "openapi.json";
 /// The part of it that clients have for every code of an error.
 const ERRORS: &str = "sdks/errors.json";
+/// Of the Rust client, so that its package needs no other file.
+const RUST_TYPES: &str = "crates/vydra-client/src/types.rs";
+const RUST_CODES: &str = "crates/vydra-client/src/catalogue.rs";
 const MEND: &str = "run `cargo xtask openapi` and commit the file";
 
-/// Writes the document at the root and what clients take from it, or with `check` only compares them with those that are there.
+/// Writes the document at the root and what our clients take from it, or with `check` only compares them with those that are there.
 pub(crate) fn run(root: &Path, check: bool) -> anyhow::Result<()> {
     let document = generate(root)?;
-    let errors = errors(&document)?;
-    for (file, generated) in [(FILE, document), (ERRORS, errors)] {
+    for (file, generated) in files(document)? {
         let path = root.join(file);
         if !check {
             fs::write(&path, generated).with_context(|| format!("{file} cannot be written"))?;
@@ -34,6 +38,17 @@ pub(crate) fn run(root: &Path, check: bool) -> anyhow::Result<()> {
         println!("openapi: {file} is what the code says");
     }
     Ok(())
+}
+
+/// The document, and what is made of it.
+fn files(document: String) -> anyhow::Result<[(&'static str, String); 4]> {
+    let errors = errors(&document)?;
+    Ok([
+        (RUST_TYPES, rust::types(&document)?),
+        (RUST_CODES, rust::codes(&errors)?),
+        (FILE, document),
+        (ERRORS, errors),
+    ])
 }
 
 fn errors(document: &str) -> anyhow::Result<String> {
@@ -121,6 +136,16 @@ mod tests {
             message.contains("missing") && message.contains("cargo xtask openapi"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn what_is_made_of_the_committed_document_is_committed_too() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let document = fs::read_to_string(root.join(FILE)).unwrap();
+        for (file, generated) in files(document).unwrap() {
+            let committed = fs::read_to_string(root.join(file)).unwrap();
+            compare(file, Some(&committed), &generated).unwrap();
+        }
     }
 
     #[test]
