@@ -226,7 +226,8 @@ pub(crate) fn resolve(
     let base = base_of(&url)?;
     let key = key.ok_or_else(|| {
         Error::Configuration(format!(
-            "no key for {base}: give api_key, or set VYDRA_API_KEY"
+            "no key for {}: give api_key, or set VYDRA_API_KEY",
+            base.as_str().trim_end_matches('/')
         ))
     })?;
     let key = key.trim();

@@ -55,6 +55,7 @@ pub struct RetryEvent<'a> {
 pub(crate) type OnRequest = Arc<dyn Fn(&RequestEvent<'_>) + Send + Sync>;
 pub(crate) type OnResponse = Arc<dyn Fn(&ResponseEvent<'_>) + Send + Sync>;
 pub(crate) type OnRetry = Arc<dyn Fn(&RetryEvent<'_>) + Send + Sync>;
+type OnProgress = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
 
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
@@ -86,7 +87,7 @@ fn tell(hook: Option<impl FnOnce()>) {
 
 /// How far a file is: what came or went so far, and of how much, if that is known.
 #[derive(Clone, Default)]
-pub struct Progress(Option<Arc<dyn Fn(u64, Option<u64>) + Send + Sync>>);
+pub struct Progress(Option<OnProgress>);
 
 impl Progress {
     /// Tells `told` of every piece.

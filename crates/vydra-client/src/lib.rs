@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 
 mod account;
+pub mod blocking;
 mod catalogue;
 mod client;
 mod clock;

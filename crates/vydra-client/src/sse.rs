@@ -3,7 +3,7 @@
 /// One event of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Event {
-    pub(crate) event: String,
+    pub(crate) kind: String,
     pub(crate) data: String,
     /// The last that was said up to here.
     pub(crate) id: Option<String>,
@@ -53,7 +53,7 @@ impl Parser {
             let event = std::mem::take(&mut self.event);
             let data = std::mem::take(&mut self.data);
             return (!data.is_empty()).then(|| Event {
-                event: if event.is_empty() {
+                kind: if event.is_empty() {
                     "message".into()
                 } else {
                     event
@@ -83,7 +83,7 @@ mod tests {
         let mut parser = Parser::default();
         let events = pieces.iter().flat_map(|piece| parser.feed(piece));
         events
-            .map(|event| (event.event, event.data, event.id))
+            .map(|event| (event.kind, event.data, event.id))
             .collect()
     }
 

@@ -62,6 +62,7 @@ pub struct JobStream {
     open: Option<Open>,
     ready: VecDeque<Event>,
     is_over: bool,
+    cancel_on_drop: bool,
     guard: Option<CancelOnDrop>,
 }
 
@@ -94,9 +95,8 @@ impl Client {
             open: None,
             ready: VecDeque::new(),
             is_over: false,
-            guard: wait
-                .cancel_on_drop
-                .then(|| CancelOnDrop::of_job(&self.core, id)),
+            cancel_on_drop: wait.cancel_on_drop,
+            guard: None,
         }
     }
 }
@@ -106,6 +106,9 @@ impl JobStream {
     pub async fn next(&mut self) -> Result<Option<JobEvent>, Error> {
         if self.is_over {
             return Ok(None);
+        }
+        if self.cancel_on_drop && self.guard.is_none() {
+            self.guard = Some(CancelOnDrop::of_job(&self.core, &self.id));
         }
         let event = self.advance().await;
         if !matches!(&event, Ok(Some(event)) if event.event != JobEventKind::End) {
@@ -233,7 +236,7 @@ enum Read {
 
 /// What a job's event says; none of a kind that this version does not know.
 fn understood(event: &Event) -> Option<JobEvent> {
-    let kind = match event.event.as_str() {
+    let kind = match event.kind.as_str() {
         "status" => JobEventKind::Status,
         "progress" => JobEventKind::Progress,
         "end" => JobEventKind::End,

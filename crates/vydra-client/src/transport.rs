@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 use tokio_util::task::TaskTracker;
 
 /// Without a byte for so long, an upload, a download or a stream is given up.
-pub(crate) const SILENCE: Duration = Duration::from_secs(60);
+pub(crate) const SILENCE: Duration = Duration::from_mins(1);
 
 const USER_AGENT: &str = concat!("vydra-rust/", env!("CARGO_PKG_VERSION"));
 const JITTER_MOST: f64 = 8.0;
@@ -173,18 +173,19 @@ impl Core {
 
     /// A request with the key, to a path of these segments below /api/v1.
     pub(crate) fn request(&self, method: Method, segments: &[&str]) -> Result<Request, Error> {
-        let mut url = self.settings.base.clone();
         if let Some(name) = segments
             .iter()
             .find(|name| matches!(**name, "" | "." | ".."))
         {
             return Err(Error::Configuration(format!("{name:?} names nothing")));
         }
-        url.path_segments_mut()
-            .map_err(|()| Error::Configuration("the base URL has no path".into()))?
-            .pop_if_empty()
-            .extend(["api", "v1"])
-            .extend(segments);
+        let mut url = self.settings.base.clone();
+        let mut path = format!("{}/api/v1", url.path().trim_end_matches('/'));
+        for segment in segments {
+            path.push('/');
+            path.push_str(&encoded(segment));
+        }
+        url.set_path(&path);
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, self.settings.key.header());
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -486,6 +487,19 @@ fn retry_after(
     }
     let seconds = body.get("retryAfter")?.as_f64()?;
     Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// A segment of a path, which leads to no other.
+fn encoded(segment: &str) -> String {
+    let mut text = String::new();
+    for byte in segment.bytes() {
+        match byte {
+            b'-' | b'_' | b'.' | b'~' => text.push(byte.into()),
+            _ if byte.is_ascii_alphanumeric() => text.push(byte.into()),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
 }
 
 /// Chance as text, for names of files that nobody else chooses.

@@ -1,0 +1,6 @@
+//! The client against servers that answer as they are told.
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod support;
