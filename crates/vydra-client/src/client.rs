@@ -189,7 +189,9 @@ impl Builder {
             max_retry_after: self.max_retry_after,
             texts: Arc::new(self.friendly),
             hooks: self.hooks,
-            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            clock: self
+                .clock
+                .unwrap_or_else(|| Arc::new(SystemClock::default())),
         })?;
         Ok(Client {
             core: Arc::new(core),

@@ -18,14 +18,14 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// That of the machine.
-#[derive(Debug)]
-pub(crate) struct SystemClock {
+/// Time and chance of the machine.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock {
     begin: Instant,
 }
 
-impl SystemClock {
-    pub(crate) fn new() -> Self {
+impl Default for SystemClock {
+    fn default() -> Self {
         Self {
             begin: Instant::now(),
         }

@@ -496,7 +496,10 @@ fn encoded(segment: &str) -> String {
         match byte {
             b'-' | b'_' | b'.' | b'~' => text.push(byte.into()),
             _ if byte.is_ascii_alphanumeric() => text.push(byte.into()),
-            _ => text.push_str(&format!("%{byte:02X}")),
+            _ => {
+                // Nothing can fail that writes to a text.
+                let _ = write!(text, "%{byte:02X}");
+            }
         }
     }
     text

@@ -42,6 +42,10 @@ mod restarts;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod rust_client;
+#[cfg(test)]
+mod rust_client_chaos;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod stops;

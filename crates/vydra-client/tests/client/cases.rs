@@ -639,7 +639,7 @@ fn no_file_of_cases_is_left_out() {
     let names = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let names: BTreeSet<_> = names.filter(|name| name.ends_with(".json")).collect();
+    let names: BTreeSet<_> = names.filter(|name| name != "README.md").collect();
     let known = [
         "errors", "files", "keys", "lists", "retries", "streams", "waits", "webhooks",
     ];

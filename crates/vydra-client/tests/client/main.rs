@@ -4,3 +4,5 @@
 mod cases;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod units;

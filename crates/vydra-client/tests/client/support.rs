@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
 use vydra_client::Clock;
 
 pub(crate) const KEY: &str = "KEY";
@@ -132,6 +133,7 @@ pub(crate) fn read_request(connection: &TcpStream) -> Option<Received> {
 pub(crate) struct Scripted {
     pub(crate) url: String,
     state: Arc<Mutex<State>>,
+    arrived: watch::Receiver<usize>,
     serving: JoinHandle<()>,
 }
 
@@ -149,6 +151,7 @@ impl Scripted {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State::default()));
         let (shared, clock) = (Arc::clone(&state), clock.clone());
+        let (count, arrived) = watch::channel(0);
         let serving = std::thread::spawn(move || {
             for connection in listener.incoming() {
                 let connection = connection.unwrap();
@@ -160,12 +163,14 @@ impl Scripted {
                     return;
                 }
                 let answer = shared.lock().unwrap().take(&received);
+                count.send_modify(|count| *count += 1);
                 answered(&connection, &answer, &clock);
             }
         });
         Self {
             url,
             state,
+            arrived,
             serving,
         }
     }
@@ -174,15 +179,30 @@ impl Scripted {
         self.state.lock().unwrap().exchanges = exchanges.as_array().cloned().unwrap_or_default();
     }
 
+    /// Waits for so many requests.
+    pub(crate) async fn arrived(&self, count: usize) {
+        let mut arrived = self.arrived.clone();
+        arrived.wait_for(|arrived| *arrived >= count).await.unwrap();
+    }
+
+    /// What was not as it should be.
+    pub(crate) fn wrong(self) -> Vec<String> {
+        self.stop().wrong.clone()
+    }
+
     /// How many requests came; fails where one was not as it should be.
     pub(crate) fn finish(self) -> usize {
+        let state = self.stop();
+        assert!(state.wrong.is_empty(), "{:#?}", state.wrong);
+        state.requests
+    }
+
+    fn stop(self) -> State {
         let address = self.url.strip_prefix("http://").unwrap();
         let mut connection = TcpStream::connect(address).unwrap();
         connection.write_all(b"STOP / HTTP/1.1\r\n\r\n").unwrap();
         self.serving.join().unwrap();
-        let state = self.state.lock().unwrap();
-        assert!(state.wrong.is_empty(), "{:#?}", state.wrong);
-        state.requests
+        std::mem::take(&mut *self.state.lock().unwrap())
     }
 }
 
@@ -279,6 +299,11 @@ fn answered(mut connection: &TcpStream, answer: &Value, clock: &FakeClock) {
     if answer["fault"] == "reset" {
         return reset(connection);
     }
+    if answer["fault"] == "hang" {
+        // Until the client goes.
+        let _ = connection.read(&mut [0]);
+        return;
+    }
     let mut headers: HashMap<String, String> = HashMap::new();
     for (name, value) in answer["headers"].as_object().into_iter().flatten() {
         headers.insert(name.to_lowercase(), value.as_str().unwrap().to_owned());
@@ -306,7 +331,7 @@ fn answered(mut connection: &TcpStream, answer: &Value, clock: &FakeClock) {
     headers.insert("connection".into(), "close".into());
     let mut head = format!("HTTP/1.1 {} Status\r\n", answer["status"]);
     for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
+        head.extend([&name, ": ", &value, "\r\n"]);
     }
     head += "\r\n";
     // The client may have gone.
@@ -354,7 +379,7 @@ pub(crate) fn subset(wanted: &Value, got: &Value, at: &str) {
             }
         }
         (Value::Number(wanted), Value::Number(got)) => {
-            assert_eq!(wanted.as_f64(), got.as_f64(), "{at}")
+            assert_eq!(wanted.as_f64(), got.as_f64(), "{at}");
         }
         _ => assert_eq!(wanted, got, "{at}"),
     }
