@@ -15,7 +15,7 @@ pub trait Clock: Send + Sync + 'static {
     /// A share, from 0 to 1.
     fn random(&self) -> f64;
     /// Waits.
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    fn pause(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 /// Time and chance of the machine.
@@ -50,7 +50,7 @@ impl Clock for SystemClock {
         }
     }
 
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn pause(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(tokio::time::sleep(duration))
     }
 }

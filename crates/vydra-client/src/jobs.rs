@@ -481,7 +481,7 @@ async fn last_of(core: &Core, id: &str, timeout: Duration) -> Result<Job, Error>
             return Err(over());
         }
         if !pause.is_zero() {
-            clock.sleep(pause).await;
+            clock.pause(pause).await;
         }
     }
 }

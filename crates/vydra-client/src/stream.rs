@@ -203,7 +203,7 @@ impl JobStream {
         }
         self.check(pause)?;
         self.broken += 1;
-        self.core.settings.clock.sleep(pause).await;
+        self.core.settings.clock.pause(pause).await;
         Ok(())
     }
 

@@ -234,7 +234,7 @@ impl Core {
             }
             attempt += 1;
             self.tell_retry(request, attempt, pause, &error);
-            settings.clock.sleep(pause).await;
+            settings.clock.pause(pause).await;
         }
     }
 

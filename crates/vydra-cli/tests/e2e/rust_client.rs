@@ -38,8 +38,8 @@ impl Clock for Hasty {
         self.0.random()
     }
 
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(async move { self.0.sleep(duration / 100).await })
+    fn pause(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move { self.0.pause(duration / 100).await })
     }
 }
 

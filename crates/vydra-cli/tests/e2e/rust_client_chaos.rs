@@ -268,9 +268,9 @@ async fn a_thousand_calls_over_a_broken_line_are_charged_once_each() {
         faults.len() == FAULTS.len() && faults.values().all(|times| *times > 20),
         "{faults:?}"
     );
-    assert!(outcomes.len() > CALLS * 8 / 10, "{}", outcomes.len());
+    assert!(outcomes.len() > CALLS * 7 / 10, "{}", outcomes.len());
     assert!(
-        faults.values().sum::<u32>() as usize > CALLS * 18 / 10,
+        faults.values().sum::<u32>() as usize > CALLS * 2,
         "{faults:?}"
     );
     let left = straight.credits().await.unwrap().credits_remaining;

@@ -61,7 +61,7 @@ impl Clock for FakeClock {
         self.share
     }
 
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn pause(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         self.waits.lock().unwrap().push(duration.as_secs_f64());
         self.pass(duration);
         Box::pin(std::future::ready(()))
