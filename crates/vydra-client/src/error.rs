@@ -283,8 +283,10 @@ impl ApiError {
     }
 }
 
-fn whole_seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+/// Rounded up.
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+    let begun = u64::from(duration.subsec_nanos() > 0);
+    duration.as_secs().saturating_add(begun)
 }
 
 impl From<ApiError> for Error {

@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::code::Code;
-use crate::error::{ApiError, Error};
+use crate::error::{ApiError, Error, whole_seconds};
 use crate::options::{Buy, JobFilter, Wait};
 use crate::pages::Page;
 use crate::transport::{Core, Request, uuid};
@@ -447,11 +447,8 @@ async fn last_of(core: &Core, id: &str, timeout: Duration) -> Result<Job, Error>
     let (mut soon, mut errors) = (0, 0);
     loop {
         let began = clock.monotonic();
-        let left = deadline.saturating_sub(began);
-        let hold = HOLD.min(Duration::from_secs(
-            left.as_secs() + u64::from(left.subsec_nanos() > 0),
-        ));
-        let request = core.get(&["jobs", id])?.wait(Some(hold.as_secs()));
+        let hold = whole_seconds(HOLD.min(deadline.saturating_sub(began)));
+        let request = core.get(&["jobs", id])?.wait(Some(hold));
         let answer = core.once::<Job>(&request, errors).await;
         let now = clock.monotonic();
         let left = deadline.saturating_sub(now);

@@ -243,7 +243,8 @@ impl Core {
         let jitter = || {
             let exponent = i32::try_from(repetition.saturating_sub(1).min(10)).unwrap_or(10);
             let most = JITTER_MOST.min(JITTER_FIRST * 2_f64.powi(exponent));
-            Duration::from_secs_f64(self.settings.clock.random().clamp(0.0, 1.0) * most)
+            let share = self.settings.clock.random().clamp(0.0, 1.0);
+            Duration::try_from_secs_f64(share * most).unwrap_or_default()
         };
         let error = match error {
             Error::Connection { .. } | Error::Timeout(_) => return Some(jitter()),

@@ -323,8 +323,8 @@ fn variant(code: &str) -> String {
 fn doc(text: &str) -> String {
     let words = text.split_whitespace().map(|word| {
         let inner = word.trim_matches(|letter: char| !letter.is_alphanumeric());
-        let is_name = inner.chars().skip(1).any(|letter| letter.is_uppercase())
-            && inner.chars().any(char::is_lowercase);
+        let is_name =
+            inner.chars().skip(1).any(char::is_uppercase) && inner.chars().any(char::is_lowercase);
         if is_name && !word.contains('`') {
             word.replacen(inner, &format!("`{inner}`"), 1)
         } else {

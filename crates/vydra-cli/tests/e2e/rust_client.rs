@@ -329,7 +329,7 @@ async fn a_dropped_wait_cancels_the_job_if_it_is_told_to() {
         let mut waiting = std::pin::pin!(generate.image(&input, &buy, &wait));
         tokio::select! {
             outcome = &mut waiting => panic!("{outcome:?}"),
-            _ = until("there is a job", || first()) => {}
+            _ = until("there is a job", &first) => {}
         }
     }
     client.close().await;

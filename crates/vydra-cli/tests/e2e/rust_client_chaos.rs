@@ -73,7 +73,7 @@ impl Line {
                 match fault {
                     "reset after" => return connection.set_zero_linger(),
                     "500 after" => {
-                        told = answer("500 Broken", "", "<html>broken behind the proxy</html>")
+                        told = answer("500 Broken", "", "<html>broken behind the proxy</html>");
                     }
                     "half" => {
                         let begin = told
