@@ -629,7 +629,7 @@ fn waits() {
 }
 
 #[test]
-fn webhooks_() {
+fn verified_webhooks() {
     all("webhooks.json");
 }
 
