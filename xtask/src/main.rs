@@ -36,7 +36,7 @@ Verbs:
                         if the committed files differ
   programs              Install what the tests need and is missing (Debian and Ubuntu as root), or say what to install
   sdks                  Install the providers' own SDKs, which the adapters are held against (npm and PyPI)
-  clients               Check the clients in TypeScript and Python, as packages and against a server (npm and PyPI)
+  clients               Check the clients as packages and against a server (npm and PyPI)
   fuzz [-- arguments]   Generated requests against the real server for 60 s, each answer checked against its OpenAPI document;
                         the arguments go to schemathesis, such as --max-time 600 --seed 2
   fuzz --target NAME    One reader of strangers' bytes (multipart, probe, urls) on what chance makes of its corpus;

@@ -1,5 +1,7 @@
-//! `cargo xtask clients`: what the clients in TypeScript and Python promise, against a server that was just built (or that `VYDRA_BINARY`
-//! names).
+//! `cargo xtask clients`: what the clients in TypeScript and Python promise, and the package of the one in Rust, against a server that
+//! was just built (or that `VYDRA_BINARY` names).
+
+mod rust;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -33,6 +35,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {
     };
     let environment = target.join("sdks/client-python");
     let outcomes = [
+        ("Rust", rust::check(root, &target, &server)?),
         ("TypeScript", typescript(&root.join(TYPESCRIPT), &server)?),
         ("Python", python(&root.join(PYTHON), &environment, &server)?),
     ];
