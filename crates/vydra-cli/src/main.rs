@@ -1,8 +1,10 @@
 //! The `vydra` binary: one server, one worker, one command line.
 //!
 //! It decides nothing about jobs or money: it reads the configuration, puts the parts together ([`wiring`]) and hands
-//! over. The commonest change: a new command, as a file in `commands/`.
+//! over. What callers do with a server goes through `vydra-client` ([`caller`]), as it does for everybody. The commonest
+//! change: a new command, as a file in `commands/`.
 
+mod caller;
 mod commands;
 mod config;
 mod new_file;
@@ -11,8 +13,6 @@ mod system;
 mod telemetry;
 mod wiring;
 
-use clap::Parser;
-use commands::Command;
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
@@ -20,27 +20,8 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Many AI models behind one metered API, self-hosted.
-#[derive(Debug, Parser)]
-#[command(
-    name = "vydra",
-    version,
-    after_help = "Examples:
-  vydra dev                                      start here: a server that shows what it does
-  vydra serve --config /etc/vydra.toml           the production form
-  vydra org create --name acme --credits 1000    make a customer
-  vydra key create --org acme --name backend     and a key for it
-  vydra ledger audit                             prove that the books agree
-  vydra backup /backups/vydra.db                 copy the database beside a running server"
-)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match commands::run(arguments.command) {
+    match commands::run(commands::parse()) {
         Ok(code) => code,
         Err(error) => {
             output::complain(&error);

@@ -17,12 +17,30 @@ pub fn json(value: &Value) {
     line(&value.to_string());
 }
 
+/// One line beside the data: what happens, or what to do next.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Bytes that are the result themselves.
+pub fn bytes(bytes: &[u8]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// What others have written, without what would move the cursor or change colours of a terminal.
+pub fn clean(text: &str) -> String {
+    let control = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(control).collect()
+}
+
 pub fn complain(error: &anyhow::Error) {
-    let (red, plain) = if std::io::stderr().is_terminal() {
-        ("\x1b[31;1m", "\x1b[0m")
-    } else {
-        ("", "")
-    };
+    complain_of(&sentence(error));
+}
+
+/// An error with its causes.
+pub fn sentence(error: &anyhow::Error) -> String {
     let mut sentence = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
@@ -31,7 +49,16 @@ pub fn complain(error: &anyhow::Error) {
             sentence.push_str(&cause);
         }
     }
-    let _ = writeln!(std::io::stderr(), "{red}error:{plain} {sentence}");
+    sentence
+}
+
+pub fn complain_of(sentence: &str) {
+    let (red, plain) = if std::io::stderr().is_terminal() {
+        ("\x1b[31;1m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
+    note(&format!("{red}error:{plain} {sentence}"));
 }
 
 /// Rows under headings, each column as wide as its widest cell.

@@ -90,7 +90,7 @@ const OWNERS: [(&[&str], &[&str]); 7] = [
         // The bench has a bare server as a yardstick.
         &["vydra-http", "vydra-testkit", "vydra-prove", "vydra-bench"],
     ),
-    (&["clap", "indicatif"], &["vydra-cli", "vydra-prove"]),
+    (&["clap*", "indicatif"], &["vydra-cli", "vydra-prove"]),
     (
         &["anyhow"],
         &["vydra-cli", "vydra-prove", "vydra-bench", "xtask"],

@@ -2,29 +2,37 @@
 
 mod assets;
 mod backup;
+mod completion;
 mod config;
 mod credits;
 mod db;
 mod dev;
 mod doctor;
 mod export;
+mod generate;
 mod import;
+mod jobs;
 mod key;
 mod ledger;
 mod listen;
+mod login;
 mod migrate;
 mod models;
 mod openapi;
 mod org;
 mod provider;
+mod quote;
 mod serve;
+mod upload;
+mod usage;
 mod user;
 mod webhook;
 
+use crate::caller::failure::EXIT_CODES;
 use crate::config::{Config, Sources};
 use crate::wiring::{self, Purpose};
 use anyhow::Context;
-use clap::{Args, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,8 +41,71 @@ use vydra_engine::{Engine, Error};
 use vydra_outbound::secret::Secret;
 use vydra_store::transfer::Moved;
 
+/// Many AI models behind one metered API, self-hosted.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vydra",
+    version,
+    after_help = "Examples for callers:
+  vydra login https://api.example.com                 who you are there; it asks for the key
+  vydra generate image \"a fox in the snow\" -o fox.png
+  vydra generate video \"waves at night\" --dry-run     what it would cost
+  vydra jobs list                                     what was made, and what it cost
+
+Examples for operators:
+  vydra dev                                           start here: a server that shows what it does
+  vydra serve --config /etc/vydra.toml                the production form
+  vydra org create --name acme --credits 1000         make a customer
+  vydra key create --org acme --name backend          and a key for it
+  vydra ledger audit                                  prove that the books agree
+
+`vydra COMMAND --help` has more of them, `vydra generate --help` the exit codes."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[command(flatten)]
+    Caller(ForCallers),
+    #[command(flatten)]
+    Operator(ForOperators),
+}
+
+/// What whoever has a key does with a server, wherever it is.
+#[derive(Debug, Subcommand)]
+pub enum ForCallers {
+    /// Say once which server to use, and with which key
+    Login(login::Login),
+    /// Forget them
+    Logout(login::Logout),
+    /// Make an image, a video or speech
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Generate(generate::Generate),
+    /// Jobs: every generation is one
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
+    /// The models of the server, and what they cost; for operators, `models check`
+    Models(models::Models),
+    /// What a call would cost
+    Quote(quote::Quote),
+    /// Prepaid credits: how many are left; for operators, `credits grant`
+    Credits(credits::Credits),
+    /// What was used, by day, model or key
+    Usage(usage::Usage),
+    /// Send a file in, to be used as an input
+    Upload(upload::Upload),
+    /// Forward the webhooks of a server to a program on this machine, for development
+    Listen(listen::Listen),
+    /// Print the completions of a shell
+    Completion(completion::Completion),
+}
+
+/// What whoever runs a server does on its machine, with its database.
+#[derive(Debug, Subcommand)]
+pub enum ForOperators {
     /// Start here: a server with made-up data that shows what it does, then serves on
     Dev(dev::Dev),
     /// Serve: the production form, nothing made up
@@ -48,9 +119,6 @@ pub enum Command {
     /// People who log in
     #[command(subcommand)]
     User(user::User),
-    /// Prepaid credits
-    #[command(subcommand)]
-    Credits(credits::Credits),
     /// The media files that are kept
     #[command(subcommand)]
     Assets(assets::Assets),
@@ -63,14 +131,9 @@ pub enum Command {
     /// Providers: what they were asked, and how they answered
     #[command(subcommand)]
     Provider(provider::Provider),
-    /// The models of the catalogue
-    #[command(subcommand)]
-    Models(models::Models),
     /// Webhooks: the secret that signs them
     #[command(subcommand)]
     Webhook(webhook::Webhook),
-    /// Forward the webhooks of a server to a program on this machine, for development
-    Listen(listen::Listen),
     /// Copy the SQLite database beside a server that works
     Backup(backup::Backup),
     /// Write all that the database holds, of SQLite or Postgres, to a file that `vydra import` takes
@@ -87,6 +150,49 @@ pub enum Command {
     /// Print the OpenAPI document
     #[command(hide = true)]
     Openapi,
+}
+
+/// What was typed; whoever asks for help or typed something wrong is told so here.
+pub fn parse() -> Command {
+    let matches = command_line().get_matches();
+    match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => arguments.command,
+        Err(error) => error.exit(),
+    }
+}
+
+/// All of the command line, its help in two parts: clap knows one list of commands only.
+fn command_line() -> clap::Command {
+    let plain = Arguments::command();
+    let heading = *plain.get_styles().get_header();
+    let name = *plain.get_styles().get_literal();
+    let list = |title: &str, commands: clap::Command| {
+        let shown = commands
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set());
+        let lines = shown.map(|command| {
+            let about = command.get_about().map(ToString::to_string);
+            format!(
+                "  {name}{:<10}{name:#}  {}",
+                command.get_name(),
+                about.unwrap_or_default()
+            )
+        });
+        let lines: Vec<String> = lines.collect();
+        format!("{heading}{title}:{heading:#}\n{}", lines.join("\n"))
+    };
+    let callers = list(
+        "Commands for callers, with any server",
+        ForCallers::augment_subcommands(clap::Command::new("")),
+    );
+    let operators = list(
+        "Commands for operators, on the server's machine",
+        ForOperators::augment_subcommands(clap::Command::new("")),
+    );
+    let options = format!("{heading}Options:{heading:#}");
+    plain.help_template(format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{callers}\n\n{operators}\n\n{options}\n{{options}}{{after-help}}"
+    ))
 }
 
 /// What every command that opens the data takes.
@@ -157,26 +263,46 @@ impl DataAndOutput {
 
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Dev(dev) => block_on(dev.run()),
-        Command::Serve(serve) => block_on(serve.run()),
-        Command::Org(org) => block_on(org.run()),
-        Command::Key(key) => block_on(key.run()),
-        Command::User(user) => block_on(user.run()),
-        Command::Credits(credits) => block_on(credits.run()),
-        Command::Assets(assets) => block_on(assets.run()),
-        Command::Ledger(ledger) => block_on(ledger.run()),
-        Command::Db(db) => block_on(db.run()),
-        Command::Provider(provider) => block_on(provider.run()),
-        Command::Models(models) => block_on(models.run()),
-        Command::Webhook(webhook) => block_on(webhook.run()),
-        Command::Listen(listen) => block_on(listen.run()),
-        Command::Backup(backup) => block_on(backup.run()),
-        Command::Export(export) => block_on(export.run()),
-        Command::Import(import) => block_on(import.run()),
-        Command::Migrate(migrate) => block_on(migrate.run()),
-        Command::Config(config) => config.run(),
-        Command::Doctor(doctor) => block_on(doctor.run()),
-        Command::Openapi => openapi::run(),
+        Command::Caller(command) => block_on(call(command)),
+        Command::Operator(command) => operate(command),
+    }
+}
+
+async fn call(command: ForCallers) -> anyhow::Result<ExitCode> {
+    match command {
+        ForCallers::Login(login) => login.run().await,
+        ForCallers::Logout(logout) => Ok(logout.run()),
+        ForCallers::Generate(generate) => generate.run().await,
+        ForCallers::Jobs(jobs) => jobs.run().await,
+        ForCallers::Models(models) => models.run().await,
+        ForCallers::Quote(quote) => quote.run().await,
+        ForCallers::Credits(credits) => credits.run().await,
+        ForCallers::Usage(usage) => usage.run().await,
+        ForCallers::Upload(upload) => upload.run().await,
+        ForCallers::Listen(listen) => listen.run().await,
+        ForCallers::Completion(completion) => Ok(completion.run()),
+    }
+}
+
+fn operate(command: ForOperators) -> anyhow::Result<ExitCode> {
+    match command {
+        ForOperators::Dev(dev) => block_on(dev.run()),
+        ForOperators::Serve(serve) => block_on(serve.run()),
+        ForOperators::Org(org) => block_on(org.run()),
+        ForOperators::Key(key) => block_on(key.run()),
+        ForOperators::User(user) => block_on(user.run()),
+        ForOperators::Assets(assets) => block_on(assets.run()),
+        ForOperators::Ledger(ledger) => block_on(ledger.run()),
+        ForOperators::Db(db) => block_on(db.run()),
+        ForOperators::Provider(provider) => block_on(provider.run()),
+        ForOperators::Webhook(webhook) => block_on(webhook.run()),
+        ForOperators::Backup(backup) => block_on(backup.run()),
+        ForOperators::Export(export) => block_on(export.run()),
+        ForOperators::Import(import) => block_on(import.run()),
+        ForOperators::Migrate(migrate) => block_on(migrate.run()),
+        ForOperators::Config(config) => config.run(),
+        ForOperators::Doctor(doctor) => block_on(doctor.run()),
+        ForOperators::Openapi => openapi::run(),
     }
 }
 

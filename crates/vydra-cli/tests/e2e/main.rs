@@ -10,6 +10,8 @@ mod browser;
 #[cfg(test)]
 mod buckets;
 #[cfg(test)]
+mod callers;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod commands;

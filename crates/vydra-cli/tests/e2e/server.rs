@@ -261,8 +261,12 @@ impl Server {
     }
 
     pub(crate) async fn terminate(&self) {
+        self.signal("-TERM").await;
+    }
+
+    pub(crate) async fn signal(&self, signal: &str) {
         let mut kill = Command::new("kill");
-        kill.args(["-TERM", &self.child.id().unwrap().to_string()]);
+        kill.args([signal, &self.child.id().unwrap().to_string()]);
         assert_eq!(programs::run(kill).await.code, Some(0));
     }
 
