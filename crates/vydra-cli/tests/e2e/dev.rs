@@ -1,11 +1,11 @@
 //! The quick start: everything that `vydra dev` prints is tried, and is true.
 
 use crate::programs::{installed, run};
-use crate::server::{Data, Server};
+use crate::server::{Data, Server, VYDRA};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 const SERVING: &str = "Serving on ";
@@ -170,6 +170,34 @@ async fn its_curl_lines_work_when_pasted() {
     let listed: Vec<&Value> = answers[2]["data"].as_array().unwrap().iter().collect();
     assert_eq!(listed.len(), 2, "the two jobs of the lines before");
     assert_eq!(listed[0]["id"], answers[1]["jobId"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_lines_for_the_command_line_work_when_pasted() {
+    let data = Data::without_providers();
+    let mut server = data.dev(&["--quiet-start"]).await;
+    server.line_with(SERVING).await;
+    let lines = server.printed().iter().map(|line| line.trim());
+    let lines: Vec<&str> = lines
+        .filter(|line| line.contains("| vydra login ") || line.starts_with("vydra generate "))
+        .collect();
+    assert_eq!(lines.len(), 2);
+    let home = tempfile::tempdir().unwrap();
+    let programs = Path::new(VYDRA).parent().unwrap().display();
+    for line in lines {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", line])
+            .current_dir(home.path())
+            .env_remove("VYDRA_BASE_URL")
+            .env_remove("VYDRA_API_KEY")
+            .env("XDG_CONFIG_HOME", home.path())
+            .env("PATH", format!("{programs}:/usr/bin:/bin"));
+        let ran = run(shell).await;
+        assert_eq!(ran.code, Some(0), "{line}: {ran:?}");
+    }
+    assert!(home.path().join("fox.png").is_file());
     server.stop().await;
 }
 

@@ -95,6 +95,15 @@ fn introduce(server: &Server, identity: &Identity) {
         "  curl -s '{url}/api/v1/jobs?limit=3' -H \"Authorization: Bearer {key}\""
     ));
     output::line("");
+    output::line("Or log in once, and use the command line:");
+    output::line("");
+    output::line(&format!(
+        "  (. {}; echo $VYDRA_API_KEY) | vydra login {url} --api-key-stdin",
+        shell_word(&file)
+    ));
+    output::line("");
+    output::line("  vydra generate image \"a fox in the snow at dawn\" -o fox.png");
+    output::line("");
 }
 
 /// The text as one word of a shell, whatever it holds: a folder's name may have spaces and quotes.
