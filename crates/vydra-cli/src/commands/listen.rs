@@ -12,12 +12,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::Instant;
 use vydra_client::types::{Event, EventList};
-use vydra_client::{Client, Error, EventFilter};
+use vydra_client::{Client, Credentials, Environment, Error, EventFilter};
 use vydra_core::time::Clock as _;
 use vydra_core::webhook::WebhookSecret;
 use vydra_outbound::url_guard::{Network, UrlGuard};
 use vydra_outbound::webhook::{Courier as _, Message, WebhookSender};
 
+/// Where `vydra dev` listens.
+const DEV: &str = "http://127.0.0.1:8787";
 const HOLD: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Before a server that cannot be reached is asked again.
@@ -27,18 +29,19 @@ const PAUSE: Duration = Duration::from_secs(2);
 #[command(after_help = "Examples:
   vydra listen --forward-to http://localhost:3000/hook
   vydra listen --forward-to http://localhost:3000/hook --events job.failed
-  VYDRA_API_KEY=vydra_test_… vydra listen --server https://api.example.com --forward-to http://localhost:3000/hook
+  VYDRA_API_KEY=vydra_test_… vydra listen --server https://api.example.com
   vydra listen                     only show what would be forwarded
 
-The key is taken from VYDRA_API_KEY or, for a server on this machine, from what `vydra dev` keeps in the data directory. It needs the scopes jobs:read
-and webhooks:write. A live key hears of live jobs, a test key of those of the sandbox.")]
+Server and key are those of VYDRA_BASE_URL and VYDRA_API_KEY, then those of `vydra login`, then, for
+a server on this machine, what `vydra dev` keeps in the data directory. The key needs the scopes
+jobs:read and webhooks:write. A live key hears of live jobs, a test key of those of the sandbox.")]
 pub struct Listen {
     /// Where each event is posted; without it, events are only shown
     #[arg(long, value_name = "URL")]
     forward_to: Option<String>,
-    /// The server
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8787")]
-    server: String,
+    /// The server; else `VYDRA_BASE_URL`, else that of `vydra login`, else `http://127.0.0.1:8787`
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
     /// Only events of these types
     #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = ["job.completed", "job.failed", "job.cancelled"])]
     events: Vec<String>,
@@ -62,11 +65,7 @@ struct Forwarding<'a> {
 
 impl Listen {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        // It goes on by itself, for as long as it is left to.
-        let client = Client::builder()
-            .base_url(&self.server)
-            .api_key(self.key()?);
-        let client = client.max_retries(0).build()?;
+        let client = self.client()?;
         let sender = self.sender()?;
         // What is wrong is told before anything else is.
         let secret = match sender {
@@ -80,8 +79,8 @@ impl Listen {
             ..EventFilter::default()
         };
         let first = client.events(&first).await;
-        let first = first.map_err(|error| explain(error, &self.server))?;
-        self.introduce(secret.as_ref());
+        let first = first.map_err(|error| explain(error, client.base_url()))?;
+        self.introduce(client.base_url(), secret.as_ref());
         let mut signal = StopSignal::listen()?;
         tokio::select! {
             () = signal.heard() => Ok(ExitCode::SUCCESS),
@@ -91,27 +90,36 @@ impl Listen {
 
     async fn secret(&self, client: &Client) -> anyhow::Result<WebhookSecret> {
         let shown = client.webhooks().secret().get().await;
-        let shown = shown.map_err(|error| explain(error, &self.server))?;
+        let shown = shown.map_err(|error| explain(error, client.base_url()))?;
         let secret = WebhookSecret::parse(&shown.secret);
         secret.context("the server's webhook secret cannot be understood")
     }
 
-    fn key(&self) -> anyhow::Result<String> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a key on the command line could be read by everybody on the machine"
-        )]
-        if let Ok(key) = std::env::var("VYDRA_API_KEY") {
-            return Ok(key);
+    fn client(&self) -> anyhow::Result<Client> {
+        let kept = Credentials::load()?.map(|kept| kept.base_url);
+        let said = self.server.clone().or(Environment::of_process().base_url);
+        let server = said.or(kept).unwrap_or_else(|| DEV.to_owned());
+        // It goes on by itself, for as long as it is left to.
+        let builder = Client::builder().base_url(&server).max_retries(0);
+        match builder.clone().build() {
+            Err(Error::Configuration(_)) => {
+                Ok(builder.api_key(self.key_of_dev(&server)?).build()?)
+            }
+            built => Ok(built?),
         }
+    }
+
+    fn key_of_dev(&self, server: &str) -> anyhow::Result<String> {
         let file = self.data_dir.join("dev-keys.env");
         // The keys of this machine's own server go to no other one.
         let is_here = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
             .iter()
-            .filter_map(|here| self.server.strip_prefix(here))
+            .filter_map(|here| server.strip_prefix(here))
             .any(|rest| rest.is_empty() || rest.starts_with([':', '/']));
         if !is_here {
-            bail!("there is no key for {}: set VYDRA_API_KEY", self.server);
+            bail!(
+                "there is no key for {server}: `vydra login {server}` keeps one, or set VYDRA_API_KEY"
+            );
         }
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         let key = text
@@ -119,7 +127,7 @@ impl Listen {
             .find_map(|line| line.strip_prefix("VYDRA_API_KEY="));
         key.map(str::to_owned).with_context(|| {
             format!(
-                "there is no key: set VYDRA_API_KEY, or point --data-dir to the folder of `vydra dev` ({} has none)",
+                "there is no key: `vydra login {server}` keeps one; or set VYDRA_API_KEY, or point --data-dir to the folder of `vydra dev` ({} has none)",
                 file.display()
             )
         })
@@ -139,13 +147,13 @@ impl Listen {
         Ok(Some(sender))
     }
 
-    fn introduce(&self, secret: Option<&WebhookSecret>) {
+    fn introduce(&self, server: &str, secret: Option<&WebhookSecret>) {
         if self.json {
             return;
         }
         let what = match &self.forward_to {
-            Some(to) => format!("Forwarding events of {} to {to}", self.server),
-            None => format!("Showing events of {}", self.server),
+            Some(to) => format!("Forwarding events of {server} to {to}"),
+            None => format!("Showing events of {server}"),
         };
         output::line(&format!("{what} until Ctrl-C."));
         if let Some(secret) = secret {
@@ -191,12 +199,12 @@ impl Listen {
                     EventList::default()
                 }
                 Err(Error::Api(error)) if error.status < 500 => {
-                    bail!("{} refuses: {error}", self.server)
+                    bail!("{} refuses: {error}", client.base_url())
                 }
                 // It may come back, and nothing is missed: what happens meanwhile is read then.
                 Err(error) => {
                     if !is_lost {
-                        output::complain(&explain(error, &self.server));
+                        output::complain(&explain(error, client.base_url()));
                     }
                     is_lost = true;
                     tokio::time::sleep(PAUSE).await;

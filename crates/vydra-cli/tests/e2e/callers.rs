@@ -204,6 +204,12 @@ async fn whoever_logs_in_is_told_who_they_are_and_need_say_it_no_more() {
             &["have no key for http://127.0.0.1:9", "vydra login"],
         )
         .await;
+    let mut listening = Server::begin(person.vydra(&["listen"]));
+    listening
+        .line_with(&format!("Showing events of {}", server.url))
+        .await;
+    listening.terminate().await;
+    listening.ended().await;
     // Another login replaces it; the server need not be said again.
     let test = data.key("acme", &["--test"]).await;
     let ran = person
