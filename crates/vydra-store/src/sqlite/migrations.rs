@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0011_transfer.sql"),
     include_str!("../../migrations/sqlite/0012_incarnation.sql"),
     include_str!("../../migrations/sqlite/0013_admission.sql"),
+    include_str!("../../migrations/sqlite/0014_references.sql"),
 ];
 
 /// Brings the schema up to date, all or nothing, also when two processes start at once.
