@@ -108,6 +108,20 @@ impl Error {
         }
     }
 
+    /// The job that it is about: waited for, made of the request all the same, or ended. It may go on.
+    pub fn job_id(&self) -> Option<&str> {
+        match self {
+            Self::WaitTimeout { job_id, .. } => Some(job_id),
+            Self::JobCancelled { job } => Some(&job.id),
+            Self::Api(error) => {
+                let details = error.details.as_ref();
+                let told = || details?.get("jobId")?.as_str();
+                error.job_id.as_deref().or_else(told)
+            }
+            _ => None,
+        }
+    }
+
     /// The server's answer, if that is what failed.
     pub fn api(&self) -> Option<&ApiError> {
         match self {
@@ -119,6 +133,14 @@ impl Error {
     /// The server's code, if it gave one.
     pub fn code(&self) -> Option<&Code> {
         self.api()?.code.as_ref()
+    }
+
+    /// The same, of a job that is known by now.
+    pub(crate) fn of_job(mut self, id: &str) -> Self {
+        if let Self::Api(error) = &mut self {
+            error.job_id = Some(id.to_owned());
+        }
+        self
     }
 
     pub(crate) fn connection(message: impl Into<String>) -> Self {
@@ -158,6 +180,8 @@ pub struct ApiError {
     pub body: Value,
     /// The job that was waited for and failed.
     pub job: Option<Box<Job>>,
+    /// The job that was waited for, failed or not.
+    pub job_id: Option<String>,
     /// Whether the answer is that of an earlier request with the same `Idempotency-Key`.
     pub replayed: bool,
     pub(crate) texts: Texts,

@@ -430,6 +430,7 @@ fn failure(core: &Core, job: Job) -> ApiError {
         details: job.details.clone(),
         refund: job.refund.clone(),
         body: serde_json::to_value(&job).unwrap_or_default(),
+        job_id: Some(job.id.clone()),
         job: Some(Box::new(job)),
         texts: Arc::clone(&core.settings.texts),
         ..ApiError::default()
@@ -466,7 +467,7 @@ async fn last_of(core: &Core, id: &str, timeout: Duration) -> Result<Job, Error>
             Err(error) => {
                 errors += 1;
                 let Some(pause) = core.pause(&error, errors) else {
-                    return Err(error);
+                    return Err(error.of_job(id));
                 };
                 if pause <= left {
                     core.tell_retry(&request, errors, pause, &error);

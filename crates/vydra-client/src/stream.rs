@@ -189,7 +189,7 @@ impl JobStream {
         let mut pause = growing(self.broken);
         if let Some(error) = failed {
             if self.core.pause(&error, self.broken + 1).is_none() {
-                return Err(error);
+                return Err(error.of_job(&self.id));
             }
             pause = error
                 .api()

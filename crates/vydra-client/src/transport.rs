@@ -407,6 +407,7 @@ impl Core {
             replayed: text(headers, "idempotent-replayed")
                 .is_some_and(|said| said.eq_ignore_ascii_case("true")),
             job: None,
+            job_id: None,
             texts: Arc::clone(&self.settings.texts),
             body,
         }

@@ -232,6 +232,33 @@ async fn an_answer_that_does_not_come_in_time_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_error_says_which_job_it_is_about() {
+    let revoked = json!({"status": 403, "json": {"error": "No.", "code": "INSUFFICIENT_SCOPE"}});
+    let made = json!({"status": 500, "json": {"error": "No.", "code": "GENERATION_FAILED", "details": {"jobId": "job_2"}}});
+    let (server, builder) = server(&json!([
+        {"expect": {"method": "POST"}, "answer": {"status": 201, "json": {"id": "job_1", "status": "pending"}}},
+        {"expect": {"path": "/api/v1/jobs/job_1"}, "answer": revoked},
+        {"expect": {"path": "/api/v1/jobs/job_1/events"}, "answer": revoked},
+        {"expect": {"method": "GET"}, "answer": {"status": 200, "json": {"id": "job_1", "status": "failed", "error": "No."}}},
+        {"expect": {"method": "POST"}, "answer": made},
+        {"expect": {"method": "GET"}, "answer": revoked},
+    ]));
+    let client = builder.build().unwrap();
+    let (input, buy, wait) = (image(), Buy::default(), Wait::default());
+    let error = client.generate().image(&input, &buy, &wait).await;
+    assert_eq!(error.unwrap_err().job_id(), Some("job_1"));
+    let error = client.stream("job_1", &wait).next().await.unwrap_err();
+    assert_eq!(error.job_id(), Some("job_1"));
+    let error = client.wait("job_1", &wait).await.unwrap_err();
+    assert_eq!(error.job_id(), Some("job_1"));
+    let error = client.generate().image(&input, &buy, &wait).await;
+    assert_eq!(error.unwrap_err().job_id(), Some("job_2"));
+    // Of no job.
+    assert_eq!(client.credits().await.unwrap_err().job_id(), None);
+    server.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_client_serves_many_callers_at_once() {
     let answer = json!({"expect": {}, "answer": {"status": 201, "json": {"id": "job_1"}}});
     let exchanges = vec![answer; 50];
