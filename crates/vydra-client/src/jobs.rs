@@ -187,8 +187,7 @@ impl Jobs<'_> {
         buy: &Buy,
     ) -> Result<Job, Error> {
         let core = &self.0.core;
-        let request = of_workflow(core, workflow, input, buy)?;
-        core.json(&request).await.map(Job::named)
+        run(core, &of_workflow(core, workflow, input, buy)?).await
     }
 
     /// A job as it is; with `wait`, once it has ended or after so many seconds (at most 60).
@@ -310,9 +309,27 @@ fn bought(request: Request, buy: &Buy) -> Result<Request, Error> {
         .repeated())
 }
 
-/// Calls a model, and gives its results or a pending job.
+/// The answer to a purchase. One that names no job is none of ours: nobody could look at what was bought.
+#[derive(Deserialize)]
+#[serde(try_from = "Job")]
+struct Named(Job);
+
+impl TryFrom<Job> for Named {
+    type Error = &'static str;
+
+    fn try_from(job: Job) -> Result<Self, Self::Error> {
+        let job = job.named();
+        if job.id.is_empty() {
+            return Err("it names no job");
+        }
+        Ok(Self(job))
+    }
+}
+
+/// Buys, and gives the results or a pending job.
 pub(crate) async fn run(core: &Core, request: &Request) -> Result<Job, Error> {
-    core.json(request).await.map(Job::named)
+    let Named(job) = core.json(request).await?;
+    Ok(job)
 }
 
 async fn buy_and_wait(core: &Arc<Core>, request: Request, wait: &Wait) -> Result<Job, Error> {

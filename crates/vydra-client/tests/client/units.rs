@@ -259,6 +259,44 @@ async fn an_error_says_which_job_it_is_about() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_that_names_no_job_is_a_broken_answer() {
+    let told = |key: &str, answer: Value| json!({"expect": {"method": "POST", "headers": {"idempotency-key": key}}, "answer": {"status": 201, "json": answer}});
+    let (server, builder) = server(&json!([
+        told("one", json!({"status": "pending"})),
+        told("one", json!({"id": "job_1"})),
+        told("two", json!({})),
+        told("two", json!({"jobId": ""})),
+        told("three", json!({"id": null})),
+        told("three", json!({"imageUrl": "u"})),
+    ]));
+    let client = builder.max_retries(1).build().unwrap();
+    let (input, wait) = (image(), Wait::default());
+    let buy = |key: &str| Buy {
+        idempotency_key: Some(key.into()),
+        ..Buy::default()
+    };
+    let job = client
+        .jobs()
+        .create("generate_image", &input, &buy("one"))
+        .await
+        .unwrap();
+    assert_eq!(job.id, "job_1");
+    for outcome in [
+        client.generate().image(&input, &buy("two"), &wait).await,
+        client
+            .models()
+            .run("gemini/generate", &input, &buy("three"))
+            .await,
+    ] {
+        assert!(
+            matches!(outcome, Err(Error::Connection { .. })),
+            "{outcome:?}"
+        );
+    }
+    assert_eq!(server.finish(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_client_serves_many_callers_at_once() {
     let answer = json!({"expect": {}, "answer": {"status": 201, "json": {"id": "job_1"}}});
     let exchanges = vec![answer; 50];
