@@ -202,8 +202,9 @@ pub(crate) fn resolve(
     environment: &Environment,
 ) -> Result<(Url, Secret), Error> {
     let first = |given: Option<String>, said: &Option<String>| {
-        let given = given.filter(|text| !text.is_empty());
-        given.or_else(|| said.clone().filter(|text| !text.is_empty()))
+        let filled = |text: &String| !text.is_empty();
+        let given = given.filter(filled).map(|text| (text, Origin::Given));
+        given.or_else(|| Some((said.clone().filter(filled)?, Origin::Around)))
     };
     let mut url = first(base_url, &environment.base_url);
     let mut key = first(api_key, &environment.api_key);
@@ -211,20 +212,21 @@ pub(crate) fn resolve(
         && let Some(path) = environment.credentials()
     {
         let file = read(&path)?;
-        url = url.or_else(|| file.base_url.clone());
+        let named = file.base_url.map(|url| (url, Origin::Around));
+        url = url.or_else(|| named.clone());
         // A key of one server is never offered to another.
         if key.is_none()
-            && let (Some(url), Some(named)) = (&url, &file.base_url)
+            && let (Some(url), Some(named)) = (&url, &named)
             && base_of(url)? == base_of(named)?
         {
-            key = file.api_key;
+            key = file.api_key.map(|key| (key, Origin::Around));
         }
     }
     let url = url.ok_or_else(|| {
         Error::Configuration("no server: give base_url, or set VYDRA_BASE_URL".into())
     })?;
     let base = base_of(&url)?;
-    let key = key.ok_or_else(|| {
+    let (key, origin) = key.ok_or_else(|| {
         Error::Configuration(format!(
             "no key for {}: give api_key, or set VYDRA_API_KEY",
             base.as_str().trim_end_matches('/')
@@ -235,14 +237,37 @@ pub(crate) fn resolve(
     let header = is_sound
         .then(|| HeaderValue::from_str(&format!("Bearer {key}")).ok())
         .flatten();
-    let mut header = header
-        .ok_or_else(|| Error::Configuration("the key holds characters that no key has".into()))?;
+    let mut header =
+        header.ok_or_else(|| origin.error("the key holds characters that no key has".into()))?;
     header.set_sensitive(true);
     Ok((base, Secret(header)))
 }
 
-/// A base URL in its one form: without a slash or `/api/v1` at its end.
-pub(crate) fn base_of(text: &str) -> Result<Url, Error> {
+/// Who said something: that tells whose fault it is.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    /// Whoever calls.
+    Given,
+    /// The environment, or the credentials file.
+    Around,
+}
+
+impl Origin {
+    fn error(self, message: String) -> Error {
+        match self {
+            Self::Given => Error::Request(message),
+            Self::Around => Error::Configuration(message),
+        }
+    }
+}
+
+/// The address of a server in its one form, without `/` or `/api/v1` at its end; an [`Error::Request`] if it cannot be one.
+pub fn base_url(text: &str) -> Result<String, Error> {
+    let url = base_of(&(text.to_owned(), Origin::Given))?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn base_of((text, origin): &(String, Origin)) -> Result<Url, Error> {
     let url = Url::parse(text.trim()).ok().filter(|url| {
         matches!(url.scheme(), "http" | "https")
             && url.has_host()
@@ -254,9 +279,8 @@ pub(crate) fn base_of(text: &str) -> Result<Url, Error> {
     });
     // Without the text, which may hold a password.
     let mut url = url.ok_or_else(|| {
-        Error::Configuration(
-            "base_url must be an http or https URL without a user, query or fragment".into(),
-        )
+        origin
+            .error("base_url must be an http or https URL without a user, query or fragment".into())
     })?;
     let path = url.path().trim_end_matches('/');
     let path = path.strip_suffix("/api/v1").unwrap_or(path);

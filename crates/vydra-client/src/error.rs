@@ -15,9 +15,13 @@ pub(crate) type Texts = Arc<HashMap<String, String>>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No server, no key, a credentials file that cannot be understood, or what cannot be sent.
+    /// No server, no key, a credentials file that cannot be understood, or an environment that is not as it must be.
     #[error("{0}")]
     Configuration(String),
+    /// What was given to the builder or to a call cannot be sent: an address that is none, an id that names nothing, a text that
+    /// no header has. The docs count it among those of the configuration.
+    #[error("{0}")]
+    Request(String),
     /// No answer: the name, the connection, TLS, or a broken body.
     #[error("{message}")]
     Connection {
@@ -69,6 +73,7 @@ impl Error {
         let text = match self {
             Self::Api(error) => return error.friendly(),
             Self::Configuration(_) => "This program is not set up correctly.",
+            Self::Request(_) => "This can't be sent as it is. Please check what you entered.",
             Self::Connection { .. } => {
                 "We couldn't reach the service. Please check your connection and try again."
             }
@@ -93,6 +98,7 @@ impl Error {
             | Self::WaitTimeout { .. }
             | Self::Download(_) => true,
             Self::Configuration(_)
+            | Self::Request(_)
             | Self::JobCancelled { .. }
             | Self::WebhookVerification(_)
             | Self::File { .. } => false,

@@ -284,9 +284,7 @@ pub(crate) fn of_model(
 ) -> Result<Request, Error> {
     let input = serde_json::to_value(input);
     let Ok(Value::Object(mut input)) = input else {
-        return Err(Error::Configuration(
-            "the input of a model is an object".into(),
-        ));
+        return Err(Error::Request("the input of a model is an object".into()));
     };
     if let Some(url) = &buy.webhook_url {
         input.insert("webhookUrl".into(), url.as_str().into());

@@ -97,7 +97,7 @@ pub use account::{Assets, Keys};
 pub use client::{Builder, Client};
 pub use clock::{Clock, SystemClock};
 pub use code::Code;
-pub use config::{Credentials, Environment};
+pub use config::{Credentials, Environment, base_url};
 pub use error::{ApiError, Error, ErrorClass};
 pub use files::Source;
 pub use hooks::{Progress, RequestEvent, ResponseEvent, RetryEvent};

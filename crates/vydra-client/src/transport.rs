@@ -107,9 +107,8 @@ impl Request {
     }
 
     pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self, Error> {
-        let text = serde_json::to_vec(body).map_err(|error| {
-            Error::Configuration(format!("what is to be sent is no JSON: {error}"))
-        })?;
+        let text = serde_json::to_vec(body)
+            .map_err(|error| Error::Request(format!("what is to be sent is no JSON: {error}")))?;
         self.body = Some(text.into());
         self.headers
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -119,7 +118,7 @@ impl Request {
     pub(crate) fn header(mut self, name: &'static str, value: Option<&str>) -> Result<Self, Error> {
         if let Some(value) = value {
             let value = HeaderValue::from_str(value).map_err(|_| {
-                Error::Configuration(format!("{name} holds characters that no header has"))
+                Error::Request(format!("{name} holds characters that no header has"))
             })?;
             self.headers.insert(HeaderName::from_static(name), value);
         }
@@ -177,7 +176,7 @@ impl Core {
             .iter()
             .find(|name| matches!(**name, "" | "." | ".."))
         {
-            return Err(Error::Configuration(format!("{name:?} names nothing")));
+            return Err(Error::Request(format!("{name:?} names nothing")));
         }
         let mut url = self.settings.base.clone();
         let mut path = format!("{}/api/v1", url.path().trim_end_matches('/'));

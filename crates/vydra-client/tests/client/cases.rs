@@ -371,7 +371,7 @@ fn call_blocking(
 fn classes(error: &Error) -> Vec<String> {
     let name = |text: &str| vec![text.to_owned()];
     match error {
-        Error::Configuration(_) => name("ConfigurationError"),
+        Error::Configuration(_) | Error::Request(_) => name("ConfigurationError"),
         Error::Connection { .. } => name("ConnectionError"),
         Error::Timeout(_) => vec!["TimeoutError".into(), "ConnectionError".into()],
         Error::WaitTimeout { .. } => name("WaitTimeoutError"),

@@ -370,11 +370,9 @@ async fn what_cannot_be_sent_is_said_before_anything_is_sent() {
             .await
             .map(|_| ()),
         client.jobs().get("..", None).await.map(|_| ()),
+        client.jobs().cancel("").await.map(|_| ()),
     ] {
-        assert!(
-            matches!(outcome, Err(Error::Configuration(_))),
-            "{outcome:?}"
-        );
+        assert!(matches!(outcome, Err(Error::Request(_))), "{outcome:?}");
     }
     let outcome = client
         .upload(missing, &UploadOptions::default(), &progress)
@@ -385,6 +383,44 @@ async fn what_cannot_be_sent_is_said_before_anything_is_sent() {
         .await;
     assert!(matches!(outcome, Err(Error::Download(_))), "{outcome:?}");
     assert_eq!(server.finish(), 0);
+}
+
+#[test]
+fn what_was_given_wrongly_is_told_apart_from_what_is_not_set_up() {
+    let build = |url: Option<&str>, key: Option<&str>, environment: &Environment| {
+        let mut builder = Client::builder().environment(environment.clone());
+        builder = url.into_iter().fold(builder, Builder::base_url);
+        builder = key.into_iter().fold(builder, Builder::api_key);
+        builder.build().unwrap_err()
+    };
+    let server = "https://api.example.com";
+    let nothing = Environment::default();
+    for (url, key) in [("api.example.com", KEY), (server, "a\nb")] {
+        let error = build(Some(url), Some(key), &nothing);
+        assert!(matches!(error, Error::Request(_)), "{error:?}");
+        assert!(!error.retryable());
+        assert_ne!(
+            error.friendly(),
+            Error::Configuration(String::new()).friendly()
+        );
+        let around = Environment {
+            base_url: Some(url.into()),
+            api_key: Some(key.into()),
+            ..Environment::default()
+        };
+        let error = build(None, None, &around);
+        assert!(matches!(error, Error::Configuration(_)), "{error:?}");
+    }
+    for error in [
+        build(None, Some(KEY), &nothing),
+        build(Some(server), None, &nothing),
+    ] {
+        assert!(matches!(error, Error::Configuration(_)), "{error:?}");
+    }
+    let one_form = vydra_client::base_url(" https://API.example.com/api/v1/ ").unwrap();
+    assert_eq!(one_form, server);
+    let error = vydra_client::base_url("ftp://api.example.com").unwrap_err();
+    assert!(matches!(error, Error::Request(_)), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
