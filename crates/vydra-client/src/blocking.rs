@@ -37,9 +37,13 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::io;
 use std::ops::Deref;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
 use tokio::runtime::{Handle, Runtime};
 
 /// A client whose calls come back when they are done. Its clones share their connections.
@@ -400,9 +404,46 @@ impl Client {
         self.run(self.inner.bytes(url, progress))
     }
 
+    /// Fetches a file and hands it on as it comes; gives how long it is. What is no medium is refused before its first byte. From
+    /// then on nothing is repeated: what breaks off is an [`Error::Download`], and a part of it was handed on.
+    pub fn download_to(
+        &self,
+        url: &str,
+        to: &mut impl io::Write,
+        progress: &Progress,
+    ) -> Result<u64, Error> {
+        self.run(self.inner.download_to(url, &mut HeldUp(to), progress))
+    }
+
     /// Waits for what still runs in the background.
     pub fn close(&self) {
         self.run(self.inner.close());
+    }
+}
+
+/// Holds up the thread that writes, on which nothing else waits.
+struct HeldUp<'a, T>(&'a mut T);
+
+impl<T: io::Write> AsyncWrite for HeldUp<'_, T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        piece: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match self.0.write(piece) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.flush())
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(context)
     }
 }
 

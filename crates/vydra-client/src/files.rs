@@ -11,15 +11,14 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, Url};
-use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::fs::File;
-use tokio::io::{AsyncRead, AsyncWriteExt as _};
-use tokio::sync::Notify;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{Mutex, Notify};
 use tokio_util::io::ReaderStream;
 
 const PIECE: usize = 64 * 1024;
@@ -208,20 +207,51 @@ impl Client {
             message: format!("{} cannot be written", to.display()),
             source,
         };
-        let partial = Partial::beside(to).map_err(wrong)?;
         let fetch = async |fetching: &Fetching<'_>, attempt| {
-            let mut file = File::create(&partial.0).await.map_err(wrong)?;
+            let (partial, mut file) = Partial::beside(to).await.map_err(wrong)?;
             let length = fetching
                 .once(attempt, async |piece| {
                     file.write_all(piece).await.map_err(wrong)
                 })
                 .await?;
             file.flush().await.map_err(wrong)?;
-            Ok(length)
+            Ok((partial, length))
         };
-        let length = self.fetching(url, progress, fetch).await?;
+        let (partial, length) = self.fetching(url, progress, fetch).await?;
         tokio::fs::rename(&partial.0, to).await.map_err(wrong)?;
         Ok(length)
+    }
+
+    /// Fetches a file and hands it on as it comes; gives how long it is. What is no medium is refused before its first byte. From
+    /// then on nothing is repeated: what breaks off is an [`Error::Download`], and a part of it was handed on.
+    pub async fn download_to(
+        &self,
+        url: &str,
+        to: &mut (impl AsyncWrite + Unpin),
+        progress: &Progress,
+    ) -> Result<u64, Error> {
+        let wrong = |source| Error::File {
+            message: "what was downloaded cannot be handed on".into(),
+            source,
+        };
+        let to = Mutex::new(to);
+        let fetch = async |fetching: &Fetching<'_>, attempt| {
+            let mut to = to.lock().await;
+            let mut has_begun = false;
+            let hand_on = async |piece: &[u8]| {
+                has_begun = true;
+                to.write_all(piece).await.map_err(wrong)
+            };
+            let length = match fetching.once(attempt, hand_on).await {
+                Err(Error::Connection { message, .. } | Error::Timeout(message)) if has_begun => {
+                    return Err(half(&message));
+                }
+                other => other?,
+            };
+            to.flush().await.map_err(wrong)?;
+            Ok(length)
+        };
+        self.fetching(url, progress, fetch).await
     }
 
     /// Fetches a file to memory. What is no medium is refused.
@@ -263,13 +293,15 @@ impl Client {
             Err(Error::Connection { message, .. })
                 if fetching.has_begun.load(Ordering::Relaxed) =>
             {
-                Err(Error::Download(format!(
-                    "the file did not come whole: {message}"
-                )))
+                Err(half(&message))
             }
             other => other,
         }
     }
+}
+
+fn half(message: &str) -> Error {
+    Error::Download(format!("the file did not come whole: {message}"))
 }
 
 /// A file on its way here.
@@ -343,18 +375,18 @@ fn is_medium(kind: &str, head: &[u8]) -> bool {
 struct Partial(PathBuf);
 
 impl Partial {
-    fn beside(to: &Path) -> io::Result<Self> {
-        let name = to.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}.part", random_hex()?));
-        Ok(Self(to.with_file_name(hidden)))
+    /// By a name of its own, which is never too long where that of the file is not, and that nobody else has.
+    async fn beside(to: &Path) -> io::Result<(Self, File)> {
+        to.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let path = to.with_file_name(format!(".{}.part", random_hex()?));
+        let file = File::create_new(&path).await?;
+        Ok((Self(path), file))
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // It is not there when it was renamed, or never begun.
+        // It is not there when it was renamed.
         let _ = std::fs::remove_file(&self.0);
     }
 }
