@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::multipart::{Form, Part};
-use reqwest::{Body, Method, Url};
+use reqwest::{Body, Method, Response, Url};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -203,22 +203,16 @@ impl Client {
         progress: &Progress,
     ) -> Result<u64, Error> {
         let to = to.as_ref();
-        let wrong = |source| Error::File {
-            message: format!("{} cannot be written", to.display()),
-            source,
+        let beside = Beside {
+            to,
+            file: None,
+            partial: None,
         };
-        let fetch = async |fetching: &Fetching<'_>, attempt| {
-            let (partial, mut file) = Partial::beside(to).await.map_err(wrong)?;
-            let length = fetching
-                .once(attempt, async |piece| {
-                    file.write_all(piece).await.map_err(wrong)
-                })
-                .await?;
-            file.flush().await.map_err(wrong)?;
-            Ok((partial, length))
-        };
-        let (partial, length) = self.fetching(url, progress, fetch).await?;
-        tokio::fs::rename(&partial.0, to).await.map_err(wrong)?;
+        let (length, beside) = self.fetching(url, progress, beside).await?;
+        if let Some(partial) = &beside.partial {
+            let renamed = tokio::fs::rename(&partial.0, to).await;
+            renamed.map_err(|error| unwritten(to, error))?;
+        }
         Ok(length)
     }
 
@@ -230,50 +224,22 @@ impl Client {
         to: &mut (impl AsyncWrite + Unpin),
         progress: &Progress,
     ) -> Result<u64, Error> {
-        let wrong = |source| Error::File {
-            message: "what was downloaded cannot be handed on".into(),
-            source,
-        };
-        let to = Mutex::new(to);
-        let fetch = async |fetching: &Fetching<'_>, attempt| {
-            let mut to = to.lock().await;
-            let mut has_begun = false;
-            let hand_on = async |piece: &[u8]| {
-                has_begun = true;
-                to.write_all(piece).await.map_err(wrong)
-            };
-            let length = match fetching.once(attempt, hand_on).await {
-                Err(Error::Connection { message, .. } | Error::Timeout(message)) if has_begun => {
-                    return Err(half(&message));
-                }
-                other => other?,
-            };
-            to.flush().await.map_err(wrong)?;
-            Ok(length)
-        };
-        self.fetching(url, progress, fetch).await
+        let (length, _) = self.fetching(url, progress, HandedOn(to)).await?;
+        Ok(length)
     }
 
     /// Fetches a file to memory. What is no medium is refused.
     pub async fn bytes(&self, url: &str, progress: &Progress) -> Result<Bytes, Error> {
-        let fetch = async |fetching: &Fetching<'_>, attempt| {
-            let mut content = BytesMut::new();
-            let keep = async |piece: &[u8]| {
-                content.extend_from_slice(piece);
-                Ok(())
-            };
-            fetching.once(attempt, keep).await?;
-            Ok(content.freeze())
-        };
-        self.fetching(url, progress, fetch).await
+        let (_, content) = self.fetching(url, progress, BytesMut::new()).await?;
+        Ok(content.freeze())
     }
 
-    async fn fetching<T>(
+    async fn fetching<T: Target>(
         &self,
         url: &str,
         progress: &Progress,
-        once: impl AsyncFn(&Fetching<'_>, u32) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        target: T,
+    ) -> Result<(u64, T), Error> {
         let url = Url::parse(url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -284,18 +250,20 @@ impl Client {
             request: Request::file(url),
             progress,
             has_begun: AtomicBool::new(false),
+            target: Mutex::new(target),
         };
         let fetched = self
             .core
-            .repeating(&fetching.request, |attempt| once(&fetching, attempt))
+            .repeating(&fetching.request, |attempt| fetching.once(attempt))
             .await;
         match fetched {
+            Ok(length) => Ok((length, fetching.target.into_inner())),
             Err(Error::Connection { message, .. })
                 if fetching.has_begun.load(Ordering::Relaxed) =>
             {
                 Err(half(&message))
             }
-            other => other,
+            Err(error) => Err(error),
         }
     }
 }
@@ -304,48 +272,151 @@ fn half(message: &str) -> Error {
     Error::Download(format!("the file did not come whole: {message}"))
 }
 
+fn unwritten(path: &Path, source: io::Error) -> Error {
+    Error::File {
+        message: format!("{} cannot be written", path.display()),
+        source,
+    }
+}
+
+/// Where the pieces of a file go.
+trait Target {
+    /// Whether a try that broke off leaves nothing behind.
+    const FORGETS: bool = true;
+
+    async fn begin(&mut self) -> Result<(), Error>;
+    async fn take(&mut self, piece: &[u8]) -> Result<(), Error>;
+    async fn end(&mut self) -> Result<(), Error>;
+}
+
+impl Target for BytesMut {
+    async fn begin(&mut self) -> Result<(), Error> {
+        self.clear();
+        Ok(())
+    }
+
+    async fn take(&mut self, piece: &[u8]) -> Result<(), Error> {
+        self.extend_from_slice(piece);
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// A file that gets its name when it is whole.
+struct Beside<'a> {
+    to: &'a Path,
+    file: Option<File>,
+    partial: Option<Partial>,
+}
+
+impl Target for Beside<'_> {
+    async fn begin(&mut self) -> Result<(), Error> {
+        (self.file, self.partial) = (None, None);
+        let partial = Partial::beside(self.to).await;
+        let (partial, file) = partial.map_err(|error| unwritten(self.to, error))?;
+        (self.file, self.partial) = (Some(file), Some(partial));
+        Ok(())
+    }
+
+    async fn take(&mut self, piece: &[u8]) -> Result<(), Error> {
+        if let Some(file) = &mut self.file {
+            let written = file.write_all(piece).await;
+            written.map_err(|error| unwritten(self.to, error))?;
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), Error> {
+        // Closed before it is renamed.
+        if let Some(mut file) = self.file.take() {
+            let flushed = file.flush().await;
+            flushed.map_err(|error| unwritten(self.to, error))?;
+        }
+        Ok(())
+    }
+}
+
+struct HandedOn<'a, W>(&'a mut W);
+
+impl<W> HandedOn<'_, W> {
+    fn refused(source: io::Error) -> Error {
+        Error::File {
+            message: "what was downloaded cannot be handed on".into(),
+            source,
+        }
+    }
+}
+
+impl<W: AsyncWrite + Unpin> Target for HandedOn<'_, W> {
+    const FORGETS: bool = false;
+
+    async fn begin(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn take(&mut self, piece: &[u8]) -> Result<(), Error> {
+        self.0.write_all(piece).await.map_err(Self::refused)
+    }
+
+    async fn end(&mut self) -> Result<(), Error> {
+        self.0.flush().await.map_err(Self::refused)
+    }
+}
+
 /// A file on its way here.
-struct Fetching<'a> {
+struct Fetching<'a, T> {
     core: &'a Core,
     request: Request,
     progress: &'a Progress,
     /// Whether the last try was answered by a file.
     has_begun: AtomicBool,
+    /// Of one try at a time.
+    target: Mutex<T>,
 }
 
-impl Fetching<'_> {
-    /// One try: hands over the pieces, and gives how long they are together.
-    async fn once(
-        &self,
-        attempt: u32,
-        mut keep: impl AsyncFnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<u64, Error> {
+impl<T: Target> Fetching<'_, T> {
+    /// One try; gives how long the file is.
+    async fn once(&self, attempt: u32) -> Result<u64, Error> {
         let request = &self.request;
         self.has_begun.store(false, Ordering::Relaxed);
         let opening = async {
             let response = self.core.open(request, attempt, |http| http).await?;
             self.core.good(request, response).await
         };
-        let mut response = within(SILENCE, request, opening).await?;
+        let response = within(SILENCE, request, opening).await?;
         self.has_begun.store(true, Ordering::Relaxed);
+        let mut received = 0;
+        match self.take(response, &mut received).await {
+            Err(Error::Connection { message, .. } | Error::Timeout(message))
+                if received > 0 && !T::FORGETS =>
+            {
+                Err(half(&message))
+            }
+            Ok(()) if received == 0 => Err(Error::Download("the file is empty".into())),
+            taken => taken.map(|()| received),
+        }
+    }
+
+    async fn take(&self, mut response: Response, received: &mut u64) -> Result<(), Error> {
+        let mut target = self.target.lock().await;
+        target.begin().await?;
         let kind = media_type(response.headers());
         let total = response.content_length();
-        let mut received = 0;
-        while let Some(piece) = chunk(request, &mut response).await? {
-            if received == 0 && !is_medium(&kind, &piece) {
+        while let Some(piece) = chunk(&self.request, &mut response).await? {
+            if *received == 0 && !is_medium(&kind, &piece) {
                 let kind = if kind.is_empty() { "text" } else { &kind };
                 return Err(Error::Download(format!(
                     "what was downloaded is no medium but {kind}"
                 )));
             }
-            keep(&piece).await?;
-            received += piece.len() as u64;
-            self.progress.tell(received, total);
+            target.take(&piece).await?;
+            *received += piece.len() as u64;
+            self.progress.tell(*received, total);
         }
-        if received == 0 {
-            return Err(Error::Download("the file is empty".into()));
-        }
-        Ok(received)
+        target.end().await
     }
 }
 

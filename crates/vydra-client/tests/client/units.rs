@@ -39,6 +39,8 @@ fn cancelling() -> Wait {
     }
 }
 
+fn is_send(_: &impl Send) {}
+
 fn holds_the_key(text: &str) -> bool {
     text.split(|letter: char| !letter.is_alphanumeric())
         .any(|word| word == KEY)
@@ -485,6 +487,24 @@ async fn a_download_that_is_handed_on_comes_once() {
     let outcome = client.download_to(&url, &mut full, &progress).await;
     assert!(matches!(outcome, Err(Error::File { .. })), "{outcome:?}");
     assert_eq!(server.finish(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_can_be_made_on_another_thread() {
+    let (server, builder) = server(&json!([]));
+    let client = builder.build().unwrap();
+    let (input, buy, wait, progress) = (image(), Buy::default(), Wait::default(), Progress::none());
+    let mut content = Vec::new();
+    is_send(&client.bytes("", &progress));
+    is_send(&client.download("", "", &progress));
+    is_send(&client.download_to("", &mut content, &progress));
+    is_send(&client.upload(Source::path(""), &UploadOptions::default(), &progress));
+    is_send(&client.generate().image(&input, &buy, &wait));
+    is_send(&client.models().run("", &input, &buy));
+    is_send(&client.wait("", &wait));
+    is_send(&client.stream("", &wait).next());
+    is_send(&client.credits());
+    server.finish();
 }
 
 #[tokio::test(flavor = "multi_thread")]
