@@ -4,7 +4,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Environment};
 use crate::error::Error;
 use crate::hooks::{Hooks, RequestEvent, ResponseEvent, RetryEvent};
-use crate::transport::{Core, Settings};
+use crate::transport::{Core, Settings, is_this_machine};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -38,6 +38,12 @@ impl Client {
     /// The server that is asked.
     pub fn base_url(&self) -> &str {
         self.core.settings.base.as_str().trim_end_matches('/')
+    }
+
+    /// Whether the key goes to another machine without TLS, where everybody on the way can read it.
+    pub fn is_in_the_clear(&self) -> bool {
+        let base = &self.core.settings.base;
+        base.scheme() == "http" && !is_this_machine(base)
     }
 
     /// Waits for what still runs in the background: the cancelling of jobs whose wait was dropped.

@@ -24,12 +24,10 @@ impl Environment {
     /// That of this process.
     pub fn of_process() -> Self {
         let text = |name| variable(name).and_then(|value| value.into_string().ok());
-        let given = variable("XDG_CONFIG_HOME").map(PathBuf::from);
-        let home = || std::env::home_dir().map(|home| home.join(".config"));
         Self {
             base_url: text("VYDRA_BASE_URL"),
             api_key: text("VYDRA_API_KEY"),
-            config_home: given.or_else(home),
+            config_home: config_home(variable("XDG_CONFIG_HOME"), std::env::home_dir()),
         }
     }
 
@@ -46,6 +44,12 @@ impl fmt::Debug for Environment {
             .field("config_home", &self.config_home)
             .finish_non_exhaustive()
     }
+}
+
+/// The XDG specification has a path that is not absolute ignored.
+fn config_home(said: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
+    let said = said.map(PathBuf::from).filter(|path| path.is_absolute());
+    said.or_else(|| home.map(|home| home.join(".config")))
 }
 
 fn variable(name: &str) -> Option<OsString> {
@@ -95,19 +99,19 @@ impl Credentials {
         Self::load_from(&Self::path()?)
     }
 
-    /// Writes the file, for its owner alone, whole or not at all.
+    /// Writes the file, for its owner alone, whole or not at all. A symbolic link stays, and what it names is written.
     pub fn save(&self) -> Result<(), Error> {
         self.save_to(&Self::path()?)
     }
 
-    /// Removes the file; whether it was there.
+    /// Removes the file, where a symbolic link leads, too; whether it was there.
     pub fn remove() -> Result<bool, Error> {
-        let path = Self::path()?;
-        match std::fs::remove_file(&path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(file_error(&path, "cannot be removed", error)),
-        }
+        Self::remove_from(&Self::path()?)
+    }
+
+    /// Whether others of this machine can read the file, if it is there.
+    pub fn is_open() -> Result<bool, Error> {
+        Self::is_open_at(&Self::path()?)
     }
 
     /// [`load`](Self::load) from a file of one's own.
@@ -123,8 +127,50 @@ impl Credentials {
 
     /// [`save`](Self::save) to a file of one's own.
     pub fn save_to(&self, path: &Path) -> Result<(), Error> {
-        write(path, self).map_err(|error| file_error(path, "cannot be written", error))
+        let written = behind_links(path).and_then(|path| write(&path, self));
+        written.map_err(|error| file_error(path, "cannot be written", error))
     }
+
+    /// [`remove`](Self::remove) of a file of one's own.
+    pub fn remove_from(path: &Path) -> Result<bool, Error> {
+        match behind_links(path).and_then(std::fs::remove_file) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(file_error(path, "cannot be removed", error)),
+        }
+    }
+
+    /// [`is_open`](Self::is_open) of a file of one's own.
+    pub fn is_open_at(path: &Path) -> Result<bool, Error> {
+        match std::fs::metadata(path) {
+            Ok(file) => Ok(can_be_read_by_others(&file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(file_error(path, "cannot be read", error)),
+        }
+    }
+}
+
+/// The file that a path leads to, there or not.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    match std::fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let named = std::fs::read_link(path).ok();
+            let beside = |named| path.parent().unwrap_or(Path::new("")).join(named);
+            Ok(named.map_or_else(|| path.to_owned(), beside))
+        }
+        found => found,
+    }
+}
+
+#[cfg(unix)]
+fn can_be_read_by_others(file: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.permissions().mode() & 0o044 != 0
+}
+
+#[cfg(not(unix))]
+fn can_be_read_by_others(_: &std::fs::Metadata) -> bool {
+    false
 }
 
 fn file_error(path: &Path, what: &str, source: io::Error) -> Error {
@@ -287,4 +333,18 @@ fn base_of((text, origin): &(String, Origin)) -> Result<Url, Error> {
     let path = path.trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_home_of_configurations_is_ignored() {
+        let folder = |said: Option<&str>| config_home(said.map(OsString::from), Some("/me".into()));
+        let own = Some(PathBuf::from("/me/.config"));
+        assert_eq!(folder(None), own);
+        assert_eq!(folder(Some("here/and/there")), own);
+        assert_eq!(folder(Some("/elsewhere")), Some("/elsewhere".into()));
+    }
 }

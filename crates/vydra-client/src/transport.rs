@@ -539,7 +539,7 @@ fn fill(bytes: &mut [u8]) -> io::Result<()> {
     filled.map_err(|_| io::Error::other("the system gives no random numbers"))
 }
 
-fn is_this_machine(url: &Url) -> bool {
+pub(crate) fn is_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     host == "localhost"
         || host

@@ -165,6 +165,14 @@ def test_a_file_that_cannot_be_understood_is_an_error_where_it_is_needed(tmp_pat
     resolve("https://a.example", "key", environment)
 
 
+def test_a_relative_home_of_configurations_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write(tmp_path, '{"baseUrl": "https://file.example", "apiKey": "of-file"}')
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(vydra.ConfigurationError, match="no server"):
+        resolve(None, None, {"XDG_CONFIG_HOME": tmp_path.name})
+
+
 def test_without_server_or_key_it_says_what_to_give(tmp_path: Path) -> None:
     environment = {"XDG_CONFIG_HOME": str(tmp_path)}
     with pytest.raises(vydra.ConfigurationError, match="VYDRA_BASE_URL"):

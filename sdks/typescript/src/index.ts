@@ -2,7 +2,7 @@ import { createReadStream, readFileSync } from "node:fs";
 import { open, rename, stat, unlink } from "node:fs/promises";
 import { webcrypto } from "node:crypto";
 import { homedir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, isAbsolute, join } from "node:path";
 import { Readable } from "node:stream";
 import { Client } from "./client.js";
 import { ConfigurationError } from "./errors.js";
@@ -20,7 +20,9 @@ const node: Platform = {
   streams: true,
   env: (name) => process.env[name] || undefined,
   credentials() {
-    const path = join(process.env.XDG_CONFIG_HOME || join(homedir(), ".config"), "vydra", "credentials.json");
+    const said = process.env.XDG_CONFIG_HOME ?? "";
+    // The XDG specification has a path that is not absolute ignored.
+    const path = join(isAbsolute(said) ? said : join(homedir(), ".config"), "vydra", "credentials.json");
     try {
       return { path, text: readFileSync(path, "utf8") };
     } catch (cause) {

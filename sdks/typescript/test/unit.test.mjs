@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
 import { inspect } from "node:util";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
@@ -26,6 +28,21 @@ test("the key stands in nothing that is shown", async (t) => {
   for (const options of [{ apiKey: `${KEY}\nx` }, { apiKey: "" }, { apiKey: KEY, baseUrl: `http://x:${KEY}@y` }, { apiKey: KEY, baseUrl: KEY }]) {
     assert.throws(() => new sdk.Vydra({ baseUrl: base, ...options }), (error) => error instanceof sdk.ConfigurationError && !inspect(error).includes("secret0"));
   }
+});
+
+test("a relative home of configurations is ignored", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "vydra-"));
+  t.after(() => rm(folder, { recursive: true }));
+  await mkdir(join(folder, "vydra"));
+  await writeFile(join(folder, "vydra", "credentials.json"), JSON.stringify({ baseUrl: "https://file.example", apiKey: KEY }));
+  const { XDG_CONFIG_HOME, HOME, VYDRA_BASE_URL, VYDRA_API_KEY } = process.env;
+  t.after(() => {
+    for (const [name, value] of Object.entries({ XDG_CONFIG_HOME, HOME, VYDRA_BASE_URL, VYDRA_API_KEY })) value === undefined ? delete process.env[name] : (process.env[name] = value);
+  });
+  Object.assign(process.env, { HOME: join(folder, "home"), VYDRA_BASE_URL: "", VYDRA_API_KEY: "", XDG_CONFIG_HOME: folder });
+  new sdk.Vydra();
+  process.env.XDG_CONFIG_HOME = relative(process.cwd(), folder);
+  assert.throws(() => new sdk.Vydra(), sdk.ConfigurationError);
 });
 
 test("hooks are told of each request, and break nothing", async (t) => {

@@ -578,6 +578,62 @@ fn credentials_are_for_their_owner_alone() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn credentials_are_written_where_a_link_leads() {
+    let folder = TempDir::new().unwrap();
+    let (link, file) = (
+        folder.path().join("credentials.json"),
+        folder.path().join("elsewhere.json"),
+    );
+    std::os::unix::fs::symlink("elsewhere.json", &link).unwrap();
+    let credentials = Credentials {
+        base_url: "https://api.example.com".into(),
+        api_key: "one".into(),
+    };
+    // Where there is nothing yet, and where there is.
+    for _ in 0..2 {
+        credentials.save_to(&link).unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        let kept = Credentials::load_from(&file).unwrap();
+        assert_eq!(kept.as_ref(), Some(&credentials));
+    }
+    assert!(Credentials::remove_from(&link).unwrap());
+    assert!(!file.exists());
+    assert!(!Credentials::remove_from(&link).unwrap());
+}
+
+#[cfg(unix)]
+#[test]
+fn credentials_that_others_can_read_are_noticed() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("credentials.json");
+    assert!(!Credentials::is_open_at(&path).unwrap());
+    let credentials = Credentials {
+        base_url: "https://api.example.com".into(),
+        api_key: "one".into(),
+    };
+    credentials.save_to(&path).unwrap();
+    assert!(!Credentials::is_open_at(&path).unwrap());
+    for mode in [0o644, 0o640, 0o604] {
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        assert!(Credentials::is_open_at(&path).unwrap(), "{mode:o}");
+    }
+}
+
+#[test]
+fn a_key_that_everybody_could_read_is_noticed() {
+    let is_in_the_clear = |url: &str| {
+        let builder = Client::builder().environment(Environment::default());
+        let client = builder.base_url(url).api_key(KEY).build().unwrap();
+        client.is_in_the_clear()
+    };
+    assert!(is_in_the_clear("http://api.example.com"));
+    assert!(!is_in_the_clear("https://api.example.com"));
+    assert!(!is_in_the_clear("http://localhost:8787"));
+}
+
 #[test]
 fn every_code_is_read_as_it_is_written() {
     let mut seen = BTreeSet::new();

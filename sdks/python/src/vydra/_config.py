@@ -47,8 +47,9 @@ def base_of(url: str) -> str:
 
 def credentials_path(environment: Mapping[str, str]) -> Path:
     """Where the credentials file is."""
-    config = environment.get("XDG_CONFIG_HOME")
-    return (Path(config) if config else Path.home() / ".config") / "vydra" / "credentials.json"
+    config = Path(environment.get("XDG_CONFIG_HOME", ""))
+    # The XDG specification has a path that is not absolute ignored.
+    return (config if config.is_absolute() else Path.home() / ".config") / "vydra" / "credentials.json"
 
 
 def _read(path: Path) -> dict[str, str]:
