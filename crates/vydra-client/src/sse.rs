@@ -1,5 +1,8 @@
 //! Server-sent events, as the HTML standard parses them.
 
+/// The longest event that is understood.
+const EVENT_MOST: usize = 16 << 20;
+
 /// One event of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Event {
@@ -10,22 +13,56 @@ pub(crate) struct Event {
 }
 
 /// Takes the bytes of a stream as they come, and gives its events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Parser {
+    /// Of an event together.
+    most: usize,
     line: Vec<u8>,
     /// A CR ends its line at once; the LF that may come with the next piece is none of its own.
     after_cr: bool,
     has_begun: bool,
     event: String,
     data: Vec<String>,
+    /// How much of the event is there.
+    taken: usize,
     id: Option<String>,
 }
 
+/// An event that does not end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
+impl Default for Parser {
+    fn default() -> Self {
+        Self::with_most(EVENT_MOST)
+    }
+}
+
 impl Parser {
-    /// The events that are complete with this piece.
-    pub(crate) fn feed(&mut self, piece: &[u8]) -> Vec<Event> {
-        let mut events = Vec::new();
+    fn with_most(most: usize) -> Self {
+        Self {
+            most,
+            line: Vec::new(),
+            after_cr: false,
+            has_begun: false,
+            event: String::new(),
+            data: Vec::new(),
+            taken: 0,
+            id: None,
+        }
+    }
+
+    /// Adds the events that are complete with this piece.
+    pub(crate) fn feed(
+        &mut self,
+        piece: &[u8],
+        events: &mut impl Extend<Event>,
+    ) -> Result<(), TooLong> {
         for byte in piece {
+            self.taken += 1;
+            if self.taken > self.most {
+                return Err(TooLong);
+            }
             let is_second = self.after_cr && *byte == b'\n';
             self.after_cr = *byte == b'\r';
             match byte {
@@ -37,7 +74,7 @@ impl Parser {
                 _ => self.line.push(*byte),
             }
         }
-        events
+        Ok(())
     }
 
     fn take(&mut self, line: &[u8]) -> Option<Event> {
@@ -50,6 +87,7 @@ impl Parser {
         };
         self.has_begun = true;
         if line.is_empty() {
+            self.taken = 0;
             let event = std::mem::take(&mut self.event);
             let data = std::mem::take(&mut self.data);
             return (!data.is_empty()).then(|| Event {
@@ -80,9 +118,12 @@ mod tests {
     use super::*;
 
     fn parsed(pieces: &[&[u8]]) -> Vec<(String, String, Option<String>)> {
-        let mut parser = Parser::default();
-        let events = pieces.iter().flat_map(|piece| parser.feed(piece));
+        let (mut parser, mut events) = (Parser::default(), Vec::new());
+        for piece in pieces {
+            parser.feed(piece, &mut events).unwrap();
+        }
         events
+            .into_iter()
             .map(|event| (event.kind, event.data, event.id))
             .collect()
     }
@@ -104,5 +145,25 @@ mod tests {
         );
         let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
         assert_eq!(parsed(&bytes), whole);
+    }
+
+    #[test]
+    fn an_event_is_no_longer_than_what_is_understood() {
+        let fed = |pieces: &[&str]| {
+            let (mut parser, mut events) = (Parser::with_most(16), Vec::new());
+            let mut pieces = pieces.iter();
+            let fed = pieces.try_for_each(|piece| parser.feed(piece.as_bytes(), &mut events));
+            (events.len(), fed)
+        };
+        // Each is as long as may be, and any number of them.
+        assert_eq!(fed(&["data: 12345678\n\n"; 9]), (9, Ok(())));
+        // A line without an end, lines without an end, and comments.
+        assert_eq!(
+            fed(&["data: 1\n\n", "data: 12345678901"]),
+            (1, Err(TooLong))
+        );
+        assert_eq!(fed(&["data: 1\n"; 3]), (0, Err(TooLong)));
+        assert_eq!(fed(&[": beat\n\n"; 9]), (0, Ok(())));
+        assert_eq!(fed(&["id: 1234567890123\n"]), (0, Err(TooLong)));
     }
 }

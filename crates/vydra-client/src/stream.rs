@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::jobs::{CancelOnDrop, JobStatus, growing};
 use crate::options::Wait;
-use crate::sse::{Event, Parser};
+use crate::sse::{Event, Parser, TooLong};
 use crate::transport::{Core, Request, SILENCE, chunk, within};
 use crate::types::Job;
 use reqwest::Response;
@@ -152,7 +152,8 @@ impl JobStream {
         let Some(piece) = chunk(&open.request, &mut open.response).await? else {
             return Ok(Read::End);
         };
-        self.ready.extend(open.parser.feed(&piece));
+        let fed = open.parser.feed(&piece, &mut self.ready);
+        fed.map_err(|TooLong| Error::connection("an event of the stream is too long"))?;
         Ok(Read::More)
     }
 

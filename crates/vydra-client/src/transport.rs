@@ -5,7 +5,7 @@ use crate::code::Code;
 use crate::config::Secret;
 use crate::error::{ApiError, Error, Texts};
 use crate::hooks::{Hooks, RequestEvent, ResponseEvent, RetryEvent};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
@@ -25,6 +25,10 @@ use tokio_util::task::TaskTracker;
 pub(crate) const SILENCE: Duration = Duration::from_mins(1);
 
 const USER_AGENT: &str = concat!("vydra-rust/", env!("CARGO_PKG_VERSION"));
+/// The longest answer that is understood. Pages of lists and results are far from it.
+const ANSWER_MOST: usize = 64 << 20;
+/// As much of an error is read. What is longer is a page of somebody else's.
+const ERROR_MOST: usize = 1 << 20;
 const JITTER_MOST: f64 = 8.0;
 const JITTER_FIRST: f64 = 0.5;
 
@@ -306,7 +310,14 @@ impl Core {
     ) -> Result<T, Error> {
         let response = self.good(request, response).await?;
         let status = response.status().as_u16();
-        let body = read(request, response).await?;
+        let (body, is_whole) = read(request, response, ANSWER_MOST).await?;
+        if !is_whole {
+            return Err(Error::connection(format!(
+                "{} answered {status} with more than {} MiB",
+                request.host(),
+                ANSWER_MOST >> 20
+            )));
+        }
         serde_json::from_slice(&body).map_err(|error| Error::Connection {
             message: format!(
                 "{} answered {status} with what cannot be understood",
@@ -363,7 +374,7 @@ impl Core {
             return Ok(response);
         }
         let headers = response.headers().clone();
-        let body = read(request, response).await?;
+        let (body, _) = read(request, response, ERROR_MOST).await?;
         Err(self.error(status, &headers, &body).into())
     }
 
@@ -440,11 +451,25 @@ pub(crate) async fn chunk(
     within(SILENCE, request, next).await
 }
 
-async fn read(request: &Request, response: Response) -> Result<Bytes, Error> {
-    response
-        .bytes()
-        .await
-        .map_err(|error| broken(request, error))
+/// What a body begins with, and whether that is all of it.
+async fn read(
+    request: &Request,
+    mut response: Response,
+    most: usize,
+) -> Result<(BytesMut, bool), Error> {
+    let mut body = BytesMut::new();
+    loop {
+        let piece = response.chunk().await;
+        let Some(piece) = piece.map_err(|error| broken(request, error))? else {
+            return Ok((body, true));
+        };
+        let room = most - body.len();
+        if piece.len() > room {
+            body.extend_from_slice(&piece[..room]);
+            return Ok((body, false));
+        }
+        body.extend_from_slice(&piece);
+    }
 }
 
 fn broken(request: &Request, error: reqwest::Error) -> Error {

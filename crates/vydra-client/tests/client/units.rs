@@ -215,6 +215,30 @@ async fn a_stream_that_is_dropped_cancels_the_job_if_it_is_told_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_body_fills_the_memory() {
+    let answer = |status: u16, text: String| json!({"expect": {}, "answer": {"status": status, "text": text}});
+    let pad = |mebibytes: usize| " ".repeat(mebibytes << 20);
+    let (server, builder) = server(&json!([
+        answer(200, format!(r#"{{"creditsRemaining": 7}}{}"#, pad(63))),
+        answer(200, format!(r#"{{"creditsRemaining": 7}}{}"#, pad(64))),
+        // Cut off it is no JSON any more.
+        answer(
+            404,
+            format!(r#"{{"error": "none", "code": "NOT_FOUND"{}}}"#, pad(2))
+        ),
+    ]));
+    let client = builder.max_retries(0).build().unwrap();
+    assert_eq!(client.credits().await.unwrap().credits_remaining, 7);
+    let error = client.credits().await.unwrap_err();
+    assert!(matches!(error, Error::Connection { .. }), "{error:?}");
+    let error = client.credits().await.unwrap_err();
+    let api = error.api().unwrap();
+    assert_eq!((api.status, &api.code), (404, &None));
+    assert_eq!(api.body.as_str().map(str::len), Some(1 << 20));
+    server.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_does_not_come_in_time_is_given_up() {
     let hang = json!({"expect": {}, "answer": {"fault": "hang"}});
     let (server, builder) = server(&json!([hang, hang]));
