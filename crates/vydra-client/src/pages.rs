@@ -36,7 +36,14 @@ struct Answer<T> {
 
 impl<T: DeserializeOwned> Page<T> {
     pub(crate) async fn fetch(core: &Arc<Core>, request: Request) -> Result<Self, Error> {
-        let answer: Answer<T> = core.json(&request).await?;
+        let mut answer: Answer<T> = core.json(&request).await?;
+        // A cursor that leads to itself leads nowhere.
+        let mut asked = request.url.query_pairs();
+        let after = asked.find(|(name, _)| name == "after");
+        answer
+            .pagination
+            .next_cursor
+            .take_if(|next| after.is_some_and(|(_, after)| after == *next));
         Ok(Self {
             data: answer.data,
             pagination: answer.pagination,

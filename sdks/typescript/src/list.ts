@@ -39,10 +39,13 @@ export class List<T> implements AsyncIterable<T>, PromiseLike<Page<T>> {
       data: first.data,
       pagination: first.pagination,
       async *[Symbol.asyncIterator]() {
+        let asked = after;
         for (let page = first; ; ) {
           yield* page.data;
           const next = page.pagination.nextCursor;
-          if (next == null) return;
+          // A cursor that leads to itself leads nowhere.
+          if (next == null || next === asked) return;
+          asked = next;
           page = await fetch(next);
         }
       },

@@ -41,7 +41,8 @@ class AsyncPage(Generic[T]):
     def next_cursor(self) -> Optional[str]:
         """For `after`; None at the end."""
         cursor: Optional[str] = self.pagination.get("nextCursor")
-        return cursor
+        # A cursor that leads to itself leads nowhere.
+        return None if cursor == self._query.get("after") else cursor
 
     async def next_page(self) -> Optional[AsyncPage[T]]:
         """The page behind this one, or None at the end."""

@@ -39,7 +39,8 @@ class Page(Generic[T]):
     def next_cursor(self) -> Optional[str]:
         """For `after`; None at the end."""
         cursor: Optional[str] = self.pagination.get("nextCursor")
-        return cursor
+        # A cursor that leads to itself leads nowhere.
+        return None if cursor == self._query.get("after") else cursor
 
     def next_page(self) -> Optional[Page[T]]:
         """The page behind this one, or None at the end."""
