@@ -4,7 +4,7 @@ use futures_util::future::try_join_all;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use vydra_client::{Buy, Client, Code, Error, ImageInput, Job, Progress, Quoted, Wait};
+use vydra_client::{Buy, Client, Error, ErrorClass, ImageInput, Job, Progress, Quoted, Wait};
 
 const AT_ONCE: usize = 8;
 
@@ -97,15 +97,27 @@ impl Batch<'_> {
         })
     }
 
-    /// What was refused, or failed and was paid back, costs nothing, and the next one may do.
+    /// The next one may do, unless it would be told the same.
     fn lost(&self, error: Error) -> Result<(), Error> {
-        match &error {
-            Error::Api(api) if api.code != Some(Code::InsufficientCredits) => {
-                self.tally(|tally| tally.spent -= self.price);
-                Ok(())
-            }
-            _ => Err(error),
-        }
+        let Error::Api(api) = &error else {
+            return Err(error);
+        };
+        let refund = api.refund.as_ref().filter(|refund| refund.applied);
+        // What was paid back, or refused before it was bought. Whatever else it was, the job may go on and cost what it costs.
+        let back = match (refund, api.class()) {
+            (Some(refund), _) => refund.credits_refunded.unsigned_abs(),
+            (None, ErrorClass::BadRequest) if error.job_id().is_none() => self.price,
+            (
+                None,
+                ErrorClass::Authentication
+                | ErrorClass::PaymentRequired
+                | ErrorClass::PermissionDenied
+                | ErrorClass::RateLimit,
+            ) => return Err(error),
+            (None, _) => 0,
+        };
+        self.tally(|tally| tally.spent = tally.spent.saturating_sub(back));
+        Ok(())
     }
 
     fn tally<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {

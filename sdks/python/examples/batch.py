@@ -8,6 +8,13 @@ import vydra
 
 PROMPTS = [f"a lighthouse, view {number} of 100" for number in range(1, 101)]
 AT_ONCE = 8
+HOPELESS = (
+    vydra.AuthenticationError,
+    vydra.PaymentRequiredError,
+    vydra.PermissionDeniedError,
+    vydra.RateLimitError,
+)
+"""What the next one would be told, too."""
 
 
 async def batch(client: vydra.AsyncVydra, prompts: list[str], folder: Path, cap: int) -> tuple[int, int]:
@@ -27,12 +34,14 @@ async def batch(client: vydra.AsyncVydra, prompts: list[str], folder: Path, cap:
                 job = await client.generate.image({"prompt": prompt}, max_credits=price, cancel_on_abort=True)
                 await client.download(job["url"], folder / f"{index:03}.png")
                 made += 1
-            except vydra.InsufficientCreditsError:
-                spent -= price
-                raise
             except vydra.ApiError as error:
-                # Refused, or failed and paid back; the next one may do.
-                spent -= price
+                # What was paid back, or refused before it was bought. Any other job may go on, and cost what it costs.
+                if error.refund and error.refund["applied"]:
+                    spent -= error.refund["creditsRefunded"]
+                elif isinstance(error, vydra.BadRequestError):
+                    spent -= price
+                elif isinstance(error, HOPELESS):
+                    raise
                 print(f"{prompt}: {error.friendly()}", file=sys.stderr)
 
     workers = [asyncio.create_task(worker()) for _ in range(AT_ONCE)]

@@ -21,6 +21,7 @@ import vydra
 
 PACKAGE = Path(__file__).resolve().parents[1]
 EXAMPLES = PACKAGE / "examples"
+REFUND = {"applied": True, "creditsRefunded": 5}
 
 
 def environment(real: Real, **more: str) -> dict[str, str]:
@@ -60,10 +61,10 @@ def test_a_batch_of_a_hundred_goes_on_after_failures(monkeypatch: pytest.MonkeyP
         now -= 1
         name = path.rsplit("/", 1)[-1]
         if name.endswith("7"):
-            body = {"id": name, "status": "failed", "error": "no", "code": "GENERATION_FAILED"}
+            body = {"id": name, "status": "failed", "error": "no", "code": "GENERATION_FAILED", "refund": REFUND}
         else:
             output = {"url": "https://example.com/media/a.png"}
-            body = {"id": name, "status": "completed", "output": output}  # type: ignore[dict-item]
+            body = {"id": name, "status": "completed", "output": output}
         return httpx.Response(200, json=body)
 
     async def main() -> tuple[int, int]:
@@ -74,6 +75,42 @@ def test_a_batch_of_a_hundred_goes_on_after_failures(monkeypatch: pytest.MonkeyP
     assert asyncio.run(main()) == (90, 450)
     assert 1 < most <= batch.AT_ONCE
     assert len(list(tmp_path.iterdir())) == 90
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "spent"),
+    [
+        (400, "INVALID_INPUT", 0),
+        (500, "INTERNAL_ERROR", 10),
+        (401, "KEY_REVOKED", None),
+        (402, "INSUFFICIENT_CREDITS", None),
+        (403, "INSUFFICIENT_SCOPE", None),
+        (429, "RATE_LIMIT_EXCEEDED", None),
+    ],
+)
+def test_a_batch_counts_what_may_have_been_bought(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, code: str, spent: int | None
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import batch
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/quotes"):
+            return httpx.Response(200, json={"credits": 5})
+        return httpx.Response(status, json={"error": "no", "code": code})
+
+    async def main() -> tuple[int, int]:
+        transport = httpx.MockTransport(handler)
+        async with vydra.AsyncVydra(
+            base_url="https://example.com", api_key="key", max_retries=0, transport=transport
+        ) as client:
+            return await batch.batch(client, batch.PROMPTS[:2], tmp_path, 500)
+
+    if spent is None:
+        with pytest.raises(vydra.ApiError, match="no"):
+            asyncio.run(main())
+    else:
+        assert asyncio.run(main()) == (0, spent)
 
 
 def test_the_webhook_receiver_takes_what_is_ours_once(real: Real) -> None:

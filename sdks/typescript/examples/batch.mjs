@@ -3,10 +3,12 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { Vydra, VydraError } from "vydra";
+import { AuthenticationError, BadRequestError, PaymentRequiredError, PermissionDeniedError, RateLimitError, Vydra, VydraError } from "vydra";
 
 const [list, folder, cap] = process.argv.slice(2);
 const CONCURRENCY = 4;
+// What the next one would be told, too.
+const HOPELESS = [AuthenticationError, PaymentRequiredError, PermissionDeniedError, RateLimitError];
 const vydra = new Vydra();
 const prompts = (await readFile(list, "utf8")).split("\n").filter(Boolean);
 await mkdir(folder, { recursive: true });
@@ -30,8 +32,10 @@ async function work() {
       made++;
     } catch (error) {
       if (!(error instanceof VydraError)) throw error;
-      // A job that failed was paid back.
+      // What was paid back, or refused before it was bought. Whatever else it was, the job may go on and cost what it costs.
       if (error.refund?.applied) left += error.refund.creditsRefunded;
+      else if (error instanceof BadRequestError) left += credits;
+      else if (HOPELESS.some((kind) => error instanceof kind)) throw error;
       console.error(`${index + 1}: ${error.friendly()}`);
     }
   }

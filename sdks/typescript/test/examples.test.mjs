@@ -6,7 +6,7 @@ import { cp, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Vydra } from "../dist/index.js";
-import { ended, project, realServer, root, run, serve, skip, test } from "./support.mjs";
+import { bodyOf, ended, project, realServer, root, run, serve, skip, test } from "./support.mjs";
 
 /** A real server, and a project with the examples. */
 async function prepared(t, config) {
@@ -58,6 +58,31 @@ test("batch.mjs: a hundred prompts, a cap, and a second run that buys nothing", 
   assert.equal((await batch("all", "500")).stdout, "100 of 100 made, 0 of 500 credits left\n");
   assert.equal((await readdir(join(at, "all"))).length, 100);
   assert.equal(before - (await left()), 500, "what the first run had bought was bought again");
+});
+
+test("batch.mjs: what may have been bought counts, and what is hopeless ends it", async (t) => {
+  const at = await project(t);
+  await cp(join(root, "examples"), at, { recursive: true });
+  const posts = [];
+  const told = { refused: [400, "INVALID_INPUT"], lost: [500, "INTERNAL_ERROR"], revoked: [401, "KEY_REVOKED"] };
+  const base = await serve(t, async (request, response) => {
+    const json = (status, value) => response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value));
+    if (request.url.endsWith("/quotes")) return json(200, { credits: 5 });
+    if (request.method === "GET") return json(200, { id: "job_1", status: "failed", error: "No.", code: "GENERATION_FAILED", refund: { applied: true, creditsRefunded: 5 } });
+    const { prompt } = JSON.parse(await bodyOf(request)).input;
+    posts.push(prompt);
+    const [status, code] = told[prompt] ?? [201];
+    json(status, code ? { error: "No.", code, details: { retryable: false } } : { id: "job_1", status: "pending" });
+  });
+  const batch = async (prompts) => {
+    await writeFile(join(at, "prompts.txt"), prompts.join("\n"));
+    return run(process.execPath, ["batch.mjs", "prompts.txt", "pictures", "100"], { cwd: at, env: { ...process.env, VYDRA_BASE_URL: base, VYDRA_API_KEY: "KEY" } });
+  };
+  assert.equal((await batch(["refused", "lost", "failed"])).stdout, "0 of 3 made, 95 of 100 credits left\n");
+  posts.length = 0;
+  const { code } = await batch(Array.from({ length: 50 }, () => "revoked")).catch((error) => error);
+  assert.equal(code, 1);
+  assert.ok(posts.length >= 1 && posts.length <= 4, `${posts.length} were sent with a key that is no good`);
 });
 
 test("webhook-receiver.mjs", { skip }, async (t) => {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod units;
