@@ -55,11 +55,11 @@ pub enum Error {
     #[error("{0}")]
     Download(String),
     /// A file of this machine that cannot be read or written.
-    #[error("{message}: {source}")]
+    #[error("{message}")]
     File {
         /// What was tried.
         message: String,
-        /// Why it failed.
+        /// Why it failed; not in the sentence itself, so that who prints the causes prints it once.
         source: io::Error,
     },
     /// The server's answer, or the end of a job that failed.

@@ -403,7 +403,10 @@ async fn what_cannot_be_sent_is_said_before_anything_is_sent() {
     let outcome = client
         .upload(missing, &UploadOptions::default(), &progress)
         .await;
-    assert!(matches!(outcome, Err(Error::File { .. })), "{outcome:?}");
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, Error::File { .. }), "{error:?}");
+    let (told, cause) = (error.to_string(), error.source().unwrap().to_string());
+    assert!(!told.contains(&cause), "{told}: {cause}");
     let outcome = client
         .download("file:///etc/passwd", folder.path().join("a"), &progress)
         .await;
