@@ -2,6 +2,7 @@
 //!
 //! What it does is tested where it is written; here is what only the package can be wrong about.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +14,36 @@ use crate::process;
 
 const PACKAGE: &str = "vydra-client";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What the package holds, and nothing else.
+const FILES: [&str; 27] = [
+    "Cargo.lock",
+    "Cargo.toml",
+    "Cargo.toml.orig",
+    "LICENSE",
+    "README.md",
+    "examples/batch.rs",
+    "examples/quickstart.rs",
+    "src/account.rs",
+    "src/blocking.rs",
+    "src/catalogue.rs",
+    "src/client.rs",
+    "src/clock.rs",
+    "src/code.rs",
+    "src/config.rs",
+    "src/error.rs",
+    "src/files.rs",
+    "src/hooks.rs",
+    "src/jobs.rs",
+    "src/lib.rs",
+    "src/models.rs",
+    "src/options.rs",
+    "src/pages.rs",
+    "src/sse.rs",
+    "src/stream.rs",
+    "src/transport.rs",
+    "src/types.rs",
+    "src/webhooks.rs",
+];
 
 pub(super) fn check(root: &Path, target: &Path, server: &Path) -> anyhow::Result<Outcome> {
     let folder = target.join("sdks").join("client-rust");
@@ -26,7 +57,16 @@ pub(super) fn check(root: &Path, target: &Path, server: &Path) -> anyhow::Result
     if !passes(&mut pack)? {
         return Ok(Outcome::Failed);
     }
-    let package = unpack(&target.join("package"), &folder)?;
+    let archive = target
+        .join("package")
+        .join(format!("{PACKAGE}-{VERSION}.crate"));
+    let files = listed(&archive)?;
+    let (missing, surplus) = compared(&files);
+    if !missing.is_empty() || !surplus.is_empty() {
+        eprintln!("error: the package of {PACKAGE} lacks {missing:?} and has {surplus:?} besides");
+        return Ok(Outcome::Failed);
+    }
+    let package = unpack(&archive, &folder)?;
     let readme = std::fs::read_to_string(root.join("README.md"))?;
     let snippet = snippet(&readme).context("README.md shows no Rust")?;
     project(root, &folder, &package, &program(snippet))?;
@@ -44,26 +84,52 @@ pub(super) fn check(root: &Path, target: &Path, server: &Path) -> anyhow::Result
         picture.starts_with(b"\x89PNG"),
         "the fox of the README is no PNG"
     );
+    let mut document = process::cargo(&folder);
+    document
+        .args(["doc", "--quiet", "--no-deps", "--package", PACKAGE])
+        .arg("--target-dir")
+        .arg(target)
+        .env("RUSTDOCFLAGS", "--deny warnings");
+    if !passes(&mut document)? {
+        return Ok(Outcome::Failed);
+    }
     Ok(Outcome::Passed)
 }
 
+/// What is in the package, without the commit that cargo notes where there is one.
+fn listed(archive: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let mut tar = Command::new("tar");
+    tar.arg("-tzf").arg(archive);
+    let output = tar.output().context("tar cannot be run")?;
+    ensure!(output.status.success(), "the package cannot be read");
+    let paths = String::from_utf8(output.stdout)?;
+    let folder = format!("{PACKAGE}-{VERSION}/");
+    let files = paths.lines().map(|path| {
+        let file = path.strip_prefix(&folder);
+        file.with_context(|| format!("{path} lies beside the package"))
+    });
+    let mut files: BTreeSet<_> = files
+        .map(|file| file.map(str::to_owned))
+        .collect::<anyhow::Result<_>>()?;
+    files.remove(".cargo_vcs_info.json");
+    Ok(files)
+}
+
+/// What is missing, and what nobody named.
+fn compared(files: &BTreeSet<String>) -> (Vec<&str>, Vec<&str>) {
+    let missing = FILES.into_iter().filter(|file| !files.contains(*file));
+    let surplus = files.iter().map(String::as_str);
+    let surplus = surplus.filter(|file| !FILES.contains(file));
+    (missing.collect(), surplus.collect())
+}
+
 /// Where the package is, as it comes out of its archive.
-fn unpack(packages: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
-    let name = format!("{PACKAGE}-{VERSION}");
+fn unpack(archive: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
     let mut tar = Command::new("tar");
-    tar.arg("-xzf")
-        .arg(packages.join(format!("{name}.crate")))
-        .current_dir(folder);
+    tar.arg("-xzf").arg(archive).current_dir(folder);
     ensure!(passes(&mut tar)?, "the package cannot be unpacked");
-    let package = folder.join(name);
-    for file in ["LICENSE", "README.md", "src/lib.rs"] {
-        ensure!(
-            package.join(file).is_file(),
-            "the package of {PACKAGE} has no {file}"
-        );
-    }
-    Ok(package)
+    Ok(folder.join(format!("{PACKAGE}-{VERSION}")))
 }
 
 /// The first Rust that a page shows.
@@ -174,5 +240,17 @@ mod tests {
         );
         assert!(!program.contains("later"), "{program}");
         assert_eq!(snippet("```ts\nno\n```\n"), None);
+    }
+
+    #[test]
+    fn a_package_is_compared_file_by_file() {
+        let mut files = BTreeSet::from(FILES.map(str::to_owned));
+        assert_eq!(compared(&files), (vec![], vec![]));
+        files.remove("src/sse.rs");
+        files.insert("tests/client/main.rs".to_owned());
+        assert_eq!(
+            compared(&files),
+            (vec!["src/sse.rs"], vec!["tests/client/main.rs"])
+        );
     }
 }
