@@ -1,9 +1,9 @@
 //! What the examples make of servers that do not serve.
 
-use crate::support::{FakeClock, KEY, Scripted};
+use crate::support::server;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vydra_client::{Client, Environment, Error};
+use vydra_client::Error;
 
 #[path = "../../examples/batch.rs"]
 #[expect(dead_code, reason = "its main is run by whoever tries the example")]
@@ -11,21 +11,12 @@ mod batch;
 
 /// What becomes of a batch of one picture for 5 credits, of which the server says this.
 async fn batch_of_one(answers: &[Value]) -> Result<batch::Tally, Error> {
-    let clock = FakeClock::of(&Value::Null);
-    let server = Scripted::start(&clock);
     let quote = json!({"status": 200, "json": {"credits": 5}});
     let exchanges = std::iter::once(&quote)
         .chain(answers)
         .map(|answer| json!({"expect": {}, "answer": answer}));
-    server.answers_with(&exchanges.collect());
-    let client = Client::builder()
-        .environment(Environment::default())
-        .base_url(&server.url)
-        .api_key(KEY)
-        .max_retries(0)
-        .clock(clock)
-        .build()
-        .unwrap();
+    let (server, builder) = server(&exchanges.collect());
+    let client = builder.max_retries(0).build().unwrap();
     let folder = TempDir::new().unwrap();
     let tally = batch::batch(&client, &["a boat".into()], folder.path(), 50).await;
     client.close().await;

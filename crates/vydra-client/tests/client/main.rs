@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod config;
+#[cfg(test)]
 mod examples;
+#[cfg(test)]
+mod files;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
-use vydra_client::Clock;
+use vydra_client::{Builder, Client, Clock, Environment};
 
 pub(crate) const KEY: &str = "KEY";
 
@@ -338,6 +338,19 @@ fn answered(mut connection: &TcpStream, answer: &Value, clock: &FakeClock) {
     let _ = connection
         .write_all(head.as_bytes())
         .and_then(|()| connection.write_all(&body));
+}
+
+/// Such a server, and what makes a client of it.
+pub(crate) fn server(exchanges: &Value) -> (Scripted, Builder) {
+    let clock = FakeClock::of(&Value::Null);
+    let server = Scripted::start(&clock);
+    server.answers_with(exchanges);
+    let builder = Client::builder()
+        .environment(Environment::default())
+        .base_url(&server.url)
+        .api_key(KEY)
+        .clock(clock);
+    (server, builder)
 }
 
 /// Ends a connection before an answer.

@@ -1,6 +1,6 @@
 //! What the shared cases do not reach.
 
-use crate::support::{FakeClock, KEY, Scripted};
+use crate::support::{KEY, server};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -9,21 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use vydra_client::{
-    Builder, Buy, Client, Code, Credentials, Environment, Error, ImageInput, JobEventKind,
-    JobStatus, Progress, Source, UploadOptions, Wait, types, webhooks,
+    Buy, Code, Credentials, Environment, Error, ImageInput, JobEventKind, JobStatus, Progress,
+    Source, UploadOptions, Wait, types, webhooks,
 };
-
-fn server(exchanges: &Value) -> (Scripted, Builder) {
-    let clock = FakeClock::of(&Value::Null);
-    let server = Scripted::start(&clock);
-    server.answers_with(exchanges);
-    let builder = Client::builder()
-        .environment(Environment::default())
-        .base_url(&server.url)
-        .api_key(KEY)
-        .clock(clock);
-    (server, builder)
-}
 
 fn image() -> ImageInput {
     ImageInput {
@@ -414,108 +402,6 @@ async fn what_cannot_be_sent_is_said_before_anything_is_sent() {
     assert_eq!(server.finish(), 0);
 }
 
-#[test]
-fn what_was_given_wrongly_is_told_apart_from_what_is_not_set_up() {
-    let build = |url: Option<&str>, key: Option<&str>, environment: &Environment| {
-        let mut builder = Client::builder().environment(environment.clone());
-        builder = url.into_iter().fold(builder, Builder::base_url);
-        builder = key.into_iter().fold(builder, Builder::api_key);
-        builder.build().unwrap_err()
-    };
-    let server = "https://api.example.com";
-    let nothing = Environment::default();
-    for (url, key) in [("api.example.com", KEY), (server, "a\nb")] {
-        let error = build(Some(url), Some(key), &nothing);
-        assert!(matches!(error, Error::Request(_)), "{error:?}");
-        assert!(!error.retryable());
-        assert_ne!(
-            error.friendly(),
-            Error::Configuration(String::new()).friendly()
-        );
-        let around = Environment {
-            base_url: Some(url.into()),
-            api_key: Some(key.into()),
-            ..Environment::default()
-        };
-        let error = build(None, None, &around);
-        assert!(matches!(error, Error::Configuration(_)), "{error:?}");
-    }
-    for error in [
-        build(None, Some(KEY), &nothing),
-        build(Some(server), None, &nothing),
-    ] {
-        assert!(matches!(error, Error::Configuration(_)), "{error:?}");
-    }
-    let one_form = vydra_client::base_url(" https://API.example.com/api/v1/ ").unwrap();
-    assert_eq!(one_form, server);
-    let error = vydra_client::base_url("ftp://api.example.com").unwrap_err();
-    assert!(matches!(error, Error::Request(_)), "{error:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_download_that_is_dropped_leaves_nothing() {
-    let (server, builder) = server(&json!([{"expect": {}, "answer": {"fault": "hang"}}]));
-    let client = builder.build().unwrap();
-    let folder = TempDir::new().unwrap();
-    let url = format!("{}/media/a.png", server.url);
-    let (to, progress) = (folder.path().join("a.png"), Progress::none());
-    tokio::select! {
-        outcome = client.download(&url, &to, &progress) => panic!("{outcome:?}"),
-        () = server.arrived(1) => {}
-    }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-    server.finish();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_download_has_no_longer_name_on_its_way() {
-    let picture =
-        json!({"status": 200, "headers": {"content-type": "image/png"}, "text": "picture"});
-    let (server, builder) = server(&json!([{"expect": {}, "answer": picture}]));
-    let client = builder.build().unwrap();
-    let folder = TempDir::new().unwrap();
-    let to = folder.path().join(format!("{}.png", "a".repeat(251)));
-    let url = format!("{}/media/a.png", server.url);
-    let length = client.download(&url, &to, &Progress::none()).await;
-    assert_eq!(length.unwrap(), 7);
-    assert_eq!(std::fs::read(to).unwrap(), b"picture");
-    server.finish();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_download_that_is_handed_on_comes_once() {
-    let answer = |fault: &str| json!({"expect": {}, "answer": {"status": 200, "headers": {"content-type": "image/png"}, "text": "picture!", "fault": fault}});
-    let page = json!({"expect": {}, "answer": {"status": 200, "headers": {"content-type": "text/html"}, "text": "<p>"}});
-    let (server, builder) = server(&json!([
-        {"expect": {}, "answer": {"fault": "reset"}},
-        {"expect": {}, "answer": {"status": 503, "text": "busy"}},
-        answer(""),
-        answer("half"),
-        page,
-        answer(""),
-    ]));
-    let client = builder.build().unwrap();
-    let url = format!("{}/media/a.png", server.url);
-    let progress = Progress::none();
-    let mut content = Vec::new();
-    let length = client.download_to(&url, &mut content, &progress).await;
-    assert_eq!(length.unwrap(), 8);
-    assert_eq!(content, b"picture!");
-    let mut part = Vec::new();
-    let outcome = client.download_to(&url, &mut part, &progress).await;
-    assert!(matches!(outcome, Err(Error::Download(_))), "{outcome:?}");
-    assert_eq!(part, b"pict");
-    let outcome = client.download_to(&url, &mut part, &progress).await;
-    assert!(matches!(outcome, Err(Error::Download(_))), "{outcome:?}");
-    assert_eq!(part, b"pict");
-    // What takes nothing is no fault of the server's.
-    let mut room = [0; 3];
-    let mut full = std::io::Cursor::new(room.as_mut_slice());
-    let outcome = client.download_to(&url, &mut full, &progress).await;
-    assert!(matches!(outcome, Err(Error::File { .. })), "{outcome:?}");
-    assert_eq!(server.finish(), 6);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_can_be_made_on_another_thread() {
     let (server, builder) = server(&json!([]));
@@ -535,130 +421,10 @@ async fn every_call_can_be_made_on_another_thread() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_tells_how_far_it_is() {
-    let answer =
-        json!({"url": "u", "filename": "file", "size": 150_000, "type": "image/png", "key": "k"});
-    let (server, builder) =
-        server(&json!([{"expect": {}, "answer": {"status": 200, "json": answer}}]));
-    let client = builder.build().unwrap();
-    let seen: Arc<Mutex<Vec<u64>>> = Arc::default();
-    let told = Arc::clone(&seen);
-    let progress = Progress::new(move |sent, total| {
-        assert_eq!(total, Some(150_000));
-        told.lock().unwrap().push(sent);
-    });
-    let source = Source::bytes(vec![7; 150_000]);
-    let upload = client
-        .upload(source, &UploadOptions::default(), &progress)
-        .await
-        .unwrap();
-    assert_eq!(upload.size, 150_000);
-    assert_eq!(*seen.lock().unwrap(), [65_536, 131_072, 150_000]);
-    server.finish();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_blocking_client_can_be_dropped_anywhere() {
     let (server, builder) = server(&json!([]));
     drop(builder.build_blocking().unwrap());
     server.finish();
-}
-
-#[test]
-fn a_download_is_handed_on_to_who_holds_up_a_thread() {
-    let picture =
-        json!({"status": 200, "headers": {"content-type": "image/png"}, "text": "picture"});
-    let (server, builder) = server(&json!([{"expect": {}, "answer": picture}]));
-    let client = builder.build_blocking().unwrap();
-    let url = format!("{}/media/a.png", server.url);
-    let mut content = std::io::Cursor::new(Vec::new());
-    let length = client.download_to(&url, &mut content, &Progress::none());
-    assert_eq!(length.unwrap(), 7);
-    assert_eq!(content.into_inner(), b"picture");
-    server.finish();
-}
-
-#[test]
-fn credentials_are_for_their_owner_alone() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("vydra/credentials.json");
-    assert_eq!(Credentials::load_from(&path).unwrap(), None);
-    for key in ["one", "two"] {
-        let credentials = Credentials {
-            base_url: "https://api.example.com".into(),
-            api_key: key.into(),
-        };
-        credentials.save_to(&path).unwrap();
-        assert_eq!(Credentials::load_from(&path).unwrap(), Some(credentials));
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode =
-            |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
-    }
-    // Nothing else is left.
-    assert_eq!(
-        std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
-        1
-    );
-}
-
-#[cfg(unix)]
-#[test]
-fn credentials_are_written_where_a_link_leads() {
-    let folder = TempDir::new().unwrap();
-    let (link, file) = (
-        folder.path().join("credentials.json"),
-        folder.path().join("elsewhere.json"),
-    );
-    std::os::unix::fs::symlink("elsewhere.json", &link).unwrap();
-    let credentials = Credentials {
-        base_url: "https://api.example.com".into(),
-        api_key: "one".into(),
-    };
-    // Where there is nothing yet, and where there is.
-    for _ in 0..2 {
-        credentials.save_to(&link).unwrap();
-        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
-        let kept = Credentials::load_from(&file).unwrap();
-        assert_eq!(kept.as_ref(), Some(&credentials));
-    }
-    assert!(Credentials::remove_from(&link).unwrap());
-    assert!(!file.exists());
-    assert!(!Credentials::remove_from(&link).unwrap());
-}
-
-#[cfg(unix)]
-#[test]
-fn credentials_that_others_can_read_are_noticed() {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("credentials.json");
-    assert!(!Credentials::is_open_at(&path).unwrap());
-    let credentials = Credentials {
-        base_url: "https://api.example.com".into(),
-        api_key: "one".into(),
-    };
-    credentials.save_to(&path).unwrap();
-    assert!(!Credentials::is_open_at(&path).unwrap());
-    for mode in [0o644, 0o640, 0o604] {
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-        assert!(Credentials::is_open_at(&path).unwrap(), "{mode:o}");
-    }
-}
-
-#[test]
-fn a_key_that_everybody_could_read_is_noticed() {
-    let is_in_the_clear = |url: &str| {
-        let builder = Client::builder().environment(Environment::default());
-        let client = builder.base_url(url).api_key(KEY).build().unwrap();
-        client.is_in_the_clear()
-    };
-    assert!(is_in_the_clear("http://api.example.com"));
-    assert!(!is_in_the_clear("https://api.example.com"));
-    assert!(!is_in_the_clear("http://localhost:8787"));
 }
 
 #[test]
