@@ -168,4 +168,4 @@ def test_case(
     if "waits" in case:
         assert clock.waits == pytest.approx(case["waits"])
     if case["call"]["op"] == "download":
-        assert [path.name for path in tmp_path.iterdir()] == ([] if error else ["a.png"])
+        assert [path.name for path in tmp_path.iterdir()] == ([] if error else [case["call"]["args"]["to"]])

@@ -35,7 +35,8 @@ const node: Platform = {
     return { name: basename(path), size, stream: Readable.toWeb(createReadStream(path)) as ReadableStream<Uint8Array> };
   },
   async create(path) {
-    const temporary = join(dirname(path), `.${basename(path)}.${crypto.randomUUID()}.part`);
+    // A name of its own, which is never too long where that of the file is not.
+    const temporary = join(dirname(path), `.${crypto.randomUUID()}.part`);
     const file = await open(temporary, "wx");
     return {
       async write(chunk) {

@@ -465,10 +465,12 @@ class Core:
     def download(self, url: str, to: Union[str, os.PathLike[str]], on_progress: Optional[Progress]) -> Program[Path]:
         """Fetches a file to a path, whole or not at all."""
         target = Path(to)
-        part = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
+        # A name of its own, which is never too long where that of the file is not.
+        part = target.with_name(f".{secrets.token_hex(6)}.part")
 
         def once(attempt: int) -> Program[None]:
-            out: Any = yield Work(lambda: part.open("wb"))
+            # The first try makes it: nobody else's is written.
+            out: Any = yield Work(lambda: part.open("wb" if attempt else "xb"))
             try:
                 yield from self._fetch(url, attempt, on_progress, lambda chunk: Work(lambda: out.write(chunk)))
             finally:
