@@ -24,9 +24,13 @@ mod files;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod generations;
+#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod moves;
+#[cfg(test)]
+mod person;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
@@ -55,5 +59,7 @@ mod stops;
 mod upkeep;
 #[cfg(test)]
 mod usage;
+#[cfg(test)]
+mod watches;
 #[cfg(test)]
 mod webhooks;
