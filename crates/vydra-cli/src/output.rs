@@ -2,31 +2,60 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(200);
 
-/// One line of data. A reader that has gone away, as `head` does, is no failure.
+/// Whether stdout did not take something.
+static IS_LOST: AtomicBool = AtomicBool::new(false);
+
+/// One line of data, in which nothing moves the cursor.
 pub fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    print(&clean(text));
+}
+
+/// The same of what was paid for: where stdout does not take it, stderr has it.
+pub fn result(text: &str) {
+    let text = clean(text);
+    if !print(&text) {
+        note(&text);
+    }
+}
+
+/// A text of several lines, of our own.
+pub fn text(text: &str) {
+    print(text);
 }
 
 pub fn json(value: &Value) {
-    line(&value.to_string());
+    print(&value.to_string());
+}
+
+/// Whether it was taken. A reader that has gone away, as `head` does, is no failure; a full disk is, and is told once.
+fn print(text: &str) -> bool {
+    let mut out = std::io::stdout();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            if !IS_LOST.swap(true, Ordering::Relaxed) {
+                complain_of(&format!("stdout does not take the output: {error}"));
+            }
+            false
+        }
+        _ => true,
+    }
+}
+
+/// Whether a command that did what it was asked has failed to say so.
+pub fn is_lost() -> bool {
+    IS_LOST.load(Ordering::Relaxed)
 }
 
 /// One line beside the data: what happens, or what to do next.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-/// Bytes that are the result themselves.
-pub fn bytes(bytes: &[u8]) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()
 }
 
 /// What others have written, without what would move the cursor or change colours of a terminal.

@@ -1,5 +1,6 @@
 //! How a command for callers fails: a code for scripts, a sentence for people, and what to do.
 
+use super::input::Sent;
 use crate::output;
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -35,6 +36,44 @@ enum Exit {
     Interrupted = 130,
 }
 
+/// What is known of a purchase that was answered by an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Nothing was bought, or what came of it is told.
+    Refused,
+    /// The key was used for another input.
+    OfAnother,
+    /// An earlier try is still being answered.
+    AtWork,
+    /// The answer was lost, or is that of something between here and the server.
+    Unknown,
+}
+
+impl Outcome {
+    fn of(error: &Error) -> Self {
+        let error = match error {
+            Error::Connection { .. } | Error::Timeout(_) => return Self::Unknown,
+            Error::Api(error) => error,
+            _ => return Self::Refused,
+        };
+        let is_told = error.refund.is_some() || error.replayed || error.job.is_some();
+        match (error.class(), &error.code) {
+            _ if is_told => Self::Refused,
+            (_, Some(Code::IdempotencyConflict)) if error.retry_after.is_some() => Self::AtWork,
+            (_, Some(Code::IdempotencyConflict)) => Self::OfAnother,
+            // A refusal of too many requests can be that of a repetition, after a try that was taken.
+            (ErrorClass::Server | ErrorClass::Unavailable | ErrorClass::RateLimit, _) => {
+                Self::Unknown
+            }
+            _ if error.status == REQUEST_TIMEOUT => Self::Unknown,
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// Of proxies: the request was slow.
+const REQUEST_TIMEOUT: u16 = 408;
+
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
 pub struct Failure(Box<Told>);
@@ -50,6 +89,8 @@ struct Told {
     code: Option<String>,
     request_id: Option<String>,
     jobs: Vec<String>,
+    /// With which the same purchase is made once at most.
+    idempotency_key: Option<String>,
     retryable: bool,
 }
 
@@ -63,6 +104,7 @@ impl Failure {
             code: None,
             request_id: None,
             jobs: Vec::new(),
+            idempotency_key: None,
             retryable: false,
         }))
     }
@@ -75,6 +117,17 @@ impl Failure {
     /// There is no key to ask with.
     pub fn login(sentence: impl Into<String>) -> Self {
         Self::new(Exit::Login, sentence).advise(LOG_IN)
+    }
+
+    /// What is asked for was there once.
+    pub fn gone(sentence: impl Into<String>) -> Self {
+        Self::new(Exit::NotFound, sentence)
+    }
+
+    /// What answers is something else.
+    pub fn no_server(server: &str) -> Self {
+        let sentence = format!("{server} does not answer as a Vydra server does.");
+        Self::new(Exit::Server, sentence)
     }
 
     /// It costs too much.
@@ -113,14 +166,45 @@ impl Failure {
         failure
     }
 
-    /// Of a purchase: whether there is a job is not known where no answer came.
-    pub fn of_purchase(self, idempotency_key: &str) -> Self {
-        if self.0.exit != Exit::Connection {
-            return self;
+    /// Of a purchase of this key. Where it may have been made all the same, what buys it once at most; a file that was sent in
+    /// would be another one, sent in again.
+    pub fn of_purchase(error: Error, idempotency_key: &str, sent: &Sent) -> Self {
+        let outcome = Outcome::of(&error);
+        let mut failure = Self::from(error);
+        match outcome {
+            Outcome::Refused => return failure,
+            Outcome::OfAnother if sent.is_empty() => return failure,
+            Outcome::OfAnother => {
+                let sentence = "A file is another input each time that it is sent in: give its address instead.";
+                return failure.advise(sentence);
+            }
+            Outcome::AtWork => {
+                "This purchase was sent before, and is still being made."
+                    .clone_into(&mut failure.0.sentence);
+            }
+            Outcome::Unknown => {}
         }
-        self.advise(format!(
-            "It may have been bought all the same. The same command with --idempotency-key {idempotency_key} buys it once at most."
+        failure.0.idempotency_key = Some(idempotency_key.to_owned());
+        let mut with: Vec<String> = sent
+            .iter()
+            .map(|(file, url)| format!("with {url} in place of {}", file.display()))
+            .collect();
+        with.push(format!("with --idempotency-key {idempotency_key}"));
+        failure.advise(format!(
+            "It may have been bought all the same. The same command {} buys it once at most.",
+            with.join(" and ")
         ))
+    }
+
+    /// Of what came after a purchase: the job is there, whatever was answered since.
+    pub fn of_job(mut self, job: &str) -> Self {
+        if self.0.jobs.is_empty() {
+            self.0.jobs.push(job.to_owned());
+        }
+        match self.0.exit {
+            Exit::Job | Exit::Cancelled | Exit::Wait | Exit::NotFound => self,
+            _ => self.advise(format!("`vydra jobs watch {job}` waits for it again.")),
+        }
     }
 
     /// Prints it, and gives the exit code.
@@ -140,7 +224,14 @@ impl Failure {
     fn lines(&self) -> Vec<String> {
         let mut lines = self.0.details.clone();
         let request = self.0.request_id.as_ref().map(|id| format!("request {id}"));
-        let named: Vec<String> = self.0.code.clone().into_iter().chain(request).collect();
+        let said = |id: &String| {
+            let all = [&self.0.sentence].into_iter();
+            let mut all = all.chain(&self.0.details).chain(&self.0.advice);
+            all.any(|line| line.contains(id.as_str()))
+        };
+        let jobs = self.0.jobs.iter().filter(|id| !said(id)).cloned();
+        let named = self.0.code.clone().into_iter().chain(request).chain(jobs);
+        let named: Vec<String> = named.collect();
         if !named.is_empty() {
             lines.push(named.join(", "));
         }
@@ -157,6 +248,7 @@ impl Failure {
             "code": self.0.code,
             "requestId": self.0.request_id,
             "jobIds": self.0.jobs,
+            "idempotencyKey": self.0.idempotency_key,
             "retryable": self.0.retryable,
             "exitCode": self.0.exit as u8,
         })
@@ -182,6 +274,7 @@ impl From<Error> for Failure {
         }
         let exit = match &error {
             Error::Configuration(_) => Exit::Login,
+            Error::Request(_) => Exit::Request,
             Error::Connection { .. } | Error::Timeout(_) | Error::Download(_) => Exit::Connection,
             Error::WaitTimeout { .. } => Exit::Wait,
             Error::JobCancelled { .. } => Exit::Cancelled,
@@ -190,8 +283,12 @@ impl From<Error> for Failure {
         let mut failure = Self::new(exit, error.friendly());
         failure.0.retryable = error.retryable();
         let told = output::sentence(&anyhow::anyhow!(error.to_string()));
-        let causes = std::error::Error::source(&error).map(|cause| format!("{told}: {cause}"));
-        failure = failure.explain(causes.unwrap_or(told));
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let cause = cause.filter(|cause| !told.contains(cause));
+        failure = failure.explain(match cause {
+            Some(cause) => format!("{told}: {cause}"),
+            None => told,
+        });
         match &error {
             Error::Configuration(_) => failure.advise(LOG_IN),
             Error::Connection { .. } | Error::Timeout(_) => failure.advise(
@@ -210,6 +307,7 @@ impl From<Error> for Failure {
     }
 }
 
+const NO_SERVER: &str = "Is this the address of a Vydra server? --server names another one.";
 const LOG_IN: &str =
     "`vydra login SERVER` asks for a key and keeps it; or set VYDRA_BASE_URL and VYDRA_API_KEY.";
 
@@ -236,10 +334,7 @@ fn of_api(error: &ApiError) -> Failure {
             ),
         ),
         // Another kind of server, mostly.
-        _ => (
-            Exit::Server,
-            Some("Is this the address of a Vydra server? --server names another one."),
-        ),
+        _ => (Exit::Server, Some(NO_SERVER)),
     };
     let friendly = error.friendly();
     let mut failure = Failure::new(exit, friendly.clone());

@@ -71,7 +71,7 @@ impl Progress {
         vydra_client::Progress::new(move |done, total| {
             let percent = total
                 .filter(|total| *total > 0)
-                .map(|total| done * 100 / total);
+                .map(|total| done.saturating_mul(100) / total);
             if let Some(percent) = percent {
                 bar.set_message(output::clean(&format!("{what}, {percent} %")));
             }
@@ -115,7 +115,7 @@ impl Progress {
 
     fn ended(&self, number: usize, job: &Job) {
         self.set(number, WHOLE);
-        let cost = job.credits_charged - job.credits_refunded;
+        let cost = super::cost(job);
         let told = format!("{} {}, cost {}", job.id, job.status, super::credits(cost));
         self.note(&told);
     }
@@ -178,8 +178,10 @@ pub async fn until_ended(
 /// Ctrl-C, or what else tells a program to stop, from now on.
 #[derive(Debug)]
 pub struct Interrupt {
-    interrupt: Signal,
+    from_keys: Signal,
     terminate: Signal,
+    /// Unless whoever started this wants that to be ignored.
+    hangup: Option<Signal>,
 }
 
 impl Interrupt {
@@ -190,17 +192,40 @@ impl Interrupt {
             })
         };
         Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
+            from_keys: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
+            hangup: if ignores_hangup() {
+                None
+            } else {
+                Some(listen(SignalKind::hangup())?)
+            },
         })
     }
 
     pub async fn heard(&mut self) {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
+            _ = self.from_keys.recv() => {}
             _ = self.terminate.recv() => {}
+            () = hung_up(&mut self.hangup) => {}
         }
     }
+}
+
+async fn hung_up(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(hangup) => {
+            hangup.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// As under `nohup`. Where the system does not tell, the terminal is taken to matter.
+fn ignores_hangup() -> bool {
+    let told = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = told.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Signal 1 is the lowest bit.
+    ignored.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1))
 }
 
 /// What becomes of jobs that nobody waits for any more.
@@ -225,18 +250,15 @@ pub async fn leave(
         return jobs.iter().fold(failure, go_on);
     }
     let mut failure = Failure::interrupted("Interrupted.", jobs.clone());
-    let mut all = pin!(async {
-        let mut told = Vec::new();
-        for id in &jobs {
-            told.push(client.jobs().cancel(id).await);
+    let mut told = Vec::new();
+    let bought = client.jobs();
+    for id in &jobs {
+        // Whoever asks twice does not want to wait for that either.
+        tokio::select! {
+            one = bought.cancel(id) => told.push(one),
+            () = interrupt.heard() => break,
         }
-        told
-    });
-    // Whoever asks twice does not want to wait for that either.
-    let told = tokio::select! {
-        told = &mut all => told,
-        () = interrupt.heard() => Vec::new(),
-    };
+    }
     for (index, id) in jobs.iter().enumerate() {
         failure = match told.get(index) {
             Some(Ok(job)) => failure.explain(cancelled(job)),

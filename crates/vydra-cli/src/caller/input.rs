@@ -32,7 +32,12 @@ pub struct InputArguments {
 pub struct Input {
     fields: Map<String, Value>,
     files: Vec<Place>,
+    /// It can be read once.
+    is_stdin_read: bool,
 }
+
+/// The addresses of files that were sent in.
+pub type Sent = BTreeMap<PathBuf, String>;
 
 /// Where the address of a file belongs.
 #[derive(Debug)]
@@ -48,7 +53,10 @@ impl InputArguments {
     pub fn read(&self) -> Result<Input, Failure> {
         let mut input = Input::default();
         if let Some(text) = &self.input_json {
-            let text = if text == "-" { stdin()? } else { text.clone() };
+            let text = match text.as_str() {
+                "-" => input.stdin()?,
+                text => text.to_owned(),
+            };
             input.fields = serde_json::from_str(&text).map_err(|error| {
                 Failure::usage(format!("--input-json is no JSON object: {error}"))
             })?;
@@ -64,10 +72,15 @@ impl InputArguments {
         }
         for (name, texts) in typed {
             let lower = name.to_ascii_lowercase();
-            if lower.ends_with("urls") {
-                input.media_list(name, &texts)?;
+            let is_media = lower.ends_with("url") || lower.ends_with("urls");
+            if let ([text], true) = (&texts[..], is_media)
+                && let Some(value) = json_value(text)
+            {
+                input.set(name, value);
             } else if let ([text], true) = (&texts[..], lower.ends_with("url")) {
                 input.media(name, text)?;
+            } else if is_media {
+                input.media_list(name, &texts)?;
             } else if let [text] = &texts[..] {
                 input.set(name, typed_value(text));
             } else {
@@ -89,13 +102,28 @@ impl Input {
     pub fn text(&mut self, name: &str, text: Option<&str>) -> Result<(), Failure> {
         match text {
             Some("-") => {
-                let text = stdin()?;
+                let text = self.stdin()?;
                 self.set(name, text.trim_end().into());
             }
             Some(text) => self.set(name, text.into()),
             None => {}
         }
         Ok(())
+    }
+
+    fn stdin(&mut self) -> Result<String, Failure> {
+        if std::mem::replace(&mut self.is_stdin_read, true) {
+            return Err(Failure::usage("- stands twice, and stdin can be read once"));
+        }
+        let mut text = String::new();
+        std::io::stdin()
+            .take(LONGEST + 1)
+            .read_to_string(&mut text)
+            .map_err(|error| Failure::usage(format!("stdin cannot be read: {error}")))?;
+        if text.len() as u64 > LONGEST {
+            return Err(Failure::usage("stdin has more than any input"));
+        }
+        Ok(text)
     }
 
     /// An address, or a file.
@@ -113,7 +141,11 @@ impl Input {
     }
 
     fn note_file(&mut self, name: &str, index: Option<usize>, text: &str) -> Result<(), Failure> {
-        if ADDRESSES.iter().any(|start| text.starts_with(start)) {
+        let begins = |start: &&str| {
+            let begin = text.get(..start.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+        };
+        if ADDRESSES.iter().any(begins) {
             return Ok(());
         }
         let file = Path::new(text);
@@ -147,8 +179,8 @@ impl Input {
         mut self,
         client: &Client,
         progress: &Progress,
-    ) -> Result<Map<String, Value>, Failure> {
-        let mut sent: BTreeMap<PathBuf, String> = BTreeMap::new();
+    ) -> Result<(Map<String, Value>, Sent), Failure> {
+        let mut sent = Sent::new();
         for place in std::mem::take(&mut self.files) {
             let url = match sent.get(&place.file) {
                 Some(url) => url.clone(),
@@ -157,7 +189,7 @@ impl Input {
             self.put(&place, &url);
             sent.insert(place.file, url);
         }
-        Ok(self.fields)
+        Ok((self.fields, sent))
     }
 
     fn put(&mut self, place: &Place, address: &str) {
@@ -203,13 +235,10 @@ fn typed_value(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
-fn stdin() -> Result<String, Failure> {
-    let mut text = String::new();
-    std::io::stdin()
-        .take(LONGEST)
-        .read_to_string(&mut text)
-        .map_err(|error| Failure::usage(format!("stdin cannot be read: {error}")))?;
-    Ok(text)
+/// What is JSON where an address or a file belongs: a number is the name of a file there.
+fn json_value(text: &str) -> Option<Value> {
+    let value = serde_json::from_str(text).ok();
+    value.filter(|value| matches!(value, Value::Array(_) | Value::Object(_) | Value::String(_)))
 }
 
 #[cfg(test)]
@@ -265,6 +294,10 @@ mod tests {
             "image_urls=https://example.com/a.png".to_owned(),
             format!("prompt={path}"),
             "video_url=uploads/a/1-b.mp4".to_owned(),
+            "mask_url=HTTPS://example.com/m.png".to_owned(),
+            r#"list_urls=["https://example.com/b.png"]"#.to_owned(),
+            format!("pair_url={path}"),
+            "pair_url=https://example.com/c.png".to_owned(),
         ];
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
         let json = format!(r#"{{"audioUrl": {path:?}}}"#);
@@ -274,11 +307,19 @@ mod tests {
             .iter()
             .map(|p| (p.field.as_str(), p.index))
             .collect();
-        assert_eq!(places, [("imageUrl", None), ("image_urls", Some(0))]);
+        let expected = [
+            ("imageUrl", None),
+            ("image_urls", Some(0)),
+            ("pair_url", Some(0)),
+        ];
+        assert_eq!(places, expected);
         let expected = json!({
             "audioUrl": path, "imageUrl": "uploads/cat.png", "prompt": path,
             "image_urls": ["uploads/cat.png", "https://example.com/a.png"],
             "video_url": "uploads/a/1-b.mp4",
+            "mask_url": "HTTPS://example.com/m.png",
+            "list_urls": ["https://example.com/b.png"],
+            "pair_url": ["uploads/cat.png", "https://example.com/c.png"],
         });
         assert_eq!(Value::Object(read.with_names_of_files()), expected);
     }

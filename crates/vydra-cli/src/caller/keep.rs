@@ -6,7 +6,7 @@ use crate::output;
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueHint};
 use serde_json::Value;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,6 +15,13 @@ use vydra_client::{Client, Job};
 
 /// The longest part of a prompt that is in the name of a file.
 const LONGEST_NAME: usize = 40;
+/// Of media: a server could call a program anything.
+const ENDINGS: [&str; 21] = [
+    "aac", "avif", "bmp", "flac", "gif", "jpeg", "jpg", "m4a", "m4v", "mkv", "mov", "mp3", "mp4",
+    "oga", "ogg", "opus", "png", "tiff", "wav", "webm", "webp",
+];
+/// Of what is none of these.
+const UNKNOWN: &str = "bin";
 /// Names that are tried before it is given up.
 const TRIES: usize = 10_000;
 
@@ -54,8 +61,10 @@ enum To {
 /// A result: its address, or where it was saved.
 #[derive(Debug)]
 pub struct Kept {
-    pub url: String,
-    pub file: Option<PathBuf>,
+    url: String,
+    file: Option<PathBuf>,
+    /// Whether it is a kind of medium that is known here.
+    is_known: bool,
 }
 
 impl Keep {
@@ -102,8 +111,10 @@ impl Keep {
 
 impl Place {
     fn check(&self) -> Result<(), Failure> {
-        let To::File(file) = &self.to else {
-            return Ok(());
+        let file = match &self.to {
+            To::Server | To::Stdout => return Ok(()),
+            To::Folder(folder) => return probe(&folder.join(PROBE)),
+            To::File(file) => file,
         };
         let folder = match file.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -115,13 +126,26 @@ impl Place {
                 anyhow!("there is no folder {folder}: make it, or name another one").into(),
             );
         }
-        let numbers = 1..=self.jobs;
-        let taken = numbers
-            .map(|number| self.numbered(file, number))
-            .find(|file| !self.force && file.symlink_metadata().is_ok());
-        match taken {
-            Some(file) => Err(is_taken(&file)),
-            None => Ok(()),
+        (1..=self.jobs).try_for_each(|number| self.check_file(&self.numbered(file, number)))?;
+        // What is overwritten is replaced by a file beside it.
+        probe(&folder.join(PROBE))
+    }
+
+    fn check_file(&self, file: &Path) -> Result<(), Failure> {
+        if file.extension().is_some() {
+            return self.check_name(file);
+        }
+        let names = ENDINGS.iter().map(|ending| file.with_extension(ending));
+        names
+            .into_iter()
+            .try_for_each(|name| self.check_name(&name))
+    }
+
+    fn check_name(&self, file: &Path) -> Result<(), Failure> {
+        match (file.symlink_metadata(), self.force) {
+            (Ok(_), false) => Err(is_taken(file)),
+            (Ok(_), true) => is_replaceable(file).map(drop),
+            (Err(_), _) => probe(file),
         }
     }
 
@@ -143,8 +167,20 @@ impl Place {
         progress: &Progress,
         json: bool,
     ) -> Result<Vec<Kept>, Failure> {
+        let urls = job.urls();
+        if matches!(self.to, To::Stdout) && urls.len() > 1 {
+            let failure = anyhow!("there are {} results, and one fits on stdout", urls.len());
+            let of_result = |failure: Failure, url: &&str| failure.of_result(&job.id, url);
+            return Err(urls.iter().fold(failure.into(), of_result));
+        }
+        if urls.is_empty() && !matches!(self.to, To::Server) {
+            return Err(Failure::gone(format!(
+                "The results of {} were deleted.",
+                job.id
+            )));
+        }
         let mut all = Vec::new();
-        for (index, url) in job.urls().iter().enumerate() {
+        for (index, url) in urls.iter().enumerate() {
             let file = self
                 .save(client, job, url, (number, index), progress)
                 .await
@@ -152,16 +188,17 @@ impl Place {
             let kept = Kept {
                 url: (*url).to_owned(),
                 file,
+                is_known: ending_of(url, job.mime_type.as_deref()) != UNKNOWN,
             };
             if !json && !matches!(self.to, To::Stdout) {
-                progress.aside(|| output::line(&kept.shown()));
+                progress.aside(|| output::result(&kept.shown()));
             }
             if self.open {
                 self.show(&kept, progress).await;
             }
             all.push(kept);
         }
-        if all.is_empty() {
+        if urls.is_empty() {
             progress.note(&format!("{}: its files were deleted since", job.id));
         }
         Ok(all)
@@ -180,8 +217,9 @@ impl Place {
             To::Server => return Ok(None),
             To::Stdout => {
                 let told = progress.bytes("fetching".to_owned());
-                let bytes = client.bytes(url, &told).await?;
-                output::bytes(&bytes).context("stdout does not take the result")?;
+                // Whoever reads slowly must not keep a signal from being heard.
+                let mut out = tokio::io::stdout();
+                client.download_to(url, &mut out, &told).await?;
                 return Ok(None);
             }
             To::Folder(folder) => folder.join(format!("{}.{ending}", name_of(job))),
@@ -210,16 +248,22 @@ impl Place {
             progress.note(&format!("{} is there already", wanted.display()));
         }
         let told = progress.bytes(format!("saving {}", file.display()));
-        client.download(url, &file, &told).await?;
-        reserved.keep();
+        client.download(url, &reserved.target, &told).await?;
+        if let Err(error) = reserved.keep() {
+            progress.note(&format!("{}: {error}", file.display()));
+        }
         Ok(Some(file))
     }
 
     /// A name that nobody else can take meanwhile: what was paid for is not lost because of a name.
     fn reserve(&self, wanted: &Path) -> Result<Reserved, Failure> {
         if self.force {
+            let permissions = is_replaceable(wanted)?;
+            let behind_link = wanted.canonicalize().ok().filter(|_| wanted.is_symlink());
             return Ok(Reserved {
+                target: behind_link.unwrap_or_else(|| wanted.to_owned()),
                 file: wanted.to_owned(),
+                permissions,
                 is_empty: false,
             });
         }
@@ -228,7 +272,9 @@ impl Place {
             match OpenOptions::new().write(true).create_new(true).open(&file) {
                 Ok(_) => {
                     return Ok(Reserved {
+                        target: file.clone(),
                         file,
+                        permissions: None,
                         is_empty: true,
                     });
                 }
@@ -245,6 +291,12 @@ impl Place {
     /// What cannot be opened is there all the same.
     async fn show(&self, kept: &Kept, progress: &Progress) {
         let what = match &kept.file {
+            Some(file) if !kept.is_known => {
+                let file = file.display();
+                return progress.note(&format!(
+                    "{file} is no medium that is known, and is not opened"
+                ));
+            }
             Some(file) => std::path::absolute(file).unwrap_or_else(|_| file.clone()),
             // Nothing but an address of the web may reach the program that opens.
             None if kept.url.starts_with("http://") || kept.url.starts_with("https://") => {
@@ -279,12 +331,20 @@ impl Place {
 /// A file that has a name and nothing in it, until the result takes its place.
 struct Reserved {
     file: PathBuf,
+    /// The same behind its link.
+    target: PathBuf,
+    /// Of the file that was there.
+    permissions: Option<Permissions>,
     is_empty: bool,
 }
 
 impl Reserved {
-    fn keep(mut self) {
+    fn keep(mut self) -> std::io::Result<()> {
         self.is_empty = false;
+        match self.permissions.take() {
+            Some(permissions) => fs::set_permissions(&self.target, permissions),
+            None => Ok(()),
+        }
     }
 }
 
@@ -305,9 +365,45 @@ impl Kept {
         }
     }
 
-    pub fn file(&self) -> Option<Value> {
+    fn file(&self) -> Option<Value> {
         let file = self.file.as_ref()?;
         Some(file.to_string_lossy().into_owned().into())
+    }
+}
+
+/// A job with the files that were made of its results.
+pub fn told(job: &Job, kept: &[Kept]) -> Result<Value, Failure> {
+    let mut told = super::value(job)?;
+    told["files"] = kept.iter().filter_map(Kept::file).collect();
+    Ok(told)
+}
+
+/// A name of nobody's file.
+const PROBE: &str = ".vydra-probe.part";
+
+/// Whether a file can be made there: it is made, and removed.
+fn probe(file: &Path) -> Result<(), Failure> {
+    let told = || format!("cannot write to {}", file.display());
+    let made = OpenOptions::new().write(true).create_new(true).open(file);
+    match made {
+        Ok(_) => fs::remove_file(file).with_context(told)?,
+        // Another one looks just now.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(anyhow::Error::new(error).context(told()).into()),
+    }
+    Ok(())
+}
+
+/// The permissions of a plain file, or of the one behind a link: a device or a pipe is not overwritten.
+fn is_replaceable(file: &Path) -> Result<Option<Permissions>, Failure> {
+    match fs::metadata(file) {
+        Ok(found) if found.is_file() => Ok(Some(found.permissions())),
+        Ok(_) => Err(anyhow!(
+            "{} is no plain file, and is not overwritten",
+            file.display()
+        )
+        .into()),
+        Err(_) => Ok(None),
     }
 }
 
@@ -318,21 +414,19 @@ fn is_taken(file: &Path) -> Failure {
 
 /// `boat.png` and 2: `boat-2.png`.
 fn with_number(file: &Path, number: usize) -> PathBuf {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let name = match file.extension() {
-        Some(ending) => format!("{stem}-{number}.{}", ending.to_string_lossy()),
-        None => format!("{stem}-{number}"),
-    };
+    let mut name = file.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{number}"));
+    if let Some(ending) = file.extension() {
+        name.push(".");
+        name.push(ending);
+    }
     file.with_file_name(name)
 }
 
 /// Of what was asked for, and of the job, so that the same words twice do not meet.
 fn name_of(job: &Job) -> String {
-    let texts = ["prompt", "text", "theme"];
-    let text = texts.iter().find_map(|name| job.input.get(*name)?.as_str());
     let mut name = String::new();
-    for word in text
-        .unwrap_or_default()
+    for word in super::words(job)
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
     {
@@ -357,18 +451,21 @@ fn name_of(job: &Job) -> String {
 fn ending_of(url: &str, mime_type: Option<&str>) -> String {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let last = path.rsplit('/').next().unwrap_or_default();
-    let plain = |ending: &str| {
-        (1..=5).contains(&ending.len()) && ending.chars().all(|c| c.is_ascii_alphanumeric())
+    let ending = last
+        .rsplit_once('.')
+        .map(|(_, ending)| ending.to_ascii_lowercase());
+    if let Some(ending) = ending.filter(|ending| ENDINGS.contains(&ending.as_str())) {
+        return ending;
+    }
+    let named = match mime_type.and_then(|kind| kind.split_once('/')) {
+        Some(("audio", "mpeg")) => "mp3",
+        Some(("audio", "mp4")) => "m4a",
+        Some(("audio", "x-wav" | "wave" | "vnd.wave")) => "wav",
+        Some(("video", "quicktime")) => "mov",
+        Some(("image" | "video" | "audio", kind)) if ENDINGS.contains(&kind) => kind,
+        _ => UNKNOWN,
     };
-    if let Some((_, ending)) = last.rsplit_once('.').filter(|(_, ending)| plain(ending)) {
-        return ending.to_ascii_lowercase();
-    }
-    let subtype = mime_type.and_then(|kind| kind.split_once('/'));
-    match subtype {
-        Some(("audio", "mpeg")) => "mp3".to_owned(),
-        Some((_, kind)) if plain(kind) => kind.to_owned(),
-        _ => "bin".to_owned(),
-    }
+    named.to_owned()
 }
 
 /// Whether a file's name says what is in it.
@@ -405,6 +502,9 @@ mod tests {
             ("http://x/a.not-an-ending", Some("video/mp4"), "mp4"),
             ("http://x/a../", None, "bin"),
             ("http://x/a", Some("image/svg+xml"), "bin"),
+            ("http://x/a.jar", Some("image/png"), "png"),
+            ("http://x/a.sh", Some("application/x-sh"), "bin"),
+            ("http://x/a", Some("video/quicktime"), "mov"),
         ] {
             assert_eq!(ending_of(url, kind), ending, "{url}");
         }

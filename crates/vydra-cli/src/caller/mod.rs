@@ -11,7 +11,7 @@ use failure::Failure;
 use follow::Progress;
 use serde::Serialize;
 use std::process::ExitCode;
-use vydra_client::{Client, Credentials, Environment, Error};
+use vydra_client::{Client, Credentials, Environment, Error, Job};
 
 /// Which server, and how to answer.
 #[derive(Debug, Clone, Args)]
@@ -39,6 +39,10 @@ impl Caller {
         let mut builder = Client::builder()
             .max_retries(self.retries)
             .on_retry(move |retry| {
+                // The stream of a job only shows; the wait beside it fails of the same, and tells it.
+                if retry.url.ends_with("/events") {
+                    return;
+                }
                 let why = retry.error.friendly();
                 voice.note(&format!(
                     "{why} (again in {} s)",
@@ -48,7 +52,15 @@ impl Caller {
         if let Some(server) = &self.server {
             builder = builder.base_url(server);
         }
-        builder.build().map_err(|error| self.explain(error))
+        let client = builder.build().map_err(|error| self.explain(error))?;
+        if Environment::of_process().api_key.is_none() && Credentials::is_open()? {
+            let path = Credentials::path()?;
+            let path = path.display();
+            progress.note(&format!(
+                "Others of this machine can read the key in {path}: `chmod 600` keeps it from them."
+            ));
+        }
+        Ok(client)
     }
 
     /// Why there is no client, in the words of a command line.
@@ -84,6 +96,20 @@ pub fn end(json: bool, result: Result<(), Failure>) -> ExitCode {
 /// As the server wrote it.
 pub fn value(thing: &impl Serialize) -> Result<serde_json::Value, Failure> {
     serde_json::to_value(thing).map_err(|error| Failure::from(anyhow::Error::new(error)))
+}
+
+/// What a job has cost, less what came back.
+pub fn cost(job: &Job) -> i64 {
+    job.credits_charged.saturating_sub(job.credits_refunded)
+}
+
+/// The words that a job was made of.
+pub fn words(job: &Job) -> &str {
+    let fields = ["prompt", "text", "theme"];
+    let words = fields
+        .iter()
+        .find_map(|name| job.input.get(*name)?.as_str());
+    words.unwrap_or_default()
 }
 
 /// `1 credit`, `5 credits`.

@@ -2,8 +2,8 @@
 
 use super::failure::Failure;
 use super::follow::{self, Interrupt, Progress};
-use super::input::{Input, InputArguments};
-use super::keep::{Keep, Kept, Place};
+use super::input::{Input, InputArguments, Sent};
+use super::keep::{self, Keep, Kept, Place};
 use super::{Caller, credits, value};
 use crate::config::Span;
 use crate::output;
@@ -11,7 +11,10 @@ use crate::system::SystemRandom;
 use clap::Args;
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value, json};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use vydra_client::{Buy, Client, Error, ErrorClass, Job, Quoted};
 use vydra_core::random::Random as _;
 
@@ -82,6 +85,9 @@ enum State {
     Ended,
 }
 
+/// One that came to its end: its number, and what came of it.
+type Done = (usize, Result<(Job, Vec<Kept>), Failure>);
+
 /// All that buying one needs.
 struct Order<'a> {
     client: &'a Client,
@@ -90,7 +96,11 @@ struct Order<'a> {
     place: &'a Place,
     progress: &'a Progress,
     states: &'a RefCell<Vec<State>>,
+    done: &'a RefCell<Vec<Done>>,
+    /// Nothing more is bought.
+    is_stopping: &'a Cell<bool>,
     key: &'a str,
+    sent: &'a Sent,
 }
 
 impl Purchase {
@@ -106,17 +116,17 @@ impl Purchase {
         if self.dry_run {
             return self.price(&product, input).await;
         }
-        let place = self.keep.prepare(self.jobs(), self.caller.json)?;
         let mut interrupt = Interrupt::listen()?;
         let progress = Progress::new(self.jobs(), self.caller.json);
         let client = self.caller.client_beside(&progress)?;
+        let place = self.keep.prepare(self.jobs(), self.caller.json)?;
         let ready = async {
-            let input = input.sent_in(&client, &progress).await?;
+            let (input, sent) = input.sent_in(&client, &progress).await?;
             self.check_price(&client, &product, &input).await?;
-            Ok::<_, Failure>(input)
+            Ok::<_, Failure>((input, sent))
         };
-        let input = tokio::select! {
-            input = ready => input?,
+        let (input, sent) = tokio::select! {
+            ready = ready => ready?,
             () = interrupt.heard() => {
                 let sentence = "Interrupted. Nothing was bought.";
                 return Err(Failure::interrupted(sentence, Vec::new()));
@@ -124,6 +134,7 @@ impl Purchase {
         };
         let key = self.idempotency_key.clone().unwrap_or_else(random_key);
         let states = RefCell::new(vec![State::Unsent; self.jobs()]);
+        let (done, is_stopping) = (RefCell::default(), Cell::new(false));
         let order = Order {
             client: &client,
             product: &product,
@@ -131,18 +142,25 @@ impl Purchase {
             place: &place,
             progress: &progress,
             states: &states,
+            done: &done,
+            is_stopping: &is_stopping,
             key: &key,
+            sent: &sent,
         };
-        let done = tokio::select! {
-            done = self.all(&order) => done,
-            () = interrupt.heard() => {
-                let states = states.borrow().clone();
-                progress.message("stopping");
-                return Err(self.leave(&order, &states, &mut interrupt).await);
+        let left = {
+            let mut all = pin!(self.all(&order));
+            let is_over = tokio::select! {
+                () = &mut all => true,
+                () = interrupt.heard() => false,
+            };
+            if is_over {
+                None
+            } else {
+                Some(self.leave(&order, all, &mut interrupt).await)
             }
         };
         drop(progress);
-        self.tell(done)
+        self.tell(done.take(), left)
     }
 
     /// The price is that of each: no file is sent in for it, and nothing is charged.
@@ -151,7 +169,7 @@ impl Purchase {
         let client = self.caller.client()?;
         let quote = client.quote(product.quoted(), &input).await?;
         let count = i64::from(self.count.unwrap_or(1));
-        let all = quote.credits * count;
+        let all = quote.credits.saturating_mul(count);
         if self.caller.json {
             let mut told = value(&quote)?;
             told["count"] = count.into();
@@ -182,37 +200,33 @@ impl Purchase {
         let Ok(quote) = client.quote(product.quoted(), input).await else {
             return Ok(());
         };
-        let all = quote.credits * i64::from(count);
+        let all = quote.credits.saturating_mul(count.into());
         if all > i64::from(most) {
             return Err(too_dear(all, most));
         }
         Ok(())
     }
 
-    /// In their order, whichever ends first.
-    async fn all(&self, order: &Order<'_>) -> Vec<Result<(Job, Vec<Kept>), Failure>> {
+    async fn all(&self, order: &Order<'_>) {
         let at_once = if self.jobs() > 1 {
             at_once(order.client).await
         } else {
             1
         };
         let each = (0..self.jobs()).map(|number| self.one(order, number));
-        let mut done: Vec<_> = futures_util::stream::iter(each)
+        futures_util::stream::iter(each)
             .buffer_unordered(at_once)
-            .collect()
+            .for_each(|()| std::future::ready(()))
             .await;
-        done.sort_by_key(|(number, _)| *number);
-        done.into_iter().map(|(_, result)| result).collect()
     }
 
-    async fn one(
-        &self,
-        order: &Order<'_>,
-        number: usize,
-    ) -> (usize, Result<(Job, Vec<Kept>), Failure>) {
+    async fn one(&self, order: &Order<'_>, number: usize) {
+        if order.is_stopping.get() {
+            return;
+        }
         let result = self.buy(order, number).await;
         order.state(number, State::Ended);
-        (number, result)
+        order.done.borrow_mut().push((number, result));
     }
 
     async fn buy(&self, order: &Order<'_>, number: usize) -> Result<(Job, Vec<Kept>), Failure> {
@@ -233,12 +247,12 @@ impl Purchase {
         };
         order.state(number, State::Sent);
         let made = order.product.buy(client, order.input, &buy).await;
-        let made = made.map_err(|error| self.of_purchase(error, order.key))?;
+        let made = made.map_err(|error| self.of_purchase(error, order))?;
         let id = made.id.clone();
         order.state(number, State::Running(id.clone()));
         if self.no_wait {
             if !self.caller.json {
-                progress.aside(|| output::line(&id));
+                progress.aside(|| output::result(&id));
                 progress.note(&format!("`vydra jobs watch {id}` waits for it."));
                 return Ok((made, Vec::new()));
             }
@@ -246,7 +260,8 @@ impl Purchase {
             let job = client.jobs().get(&id, None).await;
             return Ok((job.unwrap_or(made), Vec::new()));
         }
-        let job = follow::until_ended(client, &id, self.timeout.0, number, progress).await?;
+        let ended = follow::until_ended(client, &id, self.timeout.0, number, progress).await;
+        let job = ended.map_err(|failure| failure.of_job(&id))?;
         order.state(number, State::Completed(id));
         let kept = order
             .place
@@ -256,7 +271,7 @@ impl Purchase {
     }
 
     /// The server tells its bound as credits that are lacking.
-    fn of_purchase(&self, error: Error, key: &str) -> Failure {
+    fn of_purchase(&self, error: Error, order: &Order<'_>) -> Failure {
         let told = error
             .api()
             .filter(|error| error.class() == ErrorClass::PaymentRequired);
@@ -267,7 +282,7 @@ impl Purchase {
             {
                 too_dear(required, most)
             }
-            _ => Failure::from(error).of_purchase(key),
+            _ => Failure::of_purchase(error, order.key, order.sent),
         }
     }
 
@@ -279,9 +294,22 @@ impl Purchase {
     async fn leave(
         &self,
         order: &Order<'_>,
-        states: &[State],
+        all: Pin<&mut impl Future<Output = ()>>,
         interrupt: &mut Interrupt,
     ) -> Failure {
+        order.progress.message("stopping");
+        order.is_stopping.set(true);
+        let is_sent = |state: &State| matches!(state, State::Sent);
+        if self.cancel_on_interrupt && order.states.borrow().iter().any(is_sent) {
+            let note = "Stopping as soon as it is known what was bought; Ctrl-C again does not wait for that.";
+            order.progress.note(note);
+            // What is just being bought can be cancelled once its id is known. Whoever asks twice does not wait for that.
+            tokio::select! {
+                () = known(all, order.states) => {}
+                () = interrupt.heard() => {}
+            }
+        }
+        let states = order.states.borrow().clone();
         let running = states.iter().filter_map(|state| match state {
             State::Running(id) => Some(id.clone()),
             _ => None,
@@ -300,30 +328,29 @@ impl Purchase {
         })
     }
 
-    /// One is told as it is; several as a list, with what went wrong.
-    fn tell(&self, done: Vec<Result<(Job, Vec<Kept>), Failure>>) -> Result<(), Failure> {
+    /// One is told as it is; several as a list in their order, with what went wrong. Where they were `left`, that decides.
+    fn tell(&self, mut done: Vec<Done>, left: Option<Failure>) -> Result<(), Failure> {
+        done.sort_by_key(|(number, _)| *number);
         let mut jobs = Vec::new();
-        let mut failures = Vec::new();
-        for one in done {
+        let mut failures = Vec::from_iter(left);
+        for (_, one) in done {
             match one {
-                Ok((job, kept)) => {
-                    let mut told = value(&job)?;
-                    told["files"] = kept.iter().filter_map(Kept::file).collect();
-                    jobs.push(told);
-                }
+                Ok((job, kept)) => jobs.push(keep::told(&job, &kept)?),
                 Err(failure) => failures.push(failure),
             }
         }
         if self.caller.json && self.count.is_some() {
             let errors: Vec<Value> = failures.iter().map(Failure::value).collect();
-            output::json(&json!({"count": jobs.len(), "data": jobs, "errors": errors}));
+            let told = json!({"count": jobs.len(), "data": jobs, "errors": errors});
+            output::result(&told.to_string());
         } else if let (true, Some(job)) = (self.caller.json, jobs.first()) {
-            output::json(job);
+            output::result(&job.to_string());
         }
         let mut failures = failures.into_iter();
         let first = failures.next();
-        for failure in failures {
-            failure.tell(self.caller.json);
+        // Of the JSON all of them are on stdout, and one is on stderr.
+        for failure in failures.filter(|_| !self.caller.json) {
+            failure.tell(false);
         }
         first.map_or(Ok(()), Err)
     }
@@ -357,6 +384,21 @@ impl Product {
             Self::Model(path) => client.models().run(path, input, buy).await,
         }
     }
+}
+
+/// Until of none that was sent it is open whether it is bought.
+async fn known(mut all: Pin<&mut impl Future<Output = ()>>, states: &RefCell<Vec<State>>) {
+    poll_fn(|context| {
+        let is_open = |state: &State| matches!(state, State::Sent);
+        if states.borrow().iter().any(is_open) && all.as_mut().poll(context).is_pending() {
+            // What was polled may just have learned it.
+            if states.borrow().iter().any(is_open) {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// As many as the plan lets work beside what works already.

@@ -24,7 +24,7 @@ impl ConfigCommand {
         match self {
             Self::Check(command) => command.run(),
             Self::Defaults => {
-                output::line(crate::config::DEFAULTS.trim_end());
+                output::text(crate::config::DEFAULTS.trim_end());
                 Ok(ExitCode::SUCCESS)
             }
         }

@@ -1,8 +1,8 @@
 use crate::caller::failure::{EXIT_CODES, Failure};
 use crate::caller::follow::{self, Interrupt, Progress};
-use crate::caller::keep::{Keep, Kept};
+use crate::caller::keep::{self, Keep};
 use crate::caller::purchase::{Product, Purchase};
-use crate::caller::{Caller, credits, value};
+use crate::caller::{Caller, cost, credits, value, words};
 use crate::config::Span;
 use crate::output;
 use clap::{Args, Subcommand};
@@ -137,9 +137,11 @@ impl List {
         let next = loop {
             let page = client.jobs().list(&filter).await?;
             let next = page.next_cursor().map(str::to_owned);
+            // A server that leads in a circle has no more.
+            let is_last = page.data.is_empty() || next == filter.after;
             jobs.extend(page.data);
             let left = limit.saturating_sub(jobs.len());
-            if left == 0 || next.is_none() {
+            if left == 0 || next.is_none() || is_last {
                 break next;
             }
             filter.limit = Some(u32::try_from(left).unwrap_or(PAGE).min(PAGE));
@@ -165,16 +167,14 @@ fn row(job: &Job) -> Vec<String> {
         job.id.clone(),
         job.status.to_string(),
         output::clean(job.workflow.as_deref().unwrap_or(&job.model)),
-        (job.credits_charged - job.credits_refunded).to_string(),
+        cost(job).to_string(),
         job.created_at.clone(),
         excerpt(job),
     ]
 }
 
 fn excerpt(job: &Job) -> String {
-    let texts = ["prompt", "text", "theme"];
-    let text = texts.iter().find_map(|name| job.input.get(*name)?.as_str());
-    let text = output::clean(text.unwrap_or_default());
+    let text = output::clean(words(job));
     if text.chars().count() <= EXCERPT {
         return text;
     }
@@ -270,12 +270,15 @@ fn show(job: &Job) {
 
 impl Watch {
     async fn run(&self) -> Result<(), Failure> {
-        let place = self.keep.prepare(1, self.caller.json)?;
         let mut interrupt = Interrupt::listen()?;
         let progress = Progress::new(1, self.caller.json);
         let client = self.caller.client_beside(&progress)?;
+        let place = self.keep.prepare(1, self.caller.json)?;
         let work = async {
-            let job = follow::until_ended(&client, &self.id, self.timeout.0, 0, &progress).await?;
+            // A wait outlasts a server that is away for a while; this one may never have been there.
+            client.jobs().get(&self.id, None).await?;
+            let ended = follow::until_ended(&client, &self.id, self.timeout.0, 0, &progress).await;
+            let job = ended.map_err(|failure| failure.of_job(&self.id))?;
             let kept = place
                 .keep(&client, &job, 1, &progress, self.caller.json)
                 .await?;
@@ -290,9 +293,7 @@ impl Watch {
             }
         };
         if self.caller.json {
-            let mut told = value(&done.0)?;
-            told["files"] = done.1.iter().filter_map(Kept::file).collect();
-            output::json(&told);
+            output::json(&keep::told(&done.0, &done.1)?);
         }
         Ok(())
     }

@@ -2,14 +2,16 @@
 
 use crate::caller::end;
 use crate::caller::failure::Failure;
+use crate::caller::follow::Interrupt;
 use crate::output;
 use anyhow::Context as _;
 use clap::Args;
 use console::Term;
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use serde_json::json;
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::process::ExitCode;
-use vydra_client::{Client, Credentials, Error, ErrorClass};
+use vydra_client::{Client, Credentials, Error, ErrorClass, base_url};
 
 /// Longer than any key.
 const LONGEST_LINE: u64 = 4_096;
@@ -57,10 +59,21 @@ impl Login {
     }
 
     async fn login(&self) -> Result<(), Failure> {
-        let server = self.server()?;
-        let key = self.key(&server)?;
+        // Nobody types a secret for an address that is none.
+        let server = base_url(&self.server()?)?;
+        let key = self.key(&server).await?;
         let client = Client::builder().base_url(&server).api_key(&key).build()?;
+        if client.is_in_the_clear() && !self.json {
+            output::note(&format!(
+                "The key goes to {} without encryption: https:// hides it from whoever is on the way.",
+                output::clean(&server)
+            ));
+        }
         let organization = readable(client.organization().await)?;
+        // A key that nobody has tried is not kept.
+        if organization.as_ref().is_some_and(|it| it.id.is_empty()) {
+            return Err(Failure::no_server(&server));
+        }
         let credits = readable(client.credits().await)?;
         let credentials = Credentials {
             base_url: client.base_url().to_owned(),
@@ -124,7 +137,7 @@ impl Login {
         }
     }
 
-    fn key(&self, server: &str) -> Result<String, Failure> {
+    async fn key(&self, server: &str) -> Result<String, Failure> {
         let key = if self.api_key_stdin {
             let mut line = String::new();
             std::io::stdin()
@@ -136,10 +149,7 @@ impl Login {
         } else if let Some(key) = from_environment(KEY) {
             key
         } else if std::io::stdin().is_terminal() {
-            let terminal = Term::stderr();
-            let asked = terminal.write_str(&format!("API key for {}: ", output::clean(server)));
-            let typed = asked.and_then(|()| terminal.read_secure_line());
-            typed.context("the key could not be read")?
+            ask(server).await?
         } else {
             return Err(Failure::usage("there is no key, and nobody to ask for it")
                 .advise("--api-key-stdin reads it from stdin; or set VYDRA_API_KEY."));
@@ -149,6 +159,27 @@ impl Login {
             return Err(Failure::usage("the key is empty"));
         }
         Ok(key.to_owned())
+    }
+}
+
+/// Asks on the terminal, which shows what is typed again however that ends.
+async fn ask(server: &str) -> Result<String, Failure> {
+    let failed = "the key could not be read";
+    let before = tcgetattr(std::io::stdin()).context(failed)?;
+    let mut interrupt = Interrupt::listen()?;
+    let prompt = format!("API key for {}: ", output::clean(server));
+    let asking = tokio::task::spawn_blocking(move || {
+        let terminal = Term::stderr();
+        terminal.write_str(&prompt)?;
+        terminal.read_secure_line()
+    });
+    tokio::select! {
+        typed = asking => Ok(typed.map_err(std::io::Error::other).flatten().context(failed)?),
+        () = interrupt.heard() => {
+            tcsetattr(std::io::stdin(), OptionalActions::Now, &before).context(failed)?;
+            output::note("");
+            Err(Failure::interrupted("Interrupted. Nothing was kept.", Vec::new()))
+        }
     }
 }
 

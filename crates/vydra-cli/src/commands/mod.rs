@@ -37,6 +37,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::runtime::Runtime;
 use vydra_engine::{Engine, Error};
 use vydra_outbound::secret::Secret;
 use vydra_store::transfer::Moved;
@@ -263,7 +264,13 @@ impl DataAndOutput {
 
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Caller(command) => block_on(call(command)),
+        Command::Caller(command) => {
+            let runtime = runtime()?;
+            let code = runtime.block_on(call(command));
+            // A thread that writes to a reader who does not read, or reads a key that nobody types, ends with the program.
+            runtime.shutdown_background();
+            code
+        }
         Command::Operator(command) => operate(command),
     }
 }
@@ -307,11 +314,14 @@ fn operate(command: ForOperators) -> anyhow::Result<ExitCode> {
 }
 
 fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    runtime()?.block_on(command)
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("the runtime could not be started")?
-        .block_on(command)
+        .context("the runtime could not be started")
 }
 
 /// What was moved, in the words of an operator.

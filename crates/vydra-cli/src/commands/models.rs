@@ -215,16 +215,12 @@ fn possible(schema: &Value) -> String {
 impl Run {
     async fn run(&self) -> Result<(), Failure> {
         let input = self.purchase.input()?;
-        let path = if self.model.contains('/') {
-            self.model.clone()
+        // As the catalogue writes it, or as it is in the list.
+        let named = path(&self.model);
+        let path = if named.contains('/') {
+            named.to_owned()
         } else {
-            let model = self
-                .purchase
-                .caller
-                .client()?
-                .models()
-                .get(&self.model)
-                .await?;
+            let model = self.purchase.caller.client()?.models().get(named).await?;
             let Some(endpoint) = &model.endpoint else {
                 return Err(Failure::usage(format!(
                     "{} has no endpoint: only workflows use it",

@@ -4,6 +4,6 @@ use vydra_core::catalog::Catalog;
 
 pub fn run() -> anyhow::Result<ExitCode> {
     let document = vydra_http::openapi::document(&Catalog::builtin()?);
-    output::line(&serde_json::to_string_pretty(&document)?);
+    output::text(&serde_json::to_string_pretty(&document)?);
     Ok(ExitCode::SUCCESS)
 }

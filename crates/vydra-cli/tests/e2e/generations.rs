@@ -1,7 +1,7 @@
 //! What callers make with the command line: results, files, prices.
 
 use crate::person::{PNG, PROMPT, Person, acme, is_image, is_video};
-use crate::programs::{installed, run};
+use crate::programs::{Ran, installed, run};
 use crate::server::{VYDRA, text};
 use serde_json::{Value, json};
 use std::fs;
@@ -75,19 +75,41 @@ async fn an_image_is_told_saved_or_piped_and_overwrites_nothing() {
     assert_eq!(ran.stdout.trim_end(), again, "{ran:?}");
     assert!(ran.stderr.contains("is there already"), "{ran:?}");
 
-    // What was paid for and cannot be saved is not lost.
+    // Neither is what could not be saved for another reason.
     let spent = api.credits().await;
     let long = "x".repeat(254);
-    let lost = [&image[..], &["-o", &long]].concat();
-    let ran = person.run(&lost).await;
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
-    assert!(
-        ran.stderr
-            .contains(&format!("kept at {}/media/", server.url)),
-        "{ran:?}"
-    );
-    assert!(ran.stderr.contains("`vydra jobs watch job_"), "{ran:?}");
-    assert_eq!(api.credits().await, spent - 5);
+    fs::write(person.path("plain.png"), "mine").unwrap();
+    for name in [&long, "/proc/fox.png", "/proc/", "plain"] {
+        let words = [&image[..], &["-o", name]].concat();
+        person.refused(&words, 1, &[name]).await;
+    }
+    let pipe = run_in(
+        &person,
+        "mkfifo pipe.png && ln -s fox.png link.png && chmod 600 fox.png",
+    )
+    .await;
+    assert_eq!(pipe.code, Some(0), "{pipe:?}");
+    let words = [&to("pipe.png")[..], &["--force"]].concat();
+    person
+        .refused(&words, 1, &["pipe.png is no plain file"])
+        .await;
+    assert_eq!(api.credits().await, spent, "nothing was bought");
+    fs::write(person.path("fox.png"), "mine").unwrap();
+    person
+        .prose(&[&to("link.png")[..], &["--force"]].concat())
+        .await;
+    let kept = fs::metadata(person.path("fox.png")).unwrap();
+    assert_eq!(kept.permissions().mode() & 0o777, 0o600);
+    assert!(is_image(&person.path("fox.png")) && person.path("link.png").is_symlink());
+    for name in ["pipe.png", "link.png", "plain.png"] {
+        fs::remove_file(person.path(name)).unwrap();
+    }
+    // A name of exactly the longest kind is no hindrance.
+    let longest = format!("{}.png", "y".repeat(251));
+    person
+        .prose(&[&image[..], &["-o", &longest]].concat())
+        .await;
+    fs::remove_file(person.path(&longest)).unwrap();
 
     let spent = api.credits().await;
     let mut piped = person.vydra(&to("-"));
@@ -104,6 +126,12 @@ async fn an_image_is_told_saved_or_piped_and_overwrites_nothing() {
         "nothing is left beside the results: {names:?}"
     );
     server.stop().await;
+}
+
+async fn run_in(person: &Person, line: &str) -> Ran {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]).current_dir(person.home.path());
+    run(shell).await
 }
 
 /// Everywhere else no output has an escape code: each run of this file looks.

@@ -20,6 +20,8 @@ mod crashes;
 #[cfg(test)]
 mod dev;
 #[cfg(test)]
+mod fake;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod full_disk;
@@ -28,7 +30,11 @@ mod generations;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
+mod mishaps;
+#[cfg(test)]
 mod moves;
+#[cfg(test)]
+mod oddities;
 #[cfg(test)]
 mod person;
 #[cfg(test)]

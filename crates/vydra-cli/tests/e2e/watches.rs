@@ -86,6 +86,9 @@ async fn jobs_are_listed_shown_watched_and_cancelled() {
     let ran = person
         .run(&["jobs", "watch", &done, "-o", "gone.png"])
         .await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(6), ""), "{ran:?}");
+    assert!(ran.stderr.contains("were deleted"), "{ran:?}");
+    let ran = person.run(&["jobs", "watch", &done]).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
     assert!(ran.stderr.contains("deleted since"), "{ran:?}");
 
