@@ -61,6 +61,11 @@ async fn no_request_fails_while_the_servers_behind_haproxy_are_replaced() {
     let ports = [Port::reserve(), Port::reserve()];
     let mut servers = [node(&data, &ports[0]).await, node(&data, &ports[1]).await];
     let org = data.org("acme", 1_000_000).await;
+    // The callers may be as fast as they like: more than any plan allows.
+    let (plan, most) = (["--plan", "enterprise"], "100000000");
+    let words = ["org", "set-plan", "--org", &org];
+    let limits = ["--rpm", most, "--rph", most, "--rpd", most];
+    data.json(&[&words[..], &plan, &limits].concat()).await;
     let key = data.key(&org, &[]).await;
     let front = Port::reserve();
     let mut haproxy = Command::new("haproxy");
