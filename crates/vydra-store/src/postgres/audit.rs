@@ -131,6 +131,9 @@ const AUDITS: &[&str] = &[
     "SELECT d.org_id, d.mode, d.job_id, 'a delivery of what has not happened', 0::bigint, 1::bigint
      FROM deliveries d LEFT JOIN events e ON e.job_id = d.job_id AND e.org_id = d.org_id AND e.mode = d.mode AND e.kind = d.kind
      WHERE d.job_id IS NOT NULL AND e.seq IS NULL",
+    "SELECT j.org_id, j.mode, j.id, 'a job of a key that the organization does not have', 0::bigint, 1::bigint
+     FROM jobs j LEFT JOIN api_keys k ON k.id = j.key_id AND k.org_id = j.org_id AND k.mode = j.mode
+     WHERE j.key_id IS NOT NULL AND k.id IS NULL",
     "SELECT j.org_id, j.mode, j.id, 'a job that nothing will end', 1::bigint, 0::bigint
      FROM jobs j WHERE j.status IN ('pending', 'running') AND j.deadline_at IS NULL",
     "SELECT a.org_id, b.mode, b.id, 'an asset of a job that is not its organization''s', 1::bigint, 0::bigint

@@ -34,6 +34,10 @@ const MIGRATIONS: &[(u32, &str)] = &[
         14,
         include_str!("../../migrations/postgres/0014_references.sql"),
     ),
+    (
+        15,
+        include_str!("../../migrations/postgres/0015_keys_of_jobs.sql"),
+    ),
 ];
 /// Of the lock under which one process at a time migrates: any number that nobody else uses.
 const LOCK: i64 = 0x7679_6472_6120_0001;

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0012_incarnation.sql"),
     include_str!("../../migrations/sqlite/0013_admission.sql"),
     include_str!("../../migrations/sqlite/0014_references.sql"),
+    include_str!("../../migrations/sqlite/0015_keys_of_jobs.sql"),
 ];
 
 /// Brings the schema up to date, all or nothing, also when two processes start at once.

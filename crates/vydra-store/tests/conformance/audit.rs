@@ -33,6 +33,7 @@ const EVENT: &str = "an event that is not the end of its job";
 const WORLD: &str = "an asset that is not of its job's mode";
 const ENDED_INPUT: &str = "inputs of a job that has ended";
 const FOREIGN_INPUT: &str = "an input of another organization's job";
+const FOREIGN_KEY: &str = "a job of a key that the organization does not have";
 const ENDLESS: &str = "a job that nothing will end";
 
 /// One organization with 1000 credits and a partly delivered job of 100 (30 back), a failed one of 50 and a waiting one of
@@ -477,4 +478,24 @@ async fn a_job_without_a_deadline() {
     books
         .finds(&[(Some(&books.waiting.id), ENDLESS, 1, 0)])
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_no_key_of_theirs() {
+    for (key, is_theirs) in [
+        ("of_org", true),
+        ("of_test", false),
+        ("of_other", false),
+        ("of_nobody", false),
+    ] {
+        let books = books().await;
+        books.damage(&format!(
+            "INSERT INTO api_keys (id, org_id, name, shown_prefix, hash, mode, scopes, created_at)
+             VALUES ('of_org', ORG, '', '', 'h', 'live', '[]', 1), ('of_test', ORG, '', '', 'i', 'test', '[]', 1),
+                    ('of_other', OTHER, '', '', 'j', 'live', '[]', 1);
+             UPDATE jobs SET key_id = '{key}' WHERE id = WAITING"
+        ));
+        let found = [(Some(&books.waiting.id), FOREIGN_KEY, 0, 1)];
+        books.finds(if is_theirs { &[] } else { &found }).await;
+    }
 }

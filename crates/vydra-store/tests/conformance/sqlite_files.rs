@@ -153,7 +153,7 @@ async fn a_newer_database_is_refused_and_left_alone() {
             refused,
             Err(StoreError::SchemaTooNew {
                 found: 99,
-                known: 14
+                known: 15
             })
         ),
         "{refused:?}"

@@ -32,7 +32,7 @@ impl Joint for Submit {
 
     const STATEMENT: &'static str =
         "SELECT * FROM submit_jobs_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
-         $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)";
+         $14, $15, $16, $17, $18, $19, $20, $21, $22, $23) WHERE find_keys_1($5)";
     const DURABILITY: Durability = Durability::Disk;
 
     fn whose(&self) -> &str {

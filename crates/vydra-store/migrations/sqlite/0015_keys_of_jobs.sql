@@ -1,0 +1,1 @@
+-- Nothing: here a reference costs little.
