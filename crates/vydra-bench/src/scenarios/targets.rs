@@ -28,7 +28,16 @@ struct Target {
     wanted: f64,
 }
 
+/// The one that makes files is the first: see [`Lab::leave`]; databases that are dropped are files that are removed, too.
 const TARGETS: [Target; 4] = [
+    Target {
+        name: "whole jobs with an instant file, two nodes",
+        organizations: ORGANIZATIONS,
+        nodes: 2,
+        whole: Some(Kind::Instant),
+        work: Work::Whole,
+        wanted: 2_500.0,
+    },
     Target {
         name: "submits, one organization",
         organizations: 1,
@@ -50,14 +59,6 @@ const TARGETS: [Target; 4] = [
         organizations: ORGANIZATIONS,
         nodes: 2,
         whole: Some(Kind::Fails),
-        work: Work::Whole,
-        wanted: 2_500.0,
-    },
-    Target {
-        name: "whole jobs with an instant file, two nodes",
-        organizations: ORGANIZATIONS,
-        nodes: 2,
-        whole: Some(Kind::Instant),
         work: Work::Whole,
         wanted: 2_500.0,
     },
@@ -128,6 +129,7 @@ impl Target {
             Some(kind) => self.whole(lab, &data, kind)?,
         };
         data.audit()?;
+        lab.leave(data);
         Ok(measured)
     }
 
