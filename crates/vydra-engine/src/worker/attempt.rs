@@ -21,8 +21,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// How long a job leaves its place to others while its provider has none.
 pub(super) const BUSY: Duration = Duration::from_secs(1);
-/// How often an end is written again when the store is away; afterwards the lease expires and the job is taken anew.
-const SETTLE_TRIES: u32 = 10;
+/// How often what becomes of a job is written again when the store is away; afterwards the lease expires and it is taken anew.
+const TRIES: u32 = 10;
 /// How long a cancelled job waits for the answer of a provider that is being asked.
 const LAST_ANSWER: Duration = Duration::from_secs(30);
 /// The only step of a job that is a single call.
@@ -210,7 +210,7 @@ impl Attempt<'_> {
             entry: self.engine.new_entry(),
             now: self.engine.now(),
         };
-        for _ in 0..SETTLE_TRIES {
+        for _ in 0..TRIES {
             let settled = self
                 .engine
                 .store()
@@ -289,20 +289,13 @@ impl Attempt<'_> {
     }
 
     async fn hand_back(&self, wait: Duration, forget: &[u32]) {
-        let again_at = self.engine.now().plus(wait);
-        match self
-            .engine
-            .store()
-            .hand_back(self.lease, again_at, forget)
-            .await
-        {
+        let (store, again_at) = (self.engine.store(), self.engine.now().plus(wait));
+        let handed = self.let_go("the return of a job", || {
+            store.hand_back(self.lease, again_at, forget)
+        });
+        if handed.await && wait.is_zero() {
             // Perhaps another node has a place for it.
-            Ok(()) if wait.is_zero() => self.engine.work_waits(),
-            Ok(()) | Err(StoreError::LeaseLost) => {}
-            // The lease expires by itself.
-            Err(error) => {
-                tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "a job could not be handed back");
-            }
+            self.engine.work_waits();
         }
     }
 
@@ -315,15 +308,24 @@ impl Attempt<'_> {
             .created_at
             .plus(self.engine.settings().worker.max_wait);
         let deadline = again_at.min(longest).plus(PROCESSING_LIMIT);
-        match store
-            .postpone(self.lease, again_at, deadline, &[ONLY])
-            .await
-        {
-            Ok(()) | Err(StoreError::LeaseLost) => {}
-            // The lease expires by itself.
-            Err(error) => {
-                tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "a job could not be postponed");
+        self.let_go("the wait of a job", || {
+            store.postpone(self.lease, again_at, deadline, &[ONLY])
+        })
+        .await;
+    }
+
+    /// Whether the job is another's to take. Otherwise its lease expires by itself.
+    async fn let_go<F>(&self, what: &str, write: impl Fn() -> F) -> bool
+    where
+        F: Future<Output = vydra_store::Result<()>>,
+    {
+        match self.insist(what, write).await {
+            Ok(()) => true,
+            Err(Broken::Ours(error)) => {
+                tracing::error!(job.id = %self.job.id, error = %error, "a job stays leased although nobody works on it");
+                false
             }
+            Err(_) => false,
         }
     }
 
@@ -352,9 +354,10 @@ impl Attempt<'_> {
         F: Future<Output = vydra_store::Result<()>>,
     {
         let mut rest = FIRST_BACKOFF;
-        for _ in 1..SETTLE_TRIES {
+        for _ in 1..TRIES {
             match write().await {
-                Err(error) if error.is_temporary() => {
+                // Whether something was written that is not known to be, the next try tells.
+                Err(error) if error.is_temporary() || matches!(error, StoreError::Unknown) => {
                     tracing::error!(job.id = %self.job.id, error = &error as &dyn std::error::Error, "{what} could not be written down");
                     tokio::time::sleep(rest).await;
                     rest = (rest * 2).min(LONGEST_BACKOFF);

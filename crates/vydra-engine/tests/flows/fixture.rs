@@ -52,9 +52,13 @@ impl Flow {
     /// The same, with a test key.
     pub(crate) async fn in_the_sandbox() -> Self {
         let mut flow = Self::new().await;
-        flow.caller = flow.caller_of(&flow.org, Mode::Test).await;
-        flow.mode = Mode::Test;
+        flow.enter_the_sandbox().await;
         flow
+    }
+
+    pub(crate) async fn enter_the_sandbox(&mut self) {
+        self.caller = self.caller_of(&self.org, Mode::Test).await;
+        self.mode = Mode::Test;
     }
 
     /// The call as it is accepted; nothing has run yet.

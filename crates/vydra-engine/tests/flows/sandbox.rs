@@ -2,10 +2,12 @@
 
 use crate::fixture::{CREDITS, Flow, reason, reference};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use vydra_core::error_code::ErrorCode;
 use vydra_core::job::{JobStatus, Mode, PROCESSING_LIMIT};
 use vydra_engine::{Error, Exceeded, LimitKind};
+use vydra_testkit::{Fault, Faults};
 
 const SANDBOX: i64 = 10_000;
 const IMAGE: &str = "gemini/generate";
@@ -79,6 +81,21 @@ async fn flaky_fails_that_often_and_then_delivers() {
         flow.clock.advance(Duration::from_secs(8));
     }
     flow.step().await;
+    flow.expect(&job, JobStatus::Completed, SANDBOX - 5).await;
+}
+
+/// Else it would wait until its lease is over.
+#[tokio::test]
+async fn what_the_store_did_not_take_back_is_handed_back_again() {
+    let faults = Arc::new(Faults::default());
+    let mut flow = Flow::with(|setup| setup.faults = Some(Arc::clone(&faults))).await;
+    flow.enter_the_sandbox().await;
+    let job = flow.simulating("FLAKY=1", IMAGE, prompt()).await;
+    faults.at("hand_back", 1, Fault::ErrorBefore);
+    assert_eq!(flow.step().await, 1);
+    assert_eq!(faults.take_calls()["hand_back"], 2);
+    flow.clock.advance(Duration::from_secs(8));
+    assert_eq!(flow.step().await, 1);
     flow.expect(&job, JobStatus::Completed, SANDBOX - 5).await;
 }
 
