@@ -377,21 +377,46 @@ async fn what_is_damaged_is_refused_and_nothing_of_it_stays() {
 /// Well-formed, whole, and wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn books_that_do_not_agree_are_not_imported() {
-    let f = fresh().await;
-    let org = f.org(1_000).await.id;
-    f.ended(&org).await;
-    f.execute(&format!(
-        "{}\nUPDATE balances SET credits = credits + 1 WHERE mode = 'live'",
-        backend::UNGUARDED
-    ));
-    let text = export(f.directory.path()).await;
+    const ANOTHERS_KEY: &str =
+        "INSERT INTO api_keys (id, org_id, name, shown_prefix, hash, mode, scopes, created_at)
+        VALUES ('key_other', OTHER, '', '', 'h', 'live', '[]', 1);
+        UPDATE jobs SET key_id = 'key_other'";
+    for damage in [
+        "UPDATE balances SET credits = credits + 1 WHERE org_id = ORG AND mode = 'live'",
+        ANOTHERS_KEY,
+    ] {
+        let (text, f) = damaged(damage).await;
+        let (directory, refused) = import(&text).await;
+        let Err(TransferError::Unbalanced(imbalances)) = &refused else {
+            panic!("{damage}: {refused:?}")
+        };
+        assert_eq!(*imbalances, f.store.audit().await.unwrap().imbalances);
+        assert_eq!(imbalances.len(), 1, "{damage}");
+        let store = backend::open(directory.path()).await;
+        assert_eq!(store.organizations().await.unwrap(), [], "{damage}");
+    }
+}
+
+/// By the audit, or by the database before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_nobodys_key_is_not_imported() {
+    let (text, _f) = damaged("UPDATE jobs SET key_id = 'key_nobody'").await;
     let (directory, refused) = import(&text).await;
-    let Err(TransferError::Unbalanced(imbalances)) = &refused else {
-        panic!("{refused:?}")
-    };
-    assert_eq!(*imbalances, f.store.audit().await.unwrap().imbalances);
+    refused.expect_err("there is no such key");
     let store = backend::open(directory.path()).await;
     assert_eq!(store.organizations().await.unwrap(), []);
+}
+
+/// An export of two organizations, the first with a job, after somebody changed the database without its guards.
+async fn damaged(sql: &str) -> (String, Fixture) {
+    let f = fresh().await;
+    let (org, other) = (f.org(1_000).await.id, f.org(1).await.id);
+    f.job(&org, 5).await;
+    let sql = sql
+        .replace("ORG", &format!("'{org}'"))
+        .replace("OTHER", &format!("'{other}'"));
+    f.execute(&format!("{}\n{sql}", backend::UNGUARDED));
+    (export(f.directory.path()).await, f)
 }
 
 /// The checksum is that of every line between the first and the last.
